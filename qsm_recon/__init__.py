@@ -1,0 +1,1 @@
+"""The RC2 suite of quantitative susceptibility mapping, in Python."""

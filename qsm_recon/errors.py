@@ -1,0 +1,52 @@
+"""The exception family.
+
+Every error a user can cause is a :class:`QSMError`; its message names the file or argument, says what was
+found, what was expected, and what to do.  Command lines turn these into one clean line and exit code 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class QSMError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class DataError(QSMError, ValueError):
+    """An input image, mask or array is missing, unreadable, inconsistent or physically impossible."""
+
+
+class ParameterError(QSMError, ValueError):
+    """A parameter, option or algorithm name is unknown or out of its range."""
+
+
+class ResourceError(QSMError, RuntimeError):
+    """The machine lacks what the job needs: memory, disk space, a writable folder."""
+
+
+class MissingDependencyError(QSMError, ImportError):
+    """An optional library that the requested feature needs is not installed."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Suggest the known name closest to a misspelt one.
+
+    Parameters
+    ----------
+    name
+        What the user wrote.
+    known
+        The accepted names.
+
+    Returns
+    -------
+    str
+        ``"; did you mean 'x'?"`` when a near match exists, else the list of the accepted names.
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean '{close[0]}'? (known: {', '.join(names)})"
+    return f"; known: {', '.join(names)}"

@@ -1,0 +1,131 @@
+"""The geometry of an image: shape, voxel size and the direction of the main magnetic field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qsm_recon.errors import DataError
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A regular three-dimensional image grid.
+
+    Parameters
+    ----------
+    shape
+        Number of voxels along each image axis.
+    voxel_size_mm
+        Voxel edge lengths in mm along the same axes.
+    b0_direction
+        Direction of the main field in *voxel axes*; any non-zero vector, stored with unit length.
+
+    Raises
+    ------
+    DataError
+        If a size is not positive, or the direction is not a finite non-zero 3-vector.
+    """
+
+    shape: tuple[int, int, int]
+    voxel_size_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    b0_direction: tuple[float, float, float] = (0.0, 0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        """Validate and normalise the three members."""
+        shape = tuple(int(n) for n in self.shape)
+        if len(shape) != 3 or min(shape) < 1:
+            raise DataError(f"grid shape: expected three positive sizes, found {self.shape}")
+        voxel_size = tuple(float(d) for d in self.voxel_size_mm)
+        if len(voxel_size) != 3 or not all(np.isfinite(d) and d > 0 for d in voxel_size):
+            raise DataError(f"voxel size: expected three positive lengths in mm, found {self.voxel_size_mm}")
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "voxel_size_mm", voxel_size)
+        object.__setattr__(self, "b0_direction", unit_vector(self.b0_direction))
+
+    @property
+    def n_voxels(self) -> int:
+        """Number of voxels of the whole grid."""
+        return int(np.prod(self.shape))
+
+    @property
+    def b0_angle_deg(self) -> float:
+        """Angle in degrees between the main field and the image axis nearest to it."""
+        return float(np.degrees(np.arccos(min(1.0, max(abs(b) for b in self.b0_direction)))))
+
+    def resized(self, shape: tuple[int, int, int]) -> Grid:
+        """Return the same geometry with another number of voxels (padding or cropping)."""
+        return Grid(shape, self.voxel_size_mm, self.b0_direction)
+
+    @classmethod
+    def from_affine(
+        cls,
+        shape: tuple[int, int, int],
+        affine: ArrayLike,
+        b0_direction: ArrayLike | None = None,
+    ) -> Grid:
+        """Derive the geometry from a NIfTI affine.
+
+        Parameters
+        ----------
+        shape
+            Number of voxels along each image axis.
+        affine
+            (4, 4) voxel-to-world matrix in mm.  The scanner's main field lies along the world's third axis.
+        b0_direction
+            Overrides the derived direction; a vector in voxel axes.
+
+        Raises
+        ------
+        DataError
+            If the affine is singular or not finite, or the direction is not a vector.
+        """
+        matrix = np.asarray(affine, dtype=float)
+        if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
+            raise DataError(f"affine: expected a finite (4, 4) matrix, found shape {matrix.shape}")
+        columns = matrix[:3, :3]
+        voxel_size = np.linalg.norm(columns, axis=0)
+        if voxel_size.min() <= 0 or abs(np.linalg.det(columns / voxel_size)) < 1e-3:
+            raise DataError("affine: its voxel axes are degenerate; repair the header of the image")
+        direction = b0_direction_from_affine(matrix) if b0_direction is None else b0_direction
+        return cls(shape, tuple(voxel_size), unit_vector(direction))
+
+
+def b0_direction_from_affine(affine: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Direction of the world's third axis (the bore) expressed in unit voxel axes.
+
+    Parameters
+    ----------
+    affine
+        (4, 4) voxel-to-world matrix in mm.
+
+    Returns
+    -------
+    ndarray
+        (3,) unit vector in voxel axes.
+    """
+    columns = np.asarray(affine, dtype=float)[:3, :3]
+    axes = columns / np.linalg.norm(columns, axis=0)
+    direction = np.linalg.solve(axes, np.array([0.0, 0.0, 1.0]))
+    return direction / np.linalg.norm(direction)
+
+
+def unit_vector(direction: ArrayLike) -> tuple[float, float, float]:
+    """Return a direction as a unit 3-vector.
+
+    Raises
+    ------
+    DataError
+        If it is not three finite numbers, or has no length.
+    """
+    vector = np.asarray(direction, dtype=float)
+    length = float(np.linalg.norm(vector)) if vector.shape == (3,) else 0.0
+    if not (np.isfinite(length) and length > 0):
+        raise DataError(
+            f"B0 direction: expected three numbers that are not all zero, found {np.asarray(direction).tolist()}; "
+            "give it in voxel axes, for example 0 0 1"
+        )
+    x, y, z = (vector / length).tolist()
+    return (x, y, z)
