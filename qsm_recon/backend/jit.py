@@ -1,0 +1,32 @@
+"""How kernels are compiled: numba, without the interpreter lock, cached on disk where that is possible."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+from qsm_recon.backend.cache_folder import cache_folder
+
+_compiled_folder = cache_folder("kernels")
+if _compiled_folder is not None:
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(_compiled_folder))
+
+import numba  # noqa: E402  (numba reads the variable above when it is imported)
+
+Function = TypeVar("Function", bound=Callable)
+
+# Everything but the assumption that NaN and infinity never occur: they must stay visible.
+FLOAT_FLAGS = {"contract", "nsz", "arcp", "reassoc"}
+
+
+def kernel(function: Function) -> Function:
+    """Compile a function of numbers and arrays to machine code that runs outside the interpreter lock."""
+    return numba.njit(cache=_compiled_folder is not None, nogil=True, fastmath=FLOAT_FLAGS, error_model="numpy")(
+        function
+    )
+
+
+def inline(function: Function) -> Function:
+    """Compile a small scalar function that kernels call in their inner loops."""
+    return numba.njit(inline="always", nogil=True, fastmath=FLOAT_FLAGS, error_model="numpy")(function)

@@ -1,0 +1,233 @@
+"""NIfTI in and out, and atomic writing.  The only place that imports nibabel."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from qsm_recon.errors import DataError, ResourceError
+
+AFFINE_TOLERANCE_MM = 1e-2
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image read from a file.
+
+    Parameters
+    ----------
+    data
+        Voxel values, C-ordered.
+    affine
+        (4, 4) voxel-to-world matrix in mm.
+    path
+        Where it came from.
+    """
+
+    data: NDArray
+    affine: NDArray[np.floating]
+    path: Path
+
+
+def load_image(path: str | Path, *, dtype: DTypeLike = np.float32, ndim: int | None = 3) -> Image:
+    """Read a NIfTI image.
+
+    Parameters
+    ----------
+    path
+        A ``.nii`` or ``.nii.gz`` file.
+    dtype
+        Type of the returned data; scaling stored in the header is applied.
+    ndim
+        Required number of dimensions (trailing axes of length one are dropped); None accepts any.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or unreadable, or has another number of dimensions.
+    """
+    import nibabel
+
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such file")
+    try:
+        stored = nibabel.load(path)
+        data = np.asanyarray(stored.dataobj)  # type: ignore[attr-defined]
+        affine = np.asarray(stored.affine, dtype=float)  # type: ignore[attr-defined]
+    except Exception as error:  # nibabel raises many kinds; the file name is what the user needs
+        raise DataError(f"{path}: not a readable NIfTI image ({error})") from error
+    if np.iscomplexobj(data) and np.dtype(dtype).kind != "c":
+        raise DataError(f"{path}: the image is complex; give magnitude and phase as separate images")
+    while ndim is not None and data.ndim > ndim and data.shape[-1] == 1:
+        data = data[..., 0]
+    if ndim is not None and data.ndim != ndim:
+        raise DataError(
+            f"{path}: expected a {ndim}D image, found shape {data.shape}; extract the volume that is meant"
+        )
+    return Image(np.ascontiguousarray(data, dtype=dtype), affine, path)
+
+
+def load_mask(path: str | Path) -> Image:
+    """Read a binary mask as booleans.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, is not binary, or is empty.
+    """
+    image = load_image(path, dtype=np.float64)
+    return Image(binary_mask(image.data, str(path)), image.affine, image.path)
+
+
+def binary_mask(data: NDArray, name: str) -> NDArray[np.bool_]:
+    """Return a mask as booleans after checking that it is binary and not empty.
+
+    Parameters
+    ----------
+    data
+        Values 0 and 1 (or 0 and one other positive value).
+    name
+        File or argument named in the error.
+
+    Raises
+    ------
+    DataError
+        If it holds NaN, more than two values, a negative value, or nothing but zeros.
+    """
+    if data.dtype == bool:
+        mask = data
+    else:
+        if not np.isfinite(data).all():
+            raise DataError(f"{name}: the mask holds NaN or infinite values; a mask must be 0 or 1 everywhere")
+        mask = data != 0
+        values = np.unique(data[mask]) if mask.any() else np.array([1.0])
+        if values.size > 1 or values[0] < 0:
+            raise DataError(
+                f"{name}: expected a binary mask, found {values.size + 1} values from {data.min():g} to "
+                f"{data.max():g}; threshold it first"
+            )
+    if not mask.any():
+        raise DataError(f"{name}: the mask is empty; it must mark the voxels to reconstruct")
+    return mask
+
+
+def require_same_geometry(first: Image, second: Image) -> None:
+    """Check that two images share shape (of the first three axes) and affine.
+
+    Raises
+    ------
+    DataError
+        Naming both files, with both shapes or the largest difference of the affines.
+    """
+    if first.data.shape[:3] != second.data.shape[:3]:
+        raise DataError(
+            f"{second.path}: shape {second.data.shape[:3]} differs from {first.data.shape[:3]} of {first.path}; "
+            "resample one onto the other"
+        )
+    difference = float(np.abs(first.affine - second.affine).max())
+    if difference > AFFINE_TOLERANCE_MM:
+        raise DataError(
+            f"{second.path}: its affine differs from that of {first.path} by up to {difference:.3g} mm; "
+            "resample one onto the other, or correct the header that is wrong"
+        )
+
+
+def atomic_write(path: str | Path, write: Callable[[Path], None]) -> Path:
+    """Let ``write`` fill a temporary file beside ``path``, then move it into place in one step.
+
+    Raises
+    ------
+    ResourceError
+        If the folder cannot be written.
+    """
+    path = Path(path)
+    suffix = "".join(path.suffixes[-2:]) if path.name.endswith(".nii.gz") else path.suffix
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".", suffix=suffix, dir=path.parent)
+    except OSError as error:
+        raise ResourceError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        temporary.chmod(0o666 & ~_current_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise ResourceError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _current_umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def atomic_write_text(path: str | Path, text: str) -> Path:
+    """Write a text file in one step; see :func:`atomic_write`."""
+    return atomic_write(path, lambda temporary: _write_text(temporary, text))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, content: Any) -> Path:
+    """Write JSON in one step; NaN and infinity become null."""
+    return atomic_write_text(path, json.dumps(_plain(content), indent=2, allow_nan=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """Reduce numpy values, paths and tuples to what JSON knows; numbers that are not finite become None."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def save_image(path: str | Path, data: NDArray, affine: NDArray[np.floating]) -> Path:
+    """Write a NIfTI image in one step.
+
+    Parameters
+    ----------
+    path
+        A ``.nii`` or ``.nii.gz`` file; its folder is made where missing.
+    data
+        Voxel values; booleans are stored as bytes.
+    affine
+        (4, 4) voxel-to-world matrix in mm.
+
+    Raises
+    ------
+    ResourceError
+        If the file cannot be written.
+    """
+    import nibabel
+
+    stored = data.astype(np.uint8) if data.dtype == bool else data
+    image = nibabel.Nifti1Image(stored, affine)
+    image.header.set_xyzt_units("mm", "sec")
+    image.set_sform(affine, code=1)
+    image.set_qform(affine, code=1)
+    return atomic_write(path, lambda temporary: nibabel.save(image, temporary))
