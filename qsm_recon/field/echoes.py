@@ -1,0 +1,198 @@
+"""A multi-echo gradient-echo series, checked once when it is made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qsm_recon.errors import DataError
+
+LONGEST_ECHO_TIME_S = 1.0
+STRONGEST_FIELD_T = 25.0
+LARGEST_PHASE_RAD = 1000.0
+# Transverse magnetisation decays: an echo that is on average this much brighter than the one before it is misplaced.
+LARGEST_GROWTH = 1.5
+
+
+@dataclass(frozen=True, eq=False)
+class EchoSeries:
+    """Magnitude and phase of a multi-echo gradient-echo acquisition.
+
+    Parameters
+    ----------
+    magnitude
+        (nx, ny, nz, n), finite, not negative, any unit; kept as float32.
+    phase_rad
+        (nx, ny, nz, n), finite, in rad, wrapped or not; kept as float32.  Raw scanner units are brought to rad
+        by :func:`qsm_recon.field.rescale_phase`.  The phase grows with ``+2 pi * frequency * echo time``.
+    echo_times_s
+        The n echo times in s, increasing.
+    b0_tesla
+        Main field in T.
+
+    Raises
+    ------
+    DataError
+        If shapes, echo times or values do not fit together or are physically impossible.
+
+    Notes
+    -----
+    A magnitude that grows from one echo to the next by more than half is refused: its echoes are in another order
+    than the echo times.  A phase image of a wrong echo cannot be recognised from its values.
+    """
+
+    magnitude: NDArray[np.float32]
+    phase_rad: NDArray[np.float32]
+    echo_times_s: tuple[float, ...]
+    b0_tesla: float
+
+    def __post_init__(self) -> None:
+        """Check everything and keep read-only views."""
+        times = check_echo_times(self.echo_times_s)
+        check_b0(self.b0_tesla)
+        magnitude = _series(self.magnitude, "magnitude", len(times))
+        phase = _series(self.phase_rad, "phase", len(times))
+        if magnitude.shape != phase.shape:
+            raise DataError(
+                f"magnitude has shape {magnitude.shape} but phase has shape {phase.shape}: "
+                "both must come from the same acquisition"
+            )
+        _check_magnitude(magnitude)
+        largest = float(np.max(np.abs(phase)))
+        if largest > LARGEST_PHASE_RAD:
+            raise DataError(
+                f"phase reaches {largest:g}, too much for rad: these look like raw scanner units; "
+                "convert them with rescale_phase"
+            )
+        object.__setattr__(self, "magnitude", magnitude)
+        object.__setattr__(self, "phase_rad", phase)
+        object.__setattr__(self, "echo_times_s", times)
+        object.__setattr__(self, "b0_tesla", float(self.b0_tesla))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Image size in voxels."""
+        nx, ny, nz, _ = self.magnitude.shape
+        return nx, ny, nz
+
+    @property
+    def echo_count(self) -> int:
+        """Number of echoes."""
+        return len(self.echo_times_s)
+
+    @property
+    def nyquist_hz(self) -> float:
+        """Largest frequency (Hz) that neighbouring echoes tell from its alias; ``1 / (2 TE)`` for a single echo."""
+        times = np.asarray(self.echo_times_s)
+        return float(0.5 / (np.min(np.diff(times)) if times.size > 1 else times[0]))
+
+
+def stack_echoes(images: Sequence[ArrayLike], names: Sequence[str], kind: str) -> NDArray[np.float32]:
+    """Join one 4-D image, or one 3-D image per echo, to a (nx, ny, nz, n) array.
+
+    Parameters
+    ----------
+    images
+        One array of shape (nx, ny, nz, n), or n arrays of shape (nx, ny, nz) in the order of the echo times.
+    names
+        What to call each image in an error, usually its file name.
+    kind
+        ``"magnitude"`` or ``"phase"``, for errors.
+
+    Raises
+    ------
+    DataError
+        If there is no image, or the shapes differ.
+    """
+    if len(images) == 0 or len(names) != len(images):
+        raise DataError(f"{kind}: expected at least one image and one name for each, found {len(images)}, {len(names)}")
+    arrays = [np.asarray(image) for image in images]
+    if len(arrays) == 1:
+        if arrays[0].ndim not in (3, 4):
+            raise DataError(f"{kind} {names[0]}: expected a 3-D or 4-D image, found shape {arrays[0].shape}")
+        only = arrays[0] if arrays[0].ndim == 4 else arrays[0][..., np.newaxis]
+        return np.ascontiguousarray(only, dtype=np.float32)
+    for array, name in zip(arrays, names, strict=True):
+        if array.ndim != 3 or array.shape != arrays[0].shape:
+            raise DataError(
+                f"{kind} {name}: has shape {array.shape}, but {names[0]} has shape {arrays[0].shape}; "
+                "expected one 3-D image per echo, all of one size, or a single 4-D image"
+            )
+    return np.stack([array.astype(np.float32, copy=False) for array in arrays], axis=-1)
+
+
+def check_echo_times(echo_times_s: ArrayLike) -> tuple[float, ...]:
+    """Return echo times (s) as a tuple of floats after checking that they increase and are in seconds.
+
+    Raises
+    ------
+    DataError
+        If they are missing, not finite, not positive, not increasing, or look like milliseconds.
+    """
+    times = np.atleast_1d(np.asarray(echo_times_s, dtype=np.float64))
+    shown = ", ".join(f"{t:g}" for t in times.ravel())
+    if times.ndim != 1 or times.size == 0 or not np.all(np.isfinite(times)) or np.any(times <= 0):
+        raise DataError(f"echo times: expected positive numbers in s, found ({shown})")
+    if times.max() > LONGEST_ECHO_TIME_S:
+        raise DataError(f"echo times ({shown}) exceed 1 s: they look like milliseconds; give them in s")
+    if np.any(np.diff(times) <= 0):
+        raise DataError(
+            f"echo times ({shown}) do not increase; sort them, and the images with them, and give each once"
+        )
+    return tuple(float(t) for t in times)
+
+
+def check_b0(b0_tesla: float) -> None:
+    """Check that the main field is a possible number of tesla.
+
+    Raises
+    ------
+    DataError
+        If it is not.
+    """
+    if not (math.isfinite(b0_tesla) and 0 < b0_tesla <= STRONGEST_FIELD_T):
+        raise DataError(f"b0_tesla is {b0_tesla:g}: expected a field strength in T, such as 3 or 7")
+
+
+def _series(values: ArrayLike, name: str, echo_count: int) -> NDArray[np.float32]:
+    array = np.asarray(values)
+    if np.iscomplexobj(array):
+        raise DataError(f"{name} is complex: give magnitude and phase apart")
+    if array.ndim == 3 and echo_count == 1:
+        array = array[..., np.newaxis]
+    if array.ndim != 4 or array.size == 0:
+        raise DataError(f"{name} has shape {array.shape}: expected (nx, ny, nz, echoes)")
+    if array.shape[3] != echo_count:
+        raise DataError(
+            f"{name} holds {array.shape[3]} echoes (shape {array.shape}), but {echo_count} echo times given"
+        )
+    array = np.ascontiguousarray(array, dtype=np.float32).view()
+    finite = np.isfinite(array)
+    if not finite.all():
+        where = tuple(int(i) for i in np.unravel_index(int(np.argmin(finite)), array.shape))
+        raise DataError(
+            f"{name} holds {array.size - int(np.count_nonzero(finite))} values that are not finite, the first at "
+            f"voxel {where[:3]} of echo {where[3] + 1}; set them to 0 and leave those voxels out of the mask"
+        )
+    array.flags.writeable = False
+    return array
+
+
+def _check_magnitude(magnitude: NDArray[np.float32]) -> None:
+    if float(magnitude.min()) < 0:
+        raise DataError("magnitude has negative values: were magnitude and phase exchanged?")
+    means = magnitude.mean(axis=(0, 1, 2), dtype=np.float64)
+    if not np.all(means > 0):
+        echo = int(np.argmin(means)) + 1
+        raise DataError(f"magnitude of echo {echo} is zero everywhere")
+    growth = means[1:] / means[:-1]
+    if np.any(growth > LARGEST_GROWTH):
+        echo = int(np.argmax(growth)) + 1
+        raise DataError(
+            f"magnitude of echo {echo + 1} is on average {growth[echo - 1]:.2g} times that of echo {echo}, but signal "
+            "decays: the images are in another order than the echo times"
+        )
