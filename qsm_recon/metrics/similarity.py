@@ -91,7 +91,7 @@ def xsim(
     References
     ----------
     Milovic C, Tejos C, Silva J, Shmueli K, Irarrazaval P. XSIM: a structural similarity index measure optimized
-    for MRI QSM. Magn Reson Med. doi:10.1002/mrm.30271
+    for MRI QSM. Magn Reson Med 2025. doi:10.1002/mrm.30271
     """
     _require(reference, get_args(WindowedReference))
     if reference == "fansi":
@@ -193,7 +193,7 @@ def mi(
     References
     ----------
     Moddemeijer R. On estimation of entropy and mutual information of continuous distributions.
-    Signal Processing 1989;16:233-248. doi:10.1016/0165-1684(89)90132-1
+    Signal Processing 1989;16:233-248.
     """
     r, t = _vectors(susceptibility, truth, mask, reference)
     cells = int(np.ceil(r.size ** (1 / 3)))
