@@ -1,0 +1,231 @@
+"""Building the phantom: anatomy and tissue on the fine grid, then field, echoes and truth on the image grid."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsm_recon.backend.threads import run_tasks, slab_edges
+from qsm_recon.datasets.phantom.anatomy.head import Head
+from qsm_recon.datasets.phantom.cache import Arrays, cached
+from qsm_recon.datasets.phantom.geometry import ImageGrid, fine_grid, output_grid
+from qsm_recon.datasets.phantom.parameters import PHANTOM_VERSION, PhantomParameters
+from qsm_recon.datasets.phantom.random_fields import SmoothField, random_field
+from qsm_recon.datasets.phantom.resampling import average_voxels, averaging_matrix
+from qsm_recon.datasets.phantom.signal import add_noise, dipole_field, noise_free_echoes, smooth_phase_offset
+from qsm_recon.datasets.phantom.tissue import TISSUES, TissueMaps, property_maps
+
+FloatArray = NDArray[np.float32]
+
+PLANES_PER_SLAB = 6
+EVALUATION_MARGIN_MM = 2.0
+"""How far inside the brain mask the evaluation mask stays."""
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """A simulated head with its ground truth; all images share the output grid.
+
+    Parameters
+    ----------
+    susceptibility_ppm
+        (nx, ny, nz) truth, ppm, zero outside the brain.
+    labels
+        (nx, ny, nz) the challenge's tissue numbers: 1 caudate, 2 globus pallidus, 3 putamen, 4 red nucleus,
+        5 dentate, 6 substantia nigra and subthalamic nucleus, 7 thalamus, 8 white matter, 9 grey matter, 10
+        cerebrospinal fluid, 11 blood, 16 calcification; 0 outside.
+    mask
+        (nx, ny, nz) the brain, given to reconstructions.
+    evaluation_mask
+        (nx, ny, nz) the brain without its rim, for metrics.
+    echoes
+        (nx, ny, nz, n_echoes) complex images.
+    echo_times_s
+        Echo times, s.
+    field_ppm
+        (nx, ny, nz) noise-free local field, ppm.
+    background_field_ppm
+        (nx, ny, nz) field of the air around and in the head, ppm; zero unless asked for.
+    m0, r1_per_s, r2star_per_s
+        (nx, ny, nz) proton density relative to water, R1 and R2* in 1/s.
+    affine
+        (4, 4) voxel-to-world matrix.
+    b0_tesla, b0_direction
+        Field strength, T, and its unit direction in voxel axes.
+    parameters
+        What was asked for.
+    version
+        Version of the phantom.
+    """
+
+    susceptibility_ppm: FloatArray
+    labels: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+    evaluation_mask: NDArray[np.bool_]
+    echoes: NDArray[np.complex64]
+    echo_times_s: tuple[float, ...]
+    field_ppm: FloatArray
+    background_field_ppm: FloatArray
+    m0: FloatArray
+    r1_per_s: FloatArray
+    r2star_per_s: FloatArray
+    affine: NDArray[np.float64]
+    b0_tesla: float
+    b0_direction: tuple[float, float, float]
+    parameters: PhantomParameters
+    version: int = PHANTOM_VERSION
+
+    @property
+    def voxel_size_mm(self) -> tuple[float, float, float]:
+        """Voxel edges, mm."""
+        return self.parameters.output_voxel_mm
+
+
+def build_phantom(parameters: PhantomParameters | None = None, *, cache: bool = True) -> Phantom:
+    """Build the phantom, or read it from the user's cache.
+
+    Parameters
+    ----------
+    parameters
+        What to build; by default the challenge's SIM2 at full size.
+    cache
+        Use the cache folder.  The anatomy is kept apart from the images, so that another echo time, field direction
+        or noise level does not repeat it.
+    """
+    parameters = parameters or PhantomParameters()
+    arrays = cached("images", asdict(parameters), lambda: _images(parameters, cache), cache)
+    return Phantom(
+        susceptibility_ppm=arrays["susceptibility_ppm"],
+        labels=arrays["labels"],
+        mask=arrays["mask"],
+        evaluation_mask=arrays["evaluation_mask"],
+        echoes=arrays["echoes"],
+        echo_times_s=parameters.echo_times_s,
+        field_ppm=arrays["field_ppm"],
+        background_field_ppm=arrays["background_field_ppm"],
+        m0=arrays["m0"],
+        r1_per_s=arrays["r1_per_s"],
+        r2star_per_s=arrays["r2star_per_s"],
+        affine=output_grid(parameters.output_voxel_mm).affine,
+        b0_tesla=parameters.b0_tesla,
+        b0_direction=parameters.b0_direction,
+        parameters=parameters,
+    )
+
+
+def build_anatomy(parameters: PhantomParameters, *, cache: bool = True) -> tuple[ImageGrid, TissueMaps, Arrays]:
+    """Build the stage that does not depend on the acquisition.
+
+    Returns
+    -------
+    tuple
+        The fine grid, the property maps on it, and ``labels`` and ``mask`` on the output grid.
+    """
+    output = output_grid(parameters.output_voxel_mm)
+    fine = fine_grid(output, parameters.fine_voxel_mm)
+    values = {"case": parameters.case, "seed": parameters.seed, "fine": fine, "output": output}
+    arrays = cached("anatomy", values, lambda: _anatomy(parameters, fine, output), cache)
+    inside = np.unpackbits(arrays["inside"], count=int(np.prod(fine.shape))).astype(bool).reshape(fine.shape)
+    maps = []
+    for name in ("susceptibility_ppm", "m0", "r1_per_s", "r2star_per_s"):
+        volume = np.zeros(fine.shape, np.float32)
+        volume[inside] = arrays[name]
+        maps.append(volume)
+    return fine, TissueMaps(*maps), {name: arrays[name] for name in ("labels", "mask")}
+
+
+def _anatomy(parameters: PhantomParameters, fine: ImageGrid, output: ImageGrid) -> Arrays:
+    from qsm_recon.backend.rasterise import draw_tubes
+
+    head = Head.draw(parameters.seed, with_calcification=parameters.case == "sim2")
+    textures = _textures(parameters.seed)
+    blood = np.zeros(fine.shape, np.float32)
+    edges = slab_edges(fine.shape[0], -(-fine.shape[0] // PLANES_PER_SLAB))
+    origin, spacing = np.array(fine.origin_mm), np.array(fine.voxel_size_mm)
+    maps = TissueMaps(*(np.zeros(fine.shape, np.float32) for _ in range(4)))
+    averaging = [averaging_matrix(f, c) for f, c in zip(fine.shape, output.shape, strict=True)]
+
+    def paint(start: int, stop: int) -> tuple[int, NDArray[np.float32]]:
+        draw_tubes(start, stop, blood, head.veins, origin, spacing)
+        axes = [fine.axes_mm[0][start:stop], *fine.axes_mm[1:]]
+        fractions = head.fractions(axes, max(fine.voxel_size_mm), blood[start:stop])
+        iron, myelin = (mixed(*axes) for mixed in textures)
+        slab = property_maps(fractions, iron, myelin, parameters.case)
+        for name in vars(slab):
+            getattr(maps, name)[start:stop] = getattr(slab, name)
+        planes = np.flatnonzero(averaging[0][:, start:stop].any(axis=1))
+        first, last = planes[0], planes[-1] + 1
+        coarse = np.stack([_average_slab(fractions[t.label], averaging, first, last, start, stop) for t in TISSUES if t.label in fractions])
+        return first, coarse
+
+    present = [t.label for t in TISSUES if t.label != 16 or parameters.case == "sim2"]
+    shares = np.zeros((len(present), *output.shape), np.float32)
+    for first, coarse in run_tasks([lambda a=a, b=b: paint(a, b) for a, b in edges]):
+        shares[:, first : first + coarse.shape[1]] += coarse
+    mask = shares.sum(axis=0) > 0.5
+    labels = np.where(mask, np.array(present, np.uint8)[shares.argmax(axis=0)], 0).astype(np.uint8)
+    inside = maps.m0 > 0
+    arrays: Arrays = {name: getattr(maps, name)[inside] for name in vars(maps)}
+    return {**arrays, "inside": np.packbits(inside), "labels": labels, "mask": mask}
+
+
+def _average_slab(fraction, averaging, first, last, start, stop):  # noqa: ANN001, ANN202
+    part = np.tensordot(fraction, averaging[2], axes=(2, 1))
+    part = np.tensordot(part, averaging[1], axes=(1, 1)).transpose(0, 2, 1)
+    return np.tensordot(averaging[0][first:last, start:stop], part, axes=(1, 0))
+
+
+def _textures(seed: int):  # noqa: ANN202
+    """Two textures of unit variance, at several scales: iron (R2*) and myelin (R1)."""
+
+    def mixture(name: str):  # noqa: ANN202
+        scales = [(40.0, 0.6, 6.0), (13.0, 0.55, 6.0), (5.0, 0.58, 5.0)]
+        fields: list[tuple[float, SmoothField]] = [
+            (weight, random_field(seed, f"{name} {scale:g} mm", scale, None, points)) for scale, weight, points in scales
+        ]
+
+        def evaluate(*axes: NDArray[np.floating]) -> FloatArray:
+            return np.asarray(sum(np.float32(weight) * field.on(*axes) for weight, field in fields), dtype=np.float32)
+
+        return evaluate
+
+    return mixture("iron"), mixture("myelin")
+
+
+def _images(parameters: PhantomParameters, cache: bool) -> Arrays:
+    fine, maps, arrays = build_anatomy(parameters, cache=cache)
+    output = output_grid(parameters.output_voxel_mm)
+    shape = output.shape
+    field = dipole_field(maps.susceptibility_ppm, fine.voxel_size_mm, parameters.b0_direction)
+    background = np.zeros(shape, np.float32)
+    local = average_voxels(field, shape)
+    offset = smooth_phase_offset(fine, parameters.rf_phase_offset_rad) if parameters.rf_phase_offset_rad else None
+    echoes = np.empty((*shape, len(parameters.echo_times_s)), np.complex64)
+    images = noise_free_echoes(maps, field, parameters.echo_times_s, parameters.b0_tesla, shape, offset)
+    for index, image in enumerate(images):
+        echoes[..., index] = image
+    add_noise(echoes, parameters.snr, parameters.noise_seed)
+    mask = arrays["mask"]
+    truth = average_voxels(maps.susceptibility_ppm, shape)
+    return {
+        "susceptibility_ppm": truth,
+        "labels": arrays["labels"],
+        "mask": mask,
+        "evaluation_mask": _eroded(mask, output),
+        "echoes": echoes,
+        "field_ppm": local,
+        "background_field_ppm": background,
+        "m0": average_voxels(maps.m0, shape),
+        "r1_per_s": average_voxels(maps.r1_per_s, shape),
+        "r2star_per_s": average_voxels(maps.r2star_per_s, shape),
+    }
+
+
+def _eroded(mask: NDArray[np.bool_], grid: ImageGrid) -> NDArray[np.bool_]:
+    from scipy.ndimage import distance_transform_edt
+
+    padded = np.pad(mask, 1)
+    depth = distance_transform_edt(padded, sampling=grid.voxel_size_mm)
+    return depth[1:-1, 1:-1, 1:-1] > EVALUATION_MARGIN_MM

@@ -1,0 +1,126 @@
+"""Tissue properties at 7 T, their texture, and the susceptibility tied to it.
+
+Mean susceptibilities are those published for the challenge's phantom (Marques et al., Magn Reson Med 2021,
+doi:10.1002/mrm.28716).  As there, the susceptibility inside a tissue follows the deviations of its R1 and R2* from
+their means, so that no tissue is piecewise constant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """Properties of one tissue at 7 T.
+
+    Parameters
+    ----------
+    label
+        Number in the label map.
+    name
+        Full name.
+    susceptibility_ppm, m0, r1_per_s, r2star_per_s
+        Mean values; M0 relative to that of cerebrospinal fluid.
+    iron_r2star_per_s, myelin_r1_per_s
+        Standard deviations of R2* and R1 inside the tissue, from the two textures.
+    ppm_per_r2star, ppm_per_r1
+        Susceptibility per deviation of R2* and of R1 from their means (ppm s).
+    """
+
+    label: int
+    name: str
+    susceptibility_ppm: float
+    m0: float
+    r1_per_s: float
+    r2star_per_s: float
+    iron_r2star_per_s: float = 0.0
+    myelin_r1_per_s: float = 0.0
+    ppm_per_r2star: float = 0.0
+    ppm_per_r1: float = 0.0
+
+
+CAUDATE = Tissue(1, "caudate nucleus", 0.044, 0.80, 0.60, 45.0, 4.0, 0.015, 0.0016, -0.10)
+PALLIDUM = Tissue(2, "globus pallidus", 0.131, 0.72, 0.77, 80.0, 10.0, 0.025, 0.0018, -0.10)
+PUTAMEN = Tissue(3, "putamen", 0.038, 0.79, 0.62, 50.0, 6.0, 0.015, 0.0018, -0.10)
+RED_NUCLEUS = Tissue(4, "red nucleus", 0.100, 0.74, 0.73, 68.0, 7.0, 0.02, 0.0018, -0.10)
+DENTATE = Tissue(5, "dentate nucleus", 0.152, 0.75, 0.68, 72.0, 8.0, 0.02, 0.0018, -0.10)
+NIGRA = Tissue(6, "substantia nigra and subthalamic nucleus", 0.111, 0.75, 0.69, 75.0, 9.0, 0.02, 0.0018, -0.10)
+THALAMUS = Tissue(7, "thalamus", 0.020, 0.76, 0.66, 38.0, 3.5, 0.035, 0.0020, -0.14)
+WHITE = Tissue(8, "white matter", -0.030, 0.70, 0.83, 39.5, 2.0, 0.035, 0.0012, -0.14)
+GREY = Tissue(9, "grey matter", 0.020, 0.82, 0.53, 29.0, 3.0, 0.02, 0.0014, -0.10)
+CSF = Tissue(10, "cerebrospinal fluid", 0.019, 1.00, 0.24, 2.5, 0.3, 0.004)
+# Inflowing blood has not yet been saturated by the train of pulses: its apparent R1 makes it the brightest voxel.
+BLOOD = Tissue(11, "venous blood", 0.190, 1.00, 4.0, 75.0, 4.0, 0.10, 0.0010)
+CALCIFICATION = Tissue(16, "calcification", -2.6, 0.25, 0.60, 160.0)
+
+TISSUES = (
+    CAUDATE,
+    PALLIDUM,
+    PUTAMEN,
+    RED_NUCLEUS,
+    DENTATE,
+    NIGRA,
+    THALAMUS,
+    WHITE,
+    GREY,
+    CSF,
+    BLOOD,
+    CALCIFICATION,
+)
+
+SIM1_CONTRAST = 0.45
+"""Grey-white susceptibility contrast of SIM1 relative to that of SIM2."""
+
+
+def mean_susceptibility(tissue: Tissue, case: str) -> float:
+    """Mean susceptibility (ppm) of a tissue in one of the two cases; SIM1 has the lower grey-white contrast."""
+    if case == "sim1" and tissue is WHITE:
+        return GREY.susceptibility_ppm + SIM1_CONTRAST * (WHITE.susceptibility_ppm - GREY.susceptibility_ppm)
+    return tissue.susceptibility_ppm
+
+
+@dataclass
+class TissueMaps:
+    """The four property maps of a grid (or slab), zero outside the brain."""
+
+    susceptibility_ppm: FloatArray
+    m0: FloatArray
+    r1_per_s: FloatArray
+    r2star_per_s: FloatArray
+
+
+def property_maps(fractions: dict[int, FloatArray], iron: FloatArray, myelin: FloatArray, case: str) -> TissueMaps:
+    """Mix the tissues' properties by volume fraction.
+
+    Parameters
+    ----------
+    fractions
+        Volume fraction of each label, summing to at most 1.
+    iron, myelin
+        Textures of mean 0 and unit variance.
+    case
+        ``"sim1"`` or ``"sim2"``.
+    """
+    shape = iron.shape
+    maps = TissueMaps(*(np.zeros(shape, np.float32) for _ in range(4)))
+    for tissue in TISSUES:
+        fraction = fractions.get(tissue.label)
+        if fraction is None:
+            continue
+        delta_r1 = np.float32(tissue.myelin_r1_per_s) * myelin
+        delta_r2star = np.float32(tissue.iron_r2star_per_s) * iron
+        maps.m0 += fraction * np.float32(tissue.m0)
+        maps.r1_per_s += fraction * (np.float32(tissue.r1_per_s) + delta_r1)
+        maps.r2star_per_s += fraction * np.maximum(np.float32(tissue.r2star_per_s) + delta_r2star, 0)
+        maps.susceptibility_ppm += fraction * (
+            np.float32(mean_susceptibility(tissue, case))
+            + np.float32(tissue.ppm_per_r1) * delta_r1
+            + np.float32(tissue.ppm_per_r2star) * delta_r2star
+        )
+    return maps
