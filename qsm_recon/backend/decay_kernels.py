@@ -42,10 +42,9 @@ def arlo_decay_rate(
             scaled_drop_square += simpson[i, 2] * drop * drop
         numerator = integral_drop + scaled_drop_square
         denominator = integral_square + scaled_integral_drop
+        value = highest if numerator > 0.0 else 0.0
         if denominator > 0.0:
             value = numerator / denominator
-        else:
-            value = highest if numerator > 0.0 else 0.0
         if spacing > 0.0 and value > 0.0:
             # (1 + 4q + q^2) / (1 - q^2) = ratio, q = exp(-rate * spacing): Simpson's rule on an exponential.
             ratio = 3.0 / (value * spacing)

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from qsm_recon.backend.jit import inline, kernel
 
 TWO_PI = 2.0 * math.pi
+# Weighted spread of echo times, relative to its largest possible value, below which no frequency is determined.
+NEGLIGIBLE = 1e-12
 
 
 @inline
@@ -54,6 +56,137 @@ def pair_frequency(
 
 
 @kernel
+def _best_on_grid(
+    phase: NDArray[np.floating],
+    weight: NDArray[np.float64],
+    echo_times: NDArray[np.float64],
+    group: NDArray[np.intp],
+    first_hz: float,
+    step_hz: float,
+    points: int,
+    rotation: NDArray[np.complex128],
+    signal: NDArray[np.complex128],
+    sums: NDArray[np.complex128],
+) -> float:
+    """Return the grid frequency (Hz) with the largest ``sum_g |A_g(f)|``; ``signal`` and ``sums`` are scratch."""
+    for j in range(echo_times.size):
+        angle = phase[j] - TWO_PI * first_hz * echo_times[j]
+        signal[j] = weight[j] * complex(math.cos(angle), math.sin(angle))
+    best = -1.0
+    best_point = 0
+    for point in range(points):
+        sums[:] = 0.0
+        for j in range(echo_times.size):
+            sums[group[j]] += signal[j]
+            signal[j] *= rotation[j]  # all echoes advance by one step of frequency
+        value = 0.0
+        for g in range(sums.size):
+            value += abs(sums[g])
+        if value > best:
+            best = value
+            best_point = point
+    return first_hz + best_point * step_hz
+
+
+@kernel
+def _best_intercepts(
+    phase: NDArray[np.floating],
+    weight: NDArray[np.float64],
+    echo_times: NDArray[np.float64],
+    group: NDArray[np.intp],
+    frequency: float,
+    sums: NDArray[np.complex128],
+    intercept: NDArray[np.float64],
+) -> None:
+    """Fill the angles of ``A_g(frequency)``."""
+    sums[:] = 0.0
+    for j in range(echo_times.size):
+        angle = phase[j] - TWO_PI * frequency * echo_times[j]
+        sums[group[j]] += weight[j] * complex(math.cos(angle), math.sin(angle))
+    for g in range(sums.size):
+        intercept[g] = math.atan2(sums[g].imag, sums[g].real)
+
+
+@kernel
+def _regression_step(
+    phase: NDArray[np.floating],
+    weight: NDArray[np.float64],
+    echo_times: NDArray[np.float64],
+    group: NDArray[np.intp],
+    frequency: float,
+    intercept: NDArray[np.float64],
+    moments: NDArray[np.float64],
+) -> tuple[float, float]:
+    """One step of the reweighted regression: update ``intercept``; return the frequency and the largest phase change.
+
+    A negative change says that the echoes do not determine a frequency.
+    """
+    span = echo_times[-1] - echo_times[0]
+    moments[:] = 0.0
+    total = 0.0
+    for j in range(echo_times.size):
+        g = group[j]
+        t = echo_times[j]
+        r = _wrapped(phase[j] - intercept[g] - TWO_PI * frequency * t)
+        w = weight[j] * _sine_over_angle(r)
+        total += weight[j]
+        moments[g, 0] += w
+        moments[g, 1] += w * t
+        moments[g, 2] += w * t * t
+        moments[g, 3] += w * r
+        moments[g, 4] += w * t * r
+    numerator = 0.0
+    denominator = 0.0
+    for g in range(intercept.size):
+        if moments[g, 0] > 0.0:
+            numerator += moments[g, 4] - moments[g, 1] * moments[g, 3] / moments[g, 0]
+            denominator += moments[g, 2] - moments[g, 1] * moments[g, 1] / moments[g, 0]
+    if denominator <= NEGLIGIBLE * total * span * span:
+        return frequency, -1.0
+    slope = numerator / denominator
+    change = abs(slope) * span
+    for g in range(intercept.size):
+        if moments[g, 0] > 0.0:
+            shift = (moments[g, 3] - slope * moments[g, 1]) / moments[g, 0]
+            intercept[g] += shift
+            change = max(change, abs(shift + slope * echo_times[0]))
+    return frequency + slope / TWO_PI, change
+
+
+@kernel
+def _precision_and_misfit(
+    phase: NDArray[np.floating],
+    weight: NDArray[np.float64],
+    echo_times: NDArray[np.float64],
+    group: NDArray[np.intp],
+    frequency: float,
+    intercept: NDArray[np.float64],
+    moments: NDArray[np.float64],
+) -> tuple[float, float]:
+    """Return the inverse variance of 2 pi f for unit noise (0 where undetermined) and ``sum_j |S_j - model|^2``."""
+    span = echo_times[-1] - echo_times[0]
+    moments[:] = 0.0
+    total = 0.0
+    misfit = 0.0
+    for j in range(echo_times.size):
+        g = group[j]
+        t = echo_times[j]
+        r = phase[j] - intercept[g] - TWO_PI * frequency * t
+        misfit += 4.0 * weight[j] * math.sin(0.5 * r) ** 2  # 2 (1 - cos r) without cancellation
+        total += weight[j]
+        moments[g, 0] += weight[j]
+        moments[g, 1] += weight[j] * t
+        moments[g, 2] += weight[j] * t * t
+    precision = 0.0
+    for g in range(intercept.size):
+        if moments[g, 0] > 0.0:
+            precision += moments[g, 2] - moments[g, 1] * moments[g, 1] / moments[g, 0]
+    if precision <= NEGLIGIBLE * total * span * span:
+        precision = 0.0
+    return precision, misfit
+
+
+@kernel
 def fit_frequency(
     start: int,
     stop: int,
@@ -62,7 +195,7 @@ def fit_frequency(
     echo_times: NDArray[np.float64],
     group: NDArray[np.intp],
     window_hz: float,
-    grid_points: int,
+    grid_steps: int,
     tolerance_rad: float,
     max_iterations: int,
     frequency: NDArray[np.float64],
@@ -74,127 +207,41 @@ def fit_frequency(
 
     Minimises ``sum_j w_j (1 - cos r_j)``, ``w_j = |S_j|^2``, ``r_j = phase_j - intercept_g(j) - 2 pi f t_j``.
     For a given f the best intercepts are the angles of ``A_g(f) = sum_{j in g} w_j exp(i (phase_j - 2 pi f t_j))``,
-    so the best f maximises ``sum_g |A_g(f)|``: first on a grid of ``grid_points`` over ``window_hz`` around the
+    so the best f maximises ``sum_g |A_g(f)|``: first on a grid of ``grid_steps`` over ``window_hz`` around the
     start found in ``frequency``, then by iteratively reweighted linear regression of the unwrapped residual phase.
     The weights ``w_j sin(r_j)/r_j`` give the sharpest quadratic that lies above ``w_j (1 - cos r_j)`` on one turn
     and touches it at r_j, so that no step increases the cost.
 
     Outputs: ``frequency`` (Hz), ``intercept`` (rad, one column per group), ``information`` (inverse variance of
-    2 pi f for unit noise of the real and imaginary channel; 0 where f is not determined) and ``misfit``, twice
-    the minimum (units of magnitude squared).
+    2 pi f for unit noise of the real and imaginary channel; 0 where f is not determined) and ``misfit``
+    (``sum_j |S_j - model|^2``, units of magnitude squared).
     """
-    echoes = echo_times.size
     groups = intercept.shape[1]
-    weight = np.empty(echoes)
-    real = np.empty(echoes)
-    imaginary = np.empty(echoes)
-    step_cosine = np.empty(echoes)
-    step_sine = np.empty(echoes)
-    sums = np.empty((groups, 5))
-    shift = np.empty(groups)
-    span = echo_times[echoes - 1] - echo_times[0]
-    step_hz = window_hz / grid_points
-    for j in range(echoes):
-        step_cosine[j] = math.cos(TWO_PI * step_hz * echo_times[j])
-        step_sine[j] = -math.sin(TWO_PI * step_hz * echo_times[j])
+    weight = np.empty(echo_times.size)
+    signal = np.empty(echo_times.size, dtype=np.complex128)
+    sums = np.empty(groups, dtype=np.complex128)
+    moments = np.empty((groups, 5))
+    step_hz = window_hz / grid_steps
+    rotation = np.exp(-1j * TWO_PI * step_hz * echo_times)
     unconverged = 0
-
     for v in range(start, stop):
-        total = 0.0
-        for j in range(echoes):
+        for j in range(echo_times.size):
             weight[j] = float(magnitude[v, j]) ** 2
-            total += weight[j]
-
-        # Grid search: rotate all echoes by one step of frequency at a time.
         first_hz = frequency[v] - 0.5 * window_hz
-        for j in range(echoes):
-            angle = phase[v, j] - TWO_PI * first_hz * echo_times[j]
-            real[j] = weight[j] * math.cos(angle)
-            imaginary[j] = weight[j] * math.sin(angle)
-        best = -1.0
-        best_point = 0
-        for point in range(grid_points + 1):
-            for g in range(groups):
-                sums[g, 0] = 0.0
-                sums[g, 1] = 0.0
-            for j in range(echoes):
-                sums[group[j], 0] += real[j]
-                sums[group[j], 1] += imaginary[j]
-                turned = real[j] * step_cosine[j] - imaginary[j] * step_sine[j]
-                imaginary[j] = real[j] * step_sine[j] + imaginary[j] * step_cosine[j]
-                real[j] = turned
-            value = 0.0
-            for g in range(groups):
-                value += math.sqrt(sums[g, 0] ** 2 + sums[g, 1] ** 2)
-            if value > best:
-                best = value
-                best_point = point
-        f = first_hz + best_point * step_hz
-
-        for g in range(groups):
-            sums[g, 0] = 0.0
-            sums[g, 1] = 0.0
-        for j in range(echoes):
-            angle = phase[v, j] - TWO_PI * f * echo_times[j]
-            sums[group[j], 0] += weight[j] * math.cos(angle)
-            sums[group[j], 1] += weight[j] * math.sin(angle)
-        for g in range(groups):
-            intercept[v, g] = math.atan2(sums[g, 1], sums[g, 0])
-
-        converged = total == 0.0
+        f = _best_on_grid(
+            phase[v], weight, echo_times, group, first_hz, step_hz, grid_steps + 1, rotation, signal, sums
+        )
+        _best_intercepts(phase[v], weight, echo_times, group, f, sums, intercept[v])
+        change = math.inf
         for _ in range(max_iterations):
-            if converged:
+            f, change = _regression_step(phase[v], weight, echo_times, group, f, intercept[v], moments)
+            if change < tolerance_rad:
                 break
-            sums[:] = 0.0
-            for j in range(echoes):
-                g = group[j]
-                t = echo_times[j]
-                r = _wrapped(phase[v, j] - intercept[v, g] - TWO_PI * f * t)
-                w = weight[j] * _sine_over_angle(r)
-                sums[g, 0] += w
-                sums[g, 1] += w * t
-                sums[g, 2] += w * t * t
-                sums[g, 3] += w * r
-                sums[g, 4] += w * t * r
-            slope_numerator = 0.0
-            slope_denominator = 0.0
-            for g in range(groups):
-                if sums[g, 0] > 0.0:
-                    slope_numerator += sums[g, 4] - sums[g, 1] * sums[g, 3] / sums[g, 0]
-                    slope_denominator += sums[g, 2] - sums[g, 1] * sums[g, 1] / sums[g, 0]
-            if slope_denominator <= 1e-12 * total * span * span:
-                break
-            slope = slope_numerator / slope_denominator
-            largest_shift = abs(slope) * span
-            for g in range(groups):
-                if sums[g, 0] > 0.0:
-                    shift[g] = (sums[g, 3] - slope * sums[g, 1]) / sums[g, 0]
-                    intercept[v, g] += shift[g]
-                    largest_shift = max(largest_shift, abs(shift[g] + slope * echo_times[0]))
-            f += slope / TWO_PI
-            converged = largest_shift < tolerance_rad
-
-        sums[:] = 0.0
-        cost = 0.0
-        for j in range(echoes):
-            g = group[j]
-            t = echo_times[j]
-            r = phase[v, j] - intercept[v, g] - TWO_PI * f * t
-            # 1 - cos r, written without cancellation.
-            cost += 4.0 * weight[j] * math.sin(0.5 * r) ** 2
-            sums[g, 0] += weight[j]
-            sums[g, 1] += weight[j] * t
-            sums[g, 2] += weight[j] * t * t
-        precision = 0.0
+        information[v], misfit[v] = _precision_and_misfit(phase[v], weight, echo_times, group, f, intercept[v], moments)
+        frequency[v] = f if information[v] > 0.0 else 0.0
         for g in range(groups):
             intercept[v, g] = _wrapped(intercept[v, g])
-            if sums[g, 0] > 0.0:
-                precision += sums[g, 2] - sums[g, 1] * sums[g, 1] / sums[g, 0]
-        determined = precision > 1e-12 * total * span * span
-        frequency[v] = f if determined else 0.0
-        information[v] = precision if determined else 0.0
-        misfit[v] = cost
-        if determined and not converged:
+        if information[v] > 0.0 and not 0.0 <= change < tolerance_rad:
             unconverged += 1
     return unconverged
 

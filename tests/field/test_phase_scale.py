@@ -62,7 +62,7 @@ def test_radians_that_do_not_fill_the_turn_keep_their_scale():
     ],
 )
 def test_ambiguous_values_are_refused(values):
-    with pytest.raises(DataError, match="echo1.nii: values from"):
+    with pytest.raises(DataError, match=r"echo1\.nii: values from"):
         rescale_phase(values, name="echo1.nii")
 
 

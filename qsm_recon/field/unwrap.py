@@ -1,0 +1,169 @@
+"""Which alias of a frequency map is the right one: spatial unwrapping by whole periods."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+
+RELIABLE_NOISE_RAD = 0.6
+"""Voxels whose wrapped phase is noisier than this follow their neighbours instead of leading them."""
+SMALLEST_REGION = 0.01
+"""Regions of reliable voxels smaller than this fraction of the largest one follow too."""
+NEIGHBOURHOOD_VOXELS = 1.5
+"""Width (standard deviation) of the neighbourhood that noisy voxels follow."""
+
+
+@dataclass(frozen=True, eq=False)
+class Unwrapping:
+    """Whole periods to add per voxel (int16), and what was found on the way."""
+
+    turns: NDArray[np.int16]
+    regions: int
+    aliased: bool
+    open_jumps: int
+
+
+def unwrap_in_space(
+    frequency_hz: NDArray[np.floating],
+    mask: NDArray[np.bool_],
+    period_hz: float,
+    noise_hz: NDArray[np.floating] | None = None,
+    alternating: NDArray[np.floating] | None = None,
+) -> Unwrapping:
+    """Find the whole periods that make a frequency map continuous inside a mask.
+
+    Parameters
+    ----------
+    frequency_hz
+        (nx, ny, nz), Hz, known up to multiples of ``period_hz``.
+    mask
+        (nx, ny, nz) voxels to unwrap.
+    period_hz
+        The ambiguity in Hz, the inverse of the echo spacing.
+    noise_hz
+        (nx, ny, nz) standard deviation of the frequency in Hz.  Only voxels where it stays below 0.6 rad of the
+        wrapped phase are unwrapped along the best path; the others take the period that brings them nearest to
+        the precision-weighted mean of their neighbourhood.  Without it all voxels lead.
+    alternating
+        (nx, ny, nz) quantity that changes sign with every period added and is known to be positive on average,
+        such as the cosine of the phase between odd and even echoes.
+
+    Returns
+    -------
+    Unwrapping
+        ``frequency_hz + turns * period_hz`` is continuous.  ``open_jumps`` counts the neighbouring reliable pairs
+        that still differ by more than half a period (phase singularities, sources too strong for the voxels).
+
+    Notes
+    -----
+    The best path is that of Abdul-Rahman et al., Applied Optics 2007, as implemented in scikit-image.  It needs
+    the true field to change by less than half a period between neighbours on most of the paths round a source.
+    Each connected region is known up to a whole number of periods; the one that puts its median nearest to zero
+    (among those that make ``alternating`` positive) is chosen.  If no two neighbours differ by more than half a
+    period nothing is moved but that median.
+    """
+    turns = np.zeros(mask.shape, dtype=np.int16)
+    if not mask.any():
+        return Unwrapping(turns, 0, False, 0)
+    box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero(mask))
+    inside = mask[box]
+    scaled = np.where(inside, frequency_hz[box] / period_hz, 0.0)  # in turns
+    spread = np.zeros_like(scaled) if noise_hz is None else noise_hz[box] / period_hz
+    reliable = inside & (spread * 2.0 * math.pi < RELIABLE_NOISE_RAD)
+    if not reliable.any():
+        reliable = inside
+    aliased = _jumps(scaled, reliable) > 0
+    leaders, regions = _regions(reliable)
+    moved = np.zeros(inside.shape)
+    if aliased:
+        moved = np.where(leaders, _best_path_turns(scaled, leaders), 0.0)
+    for region in regions:
+        sign = None if alternating is None else alternating[box][region]
+        moved[region] += _offset(scaled[region], moved[region], sign)
+    followers = inside & ~leaders
+    if followers.any():
+        reference = _neighbourhood_mean(scaled + moved, leaders, spread)
+        moved[followers] = np.rint((reference - scaled)[followers])
+    turns[box] = moved
+    open_jumps = _jumps(scaled + moved, reliable)
+    if aliased:
+        logger.info(
+            "frequency aliased (period %.4g Hz): %d voxels moved, %d neighbouring pairs still half a period apart",
+            period_hz,
+            int(np.count_nonzero(moved)),
+            open_jumps,
+        )
+    return Unwrapping(turns, len(regions), aliased, open_jumps)
+
+
+def _offset(turns: NDArray[np.floating], moved: NDArray[np.floating], sign: NDArray[np.floating] | None) -> float:
+    """Return the whole turns to add to a region, given its turns, those added so far, and an alternating quantity."""
+    median = float(np.median(turns + moved))
+    offset = -round(median)
+    if sign is not None and float(np.mean(np.where((moved + offset) % 2 == 1, -sign, sign))) < 0:
+        offset += -1 if median + offset > 0 else 1
+    return offset
+
+
+def _jumps(turns: NDArray[np.floating], mask: NDArray[np.bool_]) -> int:
+    """Count neighbouring pairs inside the mask that differ by more than half a turn."""
+    count = 0
+    for axis in range(turns.ndim):
+        both = np.logical_and(*_neighbours(mask, axis))
+        first, second = _neighbours(turns, axis)
+        count += int(np.count_nonzero(both & (np.abs(second - first) > 0.5)))
+    return count
+
+
+def _neighbours(array: NDArray, axis: int) -> tuple[NDArray, NDArray]:
+    front, back = [slice(None)] * array.ndim, [slice(None)] * array.ndim
+    front[axis], back[axis] = slice(None, -1), slice(1, None)
+    return array[tuple(front)], array[tuple(back)]
+
+
+def _regions(reliable: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], list[NDArray[np.bool_]]]:
+    """Return the voxels of the large face-connected regions, and each region, largest first."""
+    from scipy import ndimage
+
+    labels, _ = ndimage.label(reliable)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    large = [int(i) for i in np.argsort(-sizes, kind="stable") if sizes[i] > SMALLEST_REGION * sizes.max()]
+    regions = [labels == i for i in large]
+    return np.isin(labels, large), regions
+
+
+def _best_path_turns(turns: NDArray[np.floating], mask: NDArray[np.bool_]) -> NDArray[np.floating]:
+    """Return the whole turns that scikit-image's best-path unwrapping adds."""
+    wrapped = 2.0 * math.pi * (turns - np.rint(turns))
+    thick = tuple(axis for axis in range(3) if mask.shape[axis] > 1)
+    thin = tuple(axis for axis in range(3) if axis not in thick)
+    wrapped, outside = np.squeeze(wrapped, thin), np.squeeze(~mask, thin)
+    if len(thick) < 2:  # a line (or a voxel): there is only one path
+        unwrapped = np.unwrap(wrapped)
+    else:
+        from skimage.restoration import unwrap_phase
+
+        # The seed only orders paths of equal quality; fixed, so that results repeat.
+        unwrapped = np.asarray(unwrap_phase(np.ma.array(wrapped, mask=outside), rng=0))
+    return np.rint(np.expand_dims(unwrapped, thin) / (2.0 * math.pi) - turns)
+
+
+def _neighbourhood_mean(
+    turns: NDArray[np.floating], leaders: NDArray[np.bool_], spread: NDArray[np.floating]
+) -> NDArray[np.floating]:
+    """Return the precision-weighted local mean of the leaders, or the nearest leader where none is close."""
+    from scipy import ndimage
+
+    quality = np.where(leaders, 1.0 / (0.01 + spread**2), 0.0)
+    total = ndimage.gaussian_filter(quality, NEIGHBOURHOOD_VOXELS, mode="constant", truncate=3.0)
+    mean = ndimage.gaussian_filter(quality * turns, NEIGHBOURHOOD_VOXELS, mode="constant", truncate=3.0)
+    near = total > 1e-9 * quality.max()
+    _, nearest = ndimage.distance_transform_edt(~leaders, return_distances=True, return_indices=True)
+    return np.where(near, mean / np.where(near, total, 1.0), turns[tuple(nearest)])

@@ -1,0 +1,74 @@
+"""The signals of the voxels inside a mask, as compact lists for the kernels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qsm_recon.errors import DataError
+from qsm_recon.field.echoes import EchoSeries
+
+
+@dataclass(frozen=True, eq=False)
+class VoxelList:
+    """Magnitude and phase (voxels, echoes) of the mask, and the way back to images."""
+
+    magnitude: NDArray[np.float32]
+    phase: NDArray[np.float32]
+    echo_times: NDArray[np.float64]
+    mask: NDArray[np.bool_]
+
+    @classmethod
+    def gather(cls, echoes: EchoSeries, mask: ArrayLike) -> VoxelList:
+        """Collect the voxels inside a mask.
+
+        Raises
+        ------
+        DataError
+            If the mask has another shape than the images, other values than 0 and 1, or is empty.
+        """
+        inside = check_mask(mask, echoes.shape)
+        return cls(echoes.magnitude[inside], echoes.phase_rad[inside], np.asarray(echoes.echo_times_s), inside)
+
+    @property
+    def count(self) -> int:
+        """Number of voxels."""
+        return self.magnitude.shape[0]
+
+    def scatter(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Put one value per voxel back into an image that is 0 elsewhere."""
+        image = np.zeros(self.mask.shape, dtype=np.float32)
+        image[self.mask] = values
+        return image
+
+    def restricted(self, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return the mask without the voxels that are not kept."""
+        mask = np.zeros_like(self.mask)
+        mask[self.mask] = keep
+        return mask
+
+    def relative_residual(self, misfit: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``sqrt(misfit / sum |S|^2)``, 0 where there is no signal."""
+        power = np.sum(np.square(self.magnitude, dtype=np.float64), axis=1)
+        return np.sqrt(misfit / np.where(power > 0, power, 1.0))
+
+
+def check_mask(mask: ArrayLike, shape: tuple[int, int, int]) -> NDArray[np.bool_]:
+    """Return a mask as booleans.
+
+    Raises
+    ------
+    DataError
+        If it has another shape than expected, other values than 0 and 1, or is empty.
+    """
+    array = np.asarray(mask)
+    if array.shape != shape:
+        raise DataError(f"mask has shape {array.shape}, but the echoes have shape {shape}")
+    if array.dtype != np.bool_ and not np.all((array == 0) | (array == 1)):
+        raise DataError("mask has values other than 0 and 1; threshold it first")
+    inside = array.astype(bool)
+    if not inside.any():
+        raise DataError("mask is empty: there is no voxel to estimate the field in")
+    return inside
