@@ -248,18 +248,24 @@ def gxe(
     _require(reference, get_args(Reference))
     if reference == "fansi":
         r, t = _whole(susceptibility, truth)
-        pairs = [((image - np.roll(image, -1, axis)).ravel() for image in (r - t, t)) for axis in (0, 1)]
+        error, detail = (sum(_square_sum(image - np.roll(image, -1, axis)) for axis in (0, 1)) for image in (r - t, t))
     else:
         r, t, region = _masked(susceptibility, truth, mask)
-        pairs = []
-        for axis in range(r.ndim):
-            both = np.moveaxis(region, axis, 0)[:-1] & np.moveaxis(region, axis, 0)[1:]
-            pairs.append(np.diff(np.moveaxis(image, axis, 0), axis=0)[both] for image in (r - t, t))
-    error = detail = 0.0
-    for along_error, along_truth in pairs:
-        error += float(along_error @ along_error)
-        detail += float(along_truth @ along_truth)
+        error, detail = (
+            sum(_square_sum(_differences_inside(image, region, axis)) for axis in range(image.ndim))
+            for image in (r - t, t)
+        )
     return _relative(error**0.5, detail**0.5)
+
+
+def _differences_inside(image: NDArray[np.floating], region: NDArray[np.bool_], axis: int) -> NDArray[np.floating]:
+    """Differences of neighbours along an axis that both lie in the region."""
+    along, inside = np.moveaxis(image, axis, 0), np.moveaxis(region, axis, 0)
+    return np.diff(along, axis=0)[inside[:-1] & inside[1:]]
+
+
+def _square_sum(values: NDArray[np.floating]) -> float:
+    return float(np.vdot(values, values))
 
 
 def _cell(values: NDArray[np.floating], cells: int) -> NDArray[np.intp]:
