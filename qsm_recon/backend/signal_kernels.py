@@ -81,7 +81,7 @@ def _best_on_grid(
             signal[j] *= rotation[j]  # all echoes advance by one step of frequency
         value = 0.0
         for g in range(sums.size):
-            value += abs(sums[g])
+            value += math.sqrt(sums[g].real ** 2 + sums[g].imag ** 2)
         if value > best:
             best = value
             best_point = point

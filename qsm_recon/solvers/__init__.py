@@ -1,0 +1,1 @@
+"""The reconstruction methods: short recipes on shared operators, terms and engines."""

@@ -1,0 +1,1 @@
+"""The parts a reconstruction is composed of: data fidelities, regularisers, weights."""

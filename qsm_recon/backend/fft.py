@@ -1,0 +1,287 @@
+"""Real three-dimensional Fourier transforms, taken apart into planes and columns.
+
+A transform over (x, y, z) is a two-dimensional real transform of every x-plane followed by a complex transform
+along x for every row of y.  Both halves work on pieces that fit a processor's cache, so an engine can do its
+element-wise work on a piece while it is there, and threads share the pieces.  pyFFTW computes them; where it is
+not importable scipy does.  This is the only module that knows either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import scipy.fft
+from numpy.typing import DTypeLike, NDArray
+
+from qsm_recon.backend.cache_folder import cache_folder
+from qsm_recon.backend.threads import run_tasks, slab_edges, thread_count
+
+logger = logging.getLogger(__name__)
+
+ALIGNMENT_BYTES = 64
+PLANES_PER_BLOCK = 4
+ROWS_PER_BLOCK = 4
+
+
+def fast_length(n: int) -> int:
+    """Smallest length not below ``n`` whose only prime factors are 2, 3 and 5."""
+    length = max(1, int(n))
+    while True:
+        rest = length
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return length
+        length += 1
+
+
+class BlockTransforms(Protocol):
+    """The four transforms that a library must offer; unnormalised, each on one block."""
+
+    def forward_planes(self, image: NDArray, spectrum: NDArray) -> None:
+        """Real to complex over the last two axes."""
+
+    def inverse_planes(self, spectrum: NDArray, image: NDArray) -> None:
+        """Complex to real over the last two axes; may overwrite its input."""
+
+    def forward_columns(self, spectrum: NDArray) -> None:
+        """Complex along the first axis, in place."""
+
+    def inverse_columns(self, spectrum: NDArray) -> None:
+        """Complex along the first axis, in place, without division by the length."""
+
+
+class _ScipyBlocks:
+    """Transforms by scipy.fft, for machines without pyFFTW."""
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        self._plane = shape[1:]
+
+    def forward_planes(self, image: NDArray, spectrum: NDArray) -> None:
+        spectrum[...] = scipy.fft.rfft2(image, axes=(1, 2))
+
+    def inverse_planes(self, spectrum: NDArray, image: NDArray) -> None:
+        image[...] = scipy.fft.irfft2(spectrum, s=self._plane, axes=(1, 2), norm="forward")
+
+    def forward_columns(self, spectrum: NDArray) -> None:
+        spectrum[...] = scipy.fft.fft(spectrum, axis=0)
+
+    def inverse_columns(self, spectrum: NDArray) -> None:
+        spectrum[...] = scipy.fft.ifft(spectrum, axis=0, norm="forward")
+
+
+class _FFTWBlocks:
+    """Transforms by pyFFTW.  One object per thread: executing on new arrays changes a plan."""
+
+    def __init__(self, library: Any) -> None:
+        self._library = library
+        self._plans: dict[tuple, Any] = {}
+
+    def _run(self, source: NDArray, target: NDArray, axes: tuple[int, ...], direction: str) -> None:
+        key = (direction, axes, source.shape, source.strides, target.strides, source.dtype)
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = self._make_plan(source, target, axes, direction)
+        plan.update_arrays(source, target)
+        plan.execute()
+
+    def _make_plan(self, source: NDArray, target: NDArray, axes: tuple[int, ...], direction: str) -> Any:
+        # Measuring overwrites the arrays, so plan on stand-ins of the same layout and alignment.
+        in_place = source.ctypes.data == target.ctypes.data
+        stand_in = _same_layout(source)
+        destination = stand_in if in_place else _same_layout(target)
+        flags = ["FFTW_MEASURE"]
+        if not in_place and direction == "FFTW_BACKWARD":
+            flags.append("FFTW_DESTROY_INPUT")
+        with _planner_lock:
+            before = self._library.export_wisdom()
+            plan = self._library.FFTW(stand_in, destination, axes=axes, direction=direction, flags=flags, threads=1)
+            if self._library.export_wisdom() != before:
+                _save_wisdom(self._library)
+        return plan
+
+    def forward_planes(self, image: NDArray, spectrum: NDArray) -> None:
+        self._run(image, spectrum, (1, 2), "FFTW_FORWARD")
+
+    def inverse_planes(self, spectrum: NDArray, image: NDArray) -> None:
+        self._run(spectrum, image, (1, 2), "FFTW_BACKWARD")
+
+    def forward_columns(self, spectrum: NDArray) -> None:
+        self._run(spectrum, spectrum, (0,), "FFTW_FORWARD")
+
+    def inverse_columns(self, spectrum: NDArray) -> None:
+        self._run(spectrum, spectrum, (0,), "FFTW_BACKWARD")
+
+
+_planner_lock = threading.Lock()
+
+
+def _same_layout(array: NDArray) -> NDArray:
+    """Return a zeroed aligned array with the shape and strides of another."""
+    span = sum((n - 1) * abs(s) for n, s in zip(array.shape, array.strides, strict=True)) + array.itemsize
+    base = aligned_zeros((span // array.itemsize,), array.dtype)
+    return np.lib.stride_tricks.as_strided(base, array.shape, array.strides)
+
+
+def aligned_zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
+    """Return a zeroed C-ordered array that starts at a cache line."""
+    dtype = np.dtype(dtype)
+    size = int(np.prod(shape)) * dtype.itemsize
+    raw = np.zeros(size + ALIGNMENT_BYTES, dtype=np.uint8)
+    offset = -raw.ctypes.data % ALIGNMENT_BYTES
+    return raw[offset : offset + size].view(dtype).reshape(shape)
+
+
+def _wisdom_file() -> Path | None:
+    folder = cache_folder("fft")
+    return None if folder is None else folder / "wisdom.json"
+
+
+@cache
+def _load_fftw() -> Any | None:
+    """Import pyFFTW with the wisdom of earlier runs, or say once that scipy is used."""
+    try:
+        import pyfftw
+    except ImportError:
+        logger.info("pyFFTW is not importable: Fourier transforms run on scipy.fft, which is slower")
+        return None
+    path = _wisdom_file()
+    if path is not None:
+        # Wisdom only saves planning time: whatever is wrong with the file, planning afresh is right.
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+            pyfftw.import_wisdom(tuple(text.encode() for text in json.loads(path.read_text("utf-8"))))
+    return pyfftw
+
+
+def _save_wisdom(library: Any) -> None:
+    path = _wisdom_file()
+    if path is None:
+        return
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    with contextlib.suppress(OSError):
+        temporary.write_text(json.dumps([text.decode() for text in library.export_wisdom()]), "utf-8")
+        temporary.replace(path)
+
+
+def library_name() -> str:
+    """Name and version of the library that computes the transforms, for reports."""
+    library = _load_fftw()
+    return f"scipy.fft {scipy.__version__}" if library is None else f"pyfftw {library.__version__}"
+
+
+class FourierTransform:
+    """Real Fourier transforms of one grid size and precision, on buffers of one fixed layout.
+
+    Parameters
+    ----------
+    shape
+        Number of voxels along x, y and z.
+    dtype
+        float32 or float64.
+
+    Notes
+    -----
+    Images are (nx, ny, stride) arrays of which the first nz entries of the last axis count; spectra are
+    (nx, ny, columns) arrays of which the first nz//2 + 1 count.  The padding keeps every row on a cache line.
+    Transforms are not normalised: ``inverse(forward(image))`` is ``image`` times :attr:`n_voxels`.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], dtype: DTypeLike = np.float32) -> None:
+        self.shape = shape
+        self.dtype = np.dtype(dtype)
+        self.complex_dtype = np.dtype(np.complex64 if self.dtype == np.float32 else np.complex128)
+        self.n_voxels = int(np.prod(shape))
+        self.half = shape[2] // 2 + 1
+        self._stride = _round_up(shape[2], ALIGNMENT_BYTES // self.dtype.itemsize)
+        self._columns = _round_up(self.half, ALIGNMENT_BYTES // self.complex_dtype.itemsize)
+        self._local = threading.local()
+
+    def blocks(self) -> BlockTransforms:
+        """Return the block transforms that belong to the calling thread."""
+        found = getattr(self._local, "blocks", None)
+        if found is None:
+            library = _load_fftw()
+            found = _ScipyBlocks(self.shape) if library is None else _FFTWBlocks(library)
+            self._local.blocks = found
+        return found
+
+    def empty_image(self, planes: int | None = None) -> NDArray:
+        """Return a zeroed image buffer; of the whole grid, or of some planes only."""
+        return aligned_zeros((planes or self.shape[0], self.shape[1], self._stride), self.dtype)
+
+    def empty_spectrum(self) -> NDArray:
+        """Return a zeroed half-spectrum buffer."""
+        return aligned_zeros((self.shape[0], self.shape[1], self._columns), self.complex_dtype)
+
+    def empty_half_image(self) -> NDArray:
+        """Return a zeroed real buffer with one entry per entry of a spectrum buffer, for kernels."""
+        return aligned_zeros((self.shape[0], self.shape[1], self._columns), self.dtype)
+
+    def load_image(self, values: NDArray) -> NDArray:
+        """Copy an array no larger than the grid into the corner of a zeroed image buffer."""
+        image = self.empty_image()
+        nx, ny, nz = values.shape
+        image[:nx, :ny, :nz] = values
+        return image
+
+    def image_view(self, image: NDArray) -> NDArray:
+        """Return the part of an image buffer that counts."""
+        return image[..., : self.shape[2]]
+
+    def spectrum_view(self, spectrum: NDArray) -> NDArray:
+        """Return the part of a spectrum buffer (or of a real buffer of its layout) that counts."""
+        return spectrum[..., : self.half]
+
+    def for_planes(self, work: Callable[[int, int, int, int], Any], slabs: list[tuple[int, int]] | None = None) -> list:
+        """Call ``work(slab, slab_start, first, last)`` for blocks of planes, slabs in parallel, blocks in order."""
+        return _for_blocks(work, slabs or self.slabs(), PLANES_PER_BLOCK)
+
+    def for_rows(self, work: Callable[[int, int, int, int], Any]) -> list:
+        """The same for blocks of rows of y, which the column transforms work on."""
+        return _for_blocks(work, slab_edges(self.shape[1], thread_count()), ROWS_PER_BLOCK)
+
+    def slabs(self) -> list[tuple[int, int]]:
+        """Slabs of planes, one per thread."""
+        return slab_edges(self.shape[0], thread_count())
+
+    def forward(self, image: NDArray, spectrum: NDArray) -> NDArray:
+        """Transform an image buffer into a spectrum buffer, unnormalised."""
+        valid, target = self.image_view(image), self.spectrum_view(spectrum)
+        self.for_planes(lambda _slab, _start, a, b: self.blocks().forward_planes(valid[a:b], target[a:b]))
+        self.for_rows(lambda _slab, _start, a, b: self.blocks().forward_columns(spectrum[:, a:b]))
+        return spectrum
+
+    def inverse(self, spectrum: NDArray, image: NDArray) -> NDArray:
+        """Transform a spectrum buffer, which is overwritten, into an image buffer, unnormalised."""
+        source, valid = self.spectrum_view(spectrum), self.image_view(image)
+        self.for_rows(lambda _slab, _start, a, b: self.blocks().inverse_columns(spectrum[:, a:b]))
+        self.for_planes(lambda _slab, _start, a, b: self.blocks().inverse_planes(source[a:b], valid[a:b]))
+        return image
+
+
+def _for_blocks(work: Callable[[int, int, int, int], Any], slabs: list[tuple[int, int]], size: int) -> list:
+    def run(index: int, start: int, stop: int) -> list:
+        return [work(index, start, a, min(a + size, stop)) for a in range(start, stop, size)]
+
+    tasks = [lambda i=i, a=a, b=b: run(i, a, b) for i, (a, b) in enumerate(slabs)]
+    return [result for slab in run_tasks(tasks) for result in slab]
+
+
+def _round_up(n: int, multiple: int) -> int:
+    return -(-n // multiple) * multiple
+
+
+@cache
+def fourier_transform(shape: tuple[int, int, int], dtype: str = "float32") -> FourierTransform:
+    """Return the transform of a grid size, the same object (and plans) every time."""
+    return FourierTransform(shape, dtype)

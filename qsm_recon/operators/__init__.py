@@ -1,0 +1,1 @@
+"""Linear operators of the field model on a voxel grid."""

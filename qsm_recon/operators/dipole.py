@@ -1,0 +1,171 @@
+"""The dipole kernel and the forward operator: field = dipole kernel ∗ susceptibility."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from qsm_recon.errors import DataError, ParameterError, did_you_mean
+from qsm_recon.operators.grid import Grid
+from qsm_recon.operators.padding import padded_shape
+
+KernelKind = Literal["continuous", "discrete", "green"]
+
+
+def dipole_kernel(grid: Grid, kind: KernelKind = "continuous", dtype: DTypeLike = np.float32) -> NDArray:
+    """Fourier transform of the unit dipole field on the half-spectrum of a real transform.
+
+    Parameters
+    ----------
+    grid
+        Shape, voxel size (mm) and field direction.
+    kind
+        ``"continuous"``: 1/3 - (k·b)²/|k|² (Salomir et al., Concepts Magn Reson B 2003, doi 10.1002/cmr.b.10083;
+        Marques and Bowtell, Concepts Magn Reson B 2005, doi 10.1002/cmr.b.20034).
+        ``"discrete"``: the same with forward-difference symbols in place of k (Milovic et al., MRM 2019,
+        doi 10.1002/mrm.27483, use such kernels).
+        ``"green"``: transform of the sampled spatial dipole (3cos²θ - 1)/(4πr³), zero at the origin, periodic on
+        the grid.
+    dtype
+        float32 or float64.
+
+    Returns
+    -------
+    ndarray
+        (nx, ny, nz // 2 + 1) real, dimensionless, in unshifted FFT order; zero at zero frequency.
+
+    Raises
+    ------
+    ParameterError
+        If the kind is unknown.
+
+    Notes
+    -----
+    The samples on a Nyquist plane are averages over both signs of the Nyquist frequency.  Without this an oblique
+    kernel on an even grid is not the transform of a real function: real and complex transforms then disagree, and
+    the square of the kernel is not the operator applied twice.
+    """
+    if kind not in get_args(KernelKind):
+        raise ParameterError(f"dipole kernel '{kind}' is unknown{did_you_mean(kind, get_args(KernelKind))}")
+    if kind == "green":
+        return _green_kernel(grid).astype(dtype)
+    compute = _continuous if kind == "continuous" else _discrete
+    plus = compute(grid, _frequencies(grid, nyquist_sign=-1))
+    if kind == "continuous" and any(n % 2 == 0 for n in grid.shape):
+        plus += compute(grid, _frequencies(grid, nyquist_sign=1))
+        plus *= 0.5
+    plus[0, 0, 0] = 0.0
+    return plus.astype(dtype)
+
+
+def _frequencies(grid: Grid, nyquist_sign: int) -> tuple[NDArray, NDArray, NDArray]:
+    """Cycles per sample along each axis, broadcastable over the half-spectrum."""
+    axes = []
+    for axis, n in enumerate(grid.shape):
+        cycles = np.fft.fftfreq(n) if axis < 2 else np.fft.rfftfreq(n)
+        if n % 2 == 0:
+            cycles[n // 2] = nyquist_sign * 0.5
+        axes.append(cycles)
+    x, y, z = np.ix_(*axes)
+    return x, y, z
+
+
+def _continuous(grid: Grid, cycles: tuple[NDArray, NDArray, NDArray]) -> NDArray:
+    k = [c / d for c, d in zip(cycles, grid.voxel_size_mm, strict=True)]
+    along = sum(b * ki for b, ki in zip(grid.b0_direction, k, strict=True))
+    squared = sum(ki * ki for ki in k)
+    squared[0, 0, 0] = 1.0
+    return 1.0 / 3.0 - along * along / squared
+
+
+def _discrete(grid: Grid, cycles: tuple[NDArray, NDArray, NDArray]) -> NDArray:
+    symbols = [(1.0 - np.exp(2j * np.pi * c)) / d for c, d in zip(cycles, grid.voxel_size_mm, strict=True)]
+    along = sum(b * e for b, e in zip(grid.b0_direction, symbols, strict=True))
+    squared = sum(np.abs(e) ** 2 for e in symbols)
+    squared[0, 0, 0] = 1.0
+    return 1.0 / 3.0 - np.abs(along) ** 2 / squared
+
+
+def _green_kernel(grid: Grid) -> NDArray:
+    import scipy.fft
+
+    offsets = [np.fft.fftfreq(n, 1.0 / (n * d)) for n, d in zip(grid.shape, grid.voxel_size_mm, strict=True)]
+    r = np.ix_(*offsets)
+    squared = sum(ri * ri for ri in r)
+    squared[0, 0, 0] = 1.0
+    along = sum(b * ri for b, ri in zip(grid.b0_direction, r, strict=True))
+    dipole = (3.0 * along * along / squared - 1.0) / (4.0 * np.pi * squared**1.5) * np.prod(grid.voxel_size_mm)
+    dipole[0, 0, 0] = 0.0
+    # The real part is the transform of the even part: the sampled lattice is not symmetric at half the period.
+    spectrum = scipy.fft.rfftn(dipole, workers=-1).real
+    spectrum[0, 0, 0] = 0.0
+    return spectrum
+
+
+class DipoleOperator:
+    """The forward operator χ ↦ D χ on a grid, computed on a zero-padded grid of fast sizes.
+
+    Parameters
+    ----------
+    grid
+        Geometry of the images.
+    kind
+        Dipole kernel; see :func:`dipole_kernel`.
+    dtype
+        Precision of the arithmetic, float32 or float64.
+    padding
+        Voxels of zeros kept, at least, between the image and its periodic copy along each axis.
+
+    Notes
+    -----
+    The operator is real and symmetric: it is its own adjoint.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        kind: KernelKind = "continuous",
+        dtype: DTypeLike = np.float32,
+        padding: int | tuple[int, int, int] = 0,
+    ) -> None:
+        from qsm_recon.backend.fft import fourier_transform
+
+        self.grid = grid
+        self.padded_grid = grid.resized(padded_shape(grid.shape, padding))
+        self.transform = fourier_transform(self.padded_grid.shape, np.dtype(dtype).name)
+        self.kernel = self.transform.empty_half_image()
+        self.transform.spectrum_view(self.kernel)[...] = dipole_kernel(self.padded_grid, kind, dtype)
+
+    def forward(self, susceptibility: NDArray) -> NDArray:
+        """Field of a susceptibility map, in the unit of the map.
+
+        Parameters
+        ----------
+        susceptibility
+            (nx, ny, nz) map of the grid's shape.
+
+        Returns
+        -------
+        ndarray
+            (nx, ny, nz) field.
+
+        Raises
+        ------
+        DataError
+            If the shape is not that of the grid.
+        """
+        if susceptibility.shape != self.grid.shape:
+            raise DataError(f"susceptibility: expected shape {self.grid.shape}, found {susceptibility.shape}")
+        image = self.transform.load_image(susceptibility)
+        spectrum = self.transform.forward(image, self.transform.empty_spectrum())
+        spectrum *= self.kernel / self.transform.n_voxels
+        return self.crop(self.transform.inverse(spectrum, image))
+
+    adjoint = forward
+
+    def crop(self, image: NDArray) -> NDArray:
+        """Cut the grid's own voxels out of a padded image buffer; a copy."""
+        nx, ny, nz = self.grid.shape
+        return image[:nx, :ny, :nz].copy()

@@ -1,0 +1,164 @@
+"""What goes into a solver: one validated, immutable description of the measurement."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsm_recon.errors import DataError
+from qsm_recon.operators.grid import Grid
+from qsm_recon.units import rad_per_ppm
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_PHASE_SCALE = 20.0
+"""rad per ppm assumed where field strength or echo time is unknown: close to 3 T at an echo time of 25 ms."""
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A dipole inversion problem.  Solvers trust it: everything is checked here, once.
+
+    Parameters
+    ----------
+    field_ppm
+        (nx, ny, nz) local (or total) field in ppm of the main field, with the sign of the susceptibility.
+    mask
+        (nx, ny, nz) boolean; the voxels whose field is known.
+    grid
+        Geometry.
+    magnitude
+        (nx, ny, nz) non-negative magnitude image, any scale.
+    weight
+        (nx, ny, nz) non-negative data weight W given by the user, any scale.
+    field_noise_ppm
+        (nx, ny, nz) standard deviation of the field, in ppm.
+    echoes
+        (nx, ny, nz, n_echoes) complex signal.
+    echo_times_s
+        Echo times in s, increasing.
+    b0_tesla
+        Field strength in T.
+    r2star_per_s
+        (nx, ny, nz) R2* in 1/s.
+    notes
+        Filled in: what validation changed.
+
+    Raises
+    ------
+    DataError
+        If shapes disagree, the mask is empty, values inside the mask are not finite, the magnitude or weight is
+        negative or zero everywhere, or echo times are not positive, increasing and in seconds.
+    """
+
+    field_ppm: NDArray[np.floating]
+    mask: NDArray[np.bool_]
+    grid: Grid
+    magnitude: NDArray[np.floating] | None = None
+    weight: NDArray[np.floating] | None = None
+    field_noise_ppm: NDArray[np.floating] | None = None
+    echoes: NDArray[np.complexfloating] | None = None
+    echo_times_s: tuple[float, ...] = ()
+    b0_tesla: float | None = None
+    r2star_per_s: NDArray[np.floating] | None = None
+    notes: tuple[str, ...] = field(default=(), init=False)
+
+    def __post_init__(self) -> None:
+        """Validate; replace what is not finite outside the mask by zero; lock the arrays."""
+        notes: list[str] = []
+        mask = np.asarray(self.mask)
+        if mask.dtype != bool:
+            raise DataError(f"mask: expected booleans, found {mask.dtype}; use io.binary_mask to convert")
+        _require_shape("mask", mask, self.grid.shape)
+        if not mask.any():
+            raise DataError("mask: it is empty; it must mark the voxels to reconstruct")
+        object.__setattr__(self, "mask", _locked(mask))
+        for name in ("field_ppm", "magnitude", "weight", "field_noise_ppm", "r2star_per_s", "echoes"):
+            values = getattr(self, name)
+            if values is not None:
+                array = np.asarray(values)
+                _require_shape(name, array, self.grid.shape)
+                array = _finite(name, array, mask, notes)
+                if name in ("magnitude", "weight", "field_noise_ppm"):
+                    _require_positive_somewhere(name, array, mask)
+                object.__setattr__(self, name, _locked(array))
+        object.__setattr__(self, "echo_times_s", check_echo_times(self.echo_times_s))
+        if self.b0_tesla is not None and not 0.01 < self.b0_tesla < 30:
+            raise DataError(f"B0: expected a field strength in tesla, found {self.b0_tesla:g}")
+        if self.echoes is not None and self.echoes.shape[3:] != (len(self.echo_times_s),):
+            raise DataError(
+                f"echoes: {self.echoes.shape[3:]} images but {len(self.echo_times_s)} echo times; give one time per echo"
+            )
+        object.__setattr__(self, "notes", tuple(notes))
+
+    @property
+    def phase_scale(self) -> float:
+        """Rad of phase per ppm of field that nonlinear fidelities use: at the mean echo time."""
+        if self.b0_tesla is None or not self.echo_times_s:
+            return DEFAULT_PHASE_SCALE
+        return rad_per_ppm(self.b0_tesla, float(np.mean(self.echo_times_s)))
+
+    @property
+    def phase_scale_origin(self) -> str:
+        """How :attr:`phase_scale` came about, for reports."""
+        if self.b0_tesla is None or not self.echo_times_s:
+            return "assumed (no field strength or echo time given)"
+        return "from field strength and mean echo time"
+
+
+def check_echo_times(echo_times_s: tuple[float, ...]) -> tuple[float, ...]:
+    """Return echo times (s) as floats after checking them.
+
+    Raises
+    ------
+    DataError
+        If they are not positive and increasing, or look like milliseconds.
+    """
+    times = tuple(float(t) for t in echo_times_s)
+    if not all(np.isfinite(t) and t > 0 for t in times):
+        raise DataError(f"echo times: expected positive numbers of seconds, found {times}")
+    if any(t > 1 for t in times):
+        raise DataError(f"echo times: {times} look like milliseconds; give seconds, for example 0.020")
+    if any(b <= a for a, b in zip(times, times[1:], strict=False)):
+        raise DataError(f"echo times: {times} do not increase; order images and times by echo")
+    return times
+
+
+def _require_shape(name: str, array: NDArray, shape: tuple[int, int, int]) -> None:
+    expected_ndim = 4 if name == "echoes" else 3
+    if array.ndim != expected_ndim or array.shape[:3] != shape:
+        raise DataError(f"{name}: expected shape {shape}, found {array.shape}")
+
+
+def _finite(name: str, array: NDArray, mask: NDArray[np.bool_], notes: list[str]) -> NDArray:
+    bad = ~np.isfinite(array)
+    if not bad.any():
+        return array
+    bad_voxels = bad.any(axis=tuple(range(3, bad.ndim))) if bad.ndim > 3 else bad
+    inside = bad_voxels & mask
+    if inside.any():
+        first = tuple(int(i) for i in np.argwhere(inside)[0])
+        raise DataError(
+            f"{name}: {int(inside.sum())} voxels inside the mask are NaN or infinite, the first at {first}; "
+            "repair them or take them out of the mask"
+        )
+    notes.append(f"{name}: {int(bad_voxels.sum())} values outside the mask were NaN or infinite and count as zero")
+    logger.info(notes[-1])
+    return np.where(bad, array.dtype.type(0), array)
+
+
+def _require_positive_somewhere(name: str, array: NDArray, mask: NDArray[np.bool_]) -> None:
+    inside = array[mask]
+    if inside.min() < 0:
+        raise DataError(f"{name}: expected no negative values, found {inside.min():g} inside the mask")
+    if inside.max() == 0:
+        raise DataError(f"{name}: it is zero everywhere inside the mask; give another image, or none")
+
+
+def _locked(array: NDArray) -> NDArray:
+    view = array.view()
+    view.flags.writeable = False
+    return view

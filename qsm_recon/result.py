@@ -1,0 +1,100 @@
+"""What comes out of a solver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class IterationState:
+    """What a callback is told after every iteration.
+
+    Parameters
+    ----------
+    iteration
+        Number of iterations done.
+    max_iterations
+        The most there will be.
+    values
+        Monitored numbers of this iteration by name, such as ``objective`` and ``primal_residual``.
+    """
+
+    iteration: int
+    max_iterations: int
+    values: dict[str, float]
+
+
+Callback = Callable[[IterationState], bool | None]
+"""Called after every iteration; returning False stops the solver, which then returns what it has."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """A susceptibility map and how it came about.
+
+    Parameters
+    ----------
+    susceptibility_ppm
+        (nx, ny, nz) float32, zero outside the mask.
+    mask
+        (nx, ny, nz) the mask that the result covers.
+    solver
+        Name of the algorithm.
+    parameters
+        Its parameters by name, as used.
+    converged
+        Whether the stopping rule was met (always true for a closed form).
+    stop_reason
+        Why it stopped, in words.
+    iterations
+        Number of iterations; 0 for a closed form.
+    history
+        Monitored numbers by name, one entry per iteration.
+    timings_s
+        Seconds by stage.
+    details
+        Further facts for the report, such as the effective weights.
+    images
+        Further maps by name, such as a harmonic background field (ppm).
+    """
+
+    susceptibility_ppm: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    solver: str
+    parameters: dict[str, Any]
+    converged: bool
+    stop_reason: str
+    iterations: int = 0
+    history: dict[str, list[float]] = field(default_factory=dict)
+    timings_s: dict[str, float] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+    images: dict[str, NDArray] = field(default_factory=dict)
+
+    def with_details(self, **facts: Any) -> Reconstruction:
+        """Return the same reconstruction with further facts for the report."""
+        from dataclasses import replace
+
+        return replace(self, details={**self.details, **facts})
+
+
+def referenced(
+    susceptibility_ppm: NDArray[np.floating], mask: NDArray[np.bool_], region: NDArray[np.bool_] | None
+) -> NDArray[np.float32]:
+    """Shift a map so that its mean over a region is zero, and mask it.
+
+    Parameters
+    ----------
+    susceptibility_ppm
+        (nx, ny, nz) map in ppm.
+    mask
+        Voxels that the result covers; zero outside.
+    region
+        Zero-reference region; None leaves the map as the solver returned it.
+    """
+    offset = 0.0 if region is None else float(susceptibility_ppm[region].mean(dtype=np.float64))
+    return np.where(mask, susceptibility_ppm - np.float32(offset), np.float32(0)).astype(np.float32)

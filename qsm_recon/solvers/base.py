@@ -1,0 +1,100 @@
+"""The shape every solver has."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from numpy.typing import NDArray
+
+from qsm_recon.errors import ParameterError
+from qsm_recon.problem import Problem
+from qsm_recon.result import Callback, Reconstruction
+from qsm_recon.solvers.parameters import Parameter, declared_parameters
+
+
+@dataclass(frozen=True)
+class Solver(ABC):
+    """A reconstruction method; its fields are its parameters.
+
+    Subclasses are frozen dataclasses whose fields are made by :func:`qsm_recon.solvers.parameters.parameter`.
+
+    Raises
+    ------
+    ParameterError
+        On construction, if a parameter is of the wrong type or out of range.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    citation: ClassVar[str]
+    iterative: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check every parameter against its declaration."""
+        for name, declared in self.declared().items():
+            declared.check(getattr(self, name))
+
+    @classmethod
+    def declared(cls) -> dict[str, Parameter]:
+        """Return the declared parameters by name."""
+        return declared_parameters(cls)
+
+    @classmethod
+    def main_parameter(cls) -> Parameter:
+        """Return the main regularisation parameter."""
+        return next(declared for declared in cls.declared().values() if declared.main)
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameter values by name."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def with_regularisation(self, value: float) -> Solver:
+        """Return the same solver with another value of its main regularisation parameter."""
+        return dataclasses.replace(self, **{self.main_parameter().name: value})
+
+    def memory_volumes(self) -> float:
+        """Estimate of the memory needed, in float32 volumes of the padded grid."""
+        return 12.0
+
+    def solve(
+        self, problem: Problem, *, callback: Callback | None = None, start_ppm: NDArray | None = None
+    ) -> Reconstruction:
+        """Reconstruct a susceptibility map.
+
+        Parameters
+        ----------
+        problem
+            The measurement.
+        callback
+            Called after every iteration; returning False stops.
+        start_ppm
+            (nx, ny, nz) susceptibility in ppm to start from; only iterative solvers take one.
+
+        Returns
+        -------
+        Reconstruction
+            The map in ppm and how it came about.
+
+        Raises
+        ------
+        ParameterError
+            If a parameter asks for something the problem lacks, or the start does not fit.
+        """
+        if start_ppm is not None:
+            if not self.iterative:
+                raise ParameterError(f"start_ppm: '{self.name}' is a closed form and takes no starting point")
+            if start_ppm.shape != problem.grid.shape:
+                raise ParameterError(f"start_ppm: expected shape {problem.grid.shape}, found {start_ppm.shape}")
+        began = time.perf_counter()
+        result = self._solve(problem, callback, start_ppm)
+        return dataclasses.replace(
+            result, timings_s={**result.timings_s, "solve": time.perf_counter() - began}
+        )
+
+    @abstractmethod
+    def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
+        """Do the work of :meth:`solve`."""

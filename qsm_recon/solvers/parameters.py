@@ -1,0 +1,125 @@
+"""Declared parameters: one declaration gives default, unit, range and help, for code, command line and docs."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from qsm_recon.errors import ParameterError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What is known of one parameter of a solver.
+
+    Parameters
+    ----------
+    name
+        Field name.
+    default
+        Its default; None means that the solver works it out.
+    unit
+        Unit, "1" where dimensionless.
+    help
+        One line.
+    low, high
+        Inclusive range of numbers, None where open.
+    choices
+        Accepted words, empty for numbers.
+    kind
+        Type of the value: float, int, bool or str.
+    main
+        Whether it is the solver's main regularisation parameter.
+    """
+
+    name: str
+    default: Any
+    unit: str
+    help: str
+    low: float | None
+    high: float | None
+    choices: tuple[str, ...]
+    kind: type
+    main: bool
+
+    def describe_range(self) -> str:
+        """Accepted values in words."""
+        if self.choices:
+            return " | ".join(self.choices)
+        if self.kind is bool:
+            return "true | false"
+        low = "-∞" if self.low is None else f"{self.low:g}"
+        high = "∞" if self.high is None else f"{self.high:g}"
+        return f"{low} … {high}"
+
+    def parse(self, text: str) -> Any:
+        """Read a value given as text on a command line.
+
+        Raises
+        ------
+        ParameterError
+            If the text is not of the parameter's type.
+        """
+        if self.default is None and text.lower() in ("auto", "none"):
+            return None
+        if self.kind is bool:
+            words = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False}
+            words["off"] = False
+            if text.lower() not in words:
+                raise ParameterError(f"{self.name}: expected true or false, found '{text}'")
+            return words[text.lower()]
+        try:
+            return self.kind(text)
+        except ValueError as error:
+            raise ParameterError(f"{self.name}: expected a {self.kind.__name__}, found '{text}'") from error
+
+    def check(self, value: Any) -> None:
+        """Check a value against type and range.
+
+        Raises
+        ------
+        ParameterError
+            If it does not fit.
+        """
+        if value is None and self.default is None:
+            return
+        if self.choices:
+            if value not in self.choices:
+                raise ParameterError(f"{self.name}: '{value}' is not accepted{did_you_mean(str(value), self.choices)}")
+            return
+        accepted = (int, float) if self.kind is float else (self.kind,)
+        if not isinstance(value, accepted) or (isinstance(value, bool) and self.kind is not bool):
+            raise ParameterError(f"{self.name}: expected a {self.kind.__name__}, found {value!r}")
+        too_low = self.low is not None and not value >= self.low
+        too_high = self.high is not None and not value <= self.high
+        if too_low or too_high or value != value:
+            raise ParameterError(
+                f"{self.name}: {value:g} is out of range; expected {self.describe_range()} (unit {self.unit})"
+            )
+
+
+def parameter(
+    default: Any,
+    unit: str,
+    help: str,  # noqa: A002  (the word users of argparse know)
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    kind: type | None = None,
+    main: bool = False,
+) -> Any:
+    """Declare a parameter as a field of a solver's dataclass; see :class:`Parameter`."""
+    if kind is None:
+        kind = str if choices else type(default)
+    declared = {"unit": unit, "help": help, "low": low, "high": high, "choices": choices, "kind": kind, "main": main}
+    return dataclasses.field(default=default, metadata=declared)
+
+
+def declared_parameters(solver: type) -> dict[str, Parameter]:
+    """Return the parameters of a solver class by name, in order of declaration."""
+    return {
+        item.name: Parameter(name=item.name, default=item.default, **item.metadata)
+        for item in dataclasses.fields(solver)
+    }

@@ -1,0 +1,77 @@
+"""Finding solvers by name, the package's own and those of installed plug-ins."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from qsm_recon.errors import ParameterError, did_you_mean
+from qsm_recon.solvers.base import Solver
+
+logger = logging.getLogger(__name__)
+
+ENTRY_POINT_GROUP = "qsm_recon.solvers"
+
+# Each module names its solvers in SOLVERS; new families are added here.
+_MODULES = ("total_variation",)
+
+
+@cache
+def solvers() -> dict[str, type[Solver]]:
+    """Return all known solver classes by name.
+
+    Notes
+    -----
+    A plug-in package declares an entry point in the group ``qsm_recon.solvers`` whose value is a
+    :class:`~qsm_recon.solvers.base.Solver` subclass.  One that cannot be imported is reported in the log and left
+    out; one that takes the name of another solver is an error.
+    """
+    known: dict[str, type[Solver]] = {}
+    for module in _MODULES:
+        for solver in import_module(f"qsm_recon.solvers.{module}").SOLVERS:
+            known[solver.name] = solver
+    for entry in entry_points(group=ENTRY_POINT_GROUP):
+        try:
+            solver = entry.load()
+        except Exception as error:  # noqa: BLE001  (whatever a foreign package raises must not stop ours)
+            logger.warning("plug-in solver '%s' (%s) cannot be loaded: %s", entry.name, entry.value, error)
+            continue
+        if not (isinstance(solver, type) and issubclass(solver, Solver)):
+            raise ParameterError(f"plug-in '{entry.name}' ({entry.value}) is not a Solver class")
+        if solver.name in known:
+            raise ParameterError(f"plug-in '{entry.name}' ({entry.value}) takes the name of solver '{solver.name}'")
+        known[solver.name] = solver
+    return known
+
+
+def find_solver(name: str) -> type[Solver]:
+    """Return the solver class of a name.
+
+    Raises
+    ------
+    ParameterError
+        If there is none, with the nearest name.
+    """
+    known = solvers()
+    if name not in known:
+        raise ParameterError(f"algorithm '{name}' is unknown{did_you_mean(name, known)}")
+    return known[name]
+
+
+def make_solver(name: str, **parameters: Any) -> Solver:
+    """Make a solver from its name and parameters.
+
+    Raises
+    ------
+    ParameterError
+        If the name or a parameter is unknown, or a value is out of range.
+    """
+    solver = find_solver(name)
+    declared = solver.declared()
+    for key in parameters:
+        if key not in declared:
+            raise ParameterError(f"'{name}' has no parameter '{key}'{did_you_mean(key, declared)}")
+    return solver(**parameters)
