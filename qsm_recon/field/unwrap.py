@@ -62,11 +62,19 @@ def unwrap_in_space(
 
     Notes
     -----
-    The best path is that of Abdul-Rahman et al., Applied Optics 2007, as implemented in scikit-image.  It needs
-    the true field to change by less than half a period between neighbours on most of the paths round a source.
+    Voxels are joined along the best path: a region grows from its most certain voxel, always across the edge with
+    the smallest wrapped difference between the least noisy and least curved voxels, in the manner of the
+    reliability-guided methods of Abdul-Rahman et al.  It needs the true field to change by less than half a period
+    between neighbours on most of the paths round a source.
+
     Each connected region is known up to a whole number of periods; the one that puts its median nearest to zero
     (among those that make ``alternating`` positive) is chosen.  If no two neighbours differ by more than half a
     period nothing is moved but that median.
+
+    References
+    ----------
+    Abdul-Rahman HS, et al. Fast and robust three-dimensional best path phase unwrapping algorithm. Appl Opt
+    2007;46:6623.
     """
     turns = np.zeros(mask.shape, dtype=np.int16)
     if not mask.any():
@@ -82,7 +90,7 @@ def unwrap_in_space(
     leaders, regions = _regions(reliable)
     moved = np.zeros(inside.shape)
     if aliased:
-        moved = np.where(leaders, _best_path_turns(scaled, leaders), 0.0)
+        moved = _best_path_turns(scaled, spread, regions)
     for region in regions:
         sign = None if alternating is None else alternating[box][region]
         moved[region] += _offset(scaled[region], moved[region], sign)
@@ -139,20 +147,21 @@ def _regions(reliable: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], list[NDArr
     return np.isin(labels, large), regions
 
 
-def _best_path_turns(turns: NDArray[np.floating], mask: NDArray[np.bool_]) -> NDArray[np.floating]:
-    """Return the whole turns that scikit-image's best-path unwrapping adds."""
-    wrapped = 2.0 * math.pi * (turns - np.rint(turns))
-    thick = tuple(axis for axis in range(3) if mask.shape[axis] > 1)
-    thin = tuple(axis for axis in range(3) if axis not in thick)
-    wrapped, outside = np.squeeze(wrapped, thin), np.squeeze(~mask, thin)
-    if len(thick) < 2:  # a line (or a voxel): there is only one path
-        unwrapped = np.unwrap(wrapped)
-    else:
-        from skimage.restoration import unwrap_phase
+def _best_path_turns(
+    turns: NDArray[np.floating], spread: NDArray[np.floating], regions: list[NDArray[np.bool_]]
+) -> NDArray[np.float64]:
+    """Return the whole turns that make each region continuous, 0 elsewhere."""
+    from qsm_recon.backend.unwrap_kernels import best_path_turns, local_uncertainty
 
-        # The seed only orders paths of equal quality; fixed, so that results repeat.
-        unwrapped = np.asarray(unwrap_phase(np.ma.array(wrapped, mask=outside), rng=0))
-    return np.rint(np.expand_dims(unwrapped, thin) / (2.0 * math.pi) - turns)
+    inside = np.pad(np.logical_or.reduce(regions), 1)
+    steps = np.array([stride // inside.itemsize for stride in inside.strides], dtype=np.intp)
+    values = np.pad(turns.astype(np.float64), 1).ravel()
+    uncertainty = np.pad(spread.astype(np.float32), 1).ravel()
+    local_uncertainty(values, inside.ravel(), steps, uncertainty)
+    seeds = [np.argmin(np.where(np.pad(region, 1).ravel(), uncertainty, np.inf)) for region in regions]
+    moved = np.zeros(values.size)
+    best_path_turns(values, inside.ravel(), uncertainty, steps, np.array(seeds, dtype=np.intp), moved)
+    return moved.reshape(inside.shape)[1:-1, 1:-1, 1:-1]
 
 
 def _neighbourhood_mean(

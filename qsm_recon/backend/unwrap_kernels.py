@@ -1,0 +1,110 @@
+"""Kernels that unwrap an image along the best path.
+
+Images are flat and carry a border of one voxel outside the mask, so that neighbours need no bounds.
+Values are in turns: two values a whole number apart are aliases of each other.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsm_recon.backend.jit import kernel
+
+BUCKETS = 256
+UNCERTAINTY_SCALE = 0.1
+UNKNOWN_CURVATURE = 0.25
+
+
+@kernel
+def local_uncertainty(
+    values: NDArray[np.float64],
+    inside: NDArray[np.bool_],
+    steps: NDArray[np.intp],
+    uncertainty: NDArray[np.float32],
+) -> None:
+    """Add to ``uncertainty`` (turns, the noise on entry) the curvature of the wrapped image, root of summed squares.
+
+    The curvature is the wrapped second difference, root mean square over the axes with neighbours on both sides.
+    """
+    for v in range(values.size):
+        if not inside[v]:
+            continue
+        total = 0.0
+        count = 0
+        for axis in range(steps.size):
+            before, after = v - steps[axis], v + steps[axis]
+            if inside[before] and inside[after]:
+                forward = values[after] - values[v]
+                backward = values[v] - values[before]
+                second = (forward - np.rint(forward)) - (backward - np.rint(backward))
+                total += second * second
+                count += 1
+        curvature = total / count if count > 0 else UNKNOWN_CURVATURE**2
+        uncertainty[v] = math.sqrt(uncertainty[v] ** 2 + curvature)
+
+
+@kernel
+def best_path_turns(
+    values: NDArray[np.float64],
+    inside: NDArray[np.bool_],
+    uncertainty: NDArray[np.float32],
+    steps: NDArray[np.intp],
+    seeds: NDArray[np.intp],
+    turns: NDArray[np.float64],
+) -> None:
+    """Fill ``turns``, the whole turns that make ``values`` continuous, growing from one seed per region.
+
+    Always crosses the safest edge from the grown region to a new voxel: one with a small wrapped difference
+    between two voxels of little uncertainty.  Edges wait in stacks of equal safety, so the order, and with it the
+    result, depends on nothing but the data.
+    """
+    capacity = 0
+    for v in range(values.size):
+        if inside[v]:
+            capacity += steps.size
+    edge_from = np.empty(capacity, dtype=np.int32)
+    edge_to = np.empty(capacity, dtype=np.int32)
+    edge_below = np.empty(capacity, dtype=np.int32)
+    top = np.full(BUCKETS, -1, dtype=np.int32)
+    done = np.zeros(values.size, dtype=np.bool_)
+    for seed in seeds:
+        edges = 0
+        safest = BUCKETS
+        current = seed
+        turns[seed] = 0.0
+        done[seed] = True
+        while True:
+            for side in range(2 * steps.size):
+                step = steps[side // 2]
+                other = current + step if side % 2 == 0 else current - step
+                if done[other] or not inside[other]:
+                    continue
+                difference = values[other] - values[current]
+                difference = abs(difference - np.rint(difference))
+                doubt = math.sqrt(uncertainty[current] ** 2 + uncertainty[other] ** 2)
+                safety = (1.0 - 2.0 * difference) / (1.0 + doubt / UNCERTAINTY_SCALE)
+                bucket = min(max(int((1.0 - safety) * BUCKETS), 0), BUCKETS - 1)
+                edge_from[edges] = current
+                edge_to[edges] = other
+                edge_below[edges] = top[bucket]
+                top[bucket] = edges
+                edges += 1
+                safest = min(safest, bucket)
+            current = -1
+            while safest < BUCKETS:
+                edge = top[safest]
+                if edge < 0:
+                    safest += 1
+                    continue
+                top[safest] = edge_below[edge]
+                if not done[edge_to[edge]]:
+                    current = edge_to[edge]
+                    origin = edge_from[edge]
+                    turns[current] = turns[origin] + np.rint(values[origin] - values[current])
+                    done[current] = True
+                    break
+            if current < 0:
+                break
