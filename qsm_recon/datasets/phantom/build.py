@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.backend.threads import run_tasks, slab_edges
-from qsm_recon.datasets.phantom.anatomy.head import Head
+from qsm_recon.datasets.phantom.anatomy.head import Head, Slabs
+from qsm_recon.datasets.phantom.anatomy.tracts import tract_myelin
 from qsm_recon.datasets.phantom.cache import Arrays, cached
 from qsm_recon.datasets.phantom.geometry import ImageGrid, fine_grid, output_grid
 from qsm_recon.datasets.phantom.parameters import PHANTOM_VERSION, PhantomParameters
-from qsm_recon.datasets.phantom.random_fields import SmoothField, random_field
+from qsm_recon.datasets.phantom.random_fields import PreparedField, random_field
 from qsm_recon.datasets.phantom.resampling import average_voxels, averaging_matrix
 from qsm_recon.datasets.phantom.signal import add_noise, dipole_field, noise_free_echoes, smooth_phase_offset
 from qsm_recon.datasets.phantom.tissue import TISSUES, TissueMaps, property_maps
@@ -140,7 +141,8 @@ def _anatomy(parameters: PhantomParameters, fine: ImageGrid, output: ImageGrid) 
     from qsm_recon.backend.rasterise import draw_tubes
 
     head = Head.draw(parameters.seed, with_calcification=parameters.case == "sim2")
-    textures = _textures(parameters.seed)
+    slabs = Slabs(head.fields, fine.axes_mm)
+    textures = [Texture.draw(parameters.seed, name, fine) for name in ("iron", "myelin")]
     blood = np.zeros(fine.shape, np.float32)
     edges = slab_edges(fine.shape[0], -(-fine.shape[0] // PLANES_PER_SLAB))
     origin, spacing = np.array(fine.origin_mm), np.array(fine.voxel_size_mm)
@@ -149,16 +151,16 @@ def _anatomy(parameters: PhantomParameters, fine: ImageGrid, output: ImageGrid) 
 
     def paint(start: int, stop: int) -> tuple[int, NDArray[np.float32]]:
         draw_tubes(start, stop, blood, head.veins, origin, spacing)
-        axes = [fine.axes_mm[0][start:stop], *fine.axes_mm[1:]]
-        fractions = head.fractions(axes, max(fine.voxel_size_mm), blood[start:stop])
-        iron, myelin = (mixed(*axes) for mixed in textures)
+        part = slabs.slab(start, stop)
+        fractions = head.fractions(part, max(fine.voxel_size_mm), blood[start:stop])
+        iron, myelin = (texture.on(fine.axes_mm[0][start:stop]) for texture in textures)
+        myelin += tract_myelin(part.points)
         slab = property_maps(fractions, iron, myelin, parameters.case)
         for name in vars(slab):
             getattr(maps, name)[start:stop] = getattr(slab, name)
         planes = np.flatnonzero(averaging[0][:, start:stop].any(axis=1))
-        first, last = planes[0], planes[-1] + 1
-        coarse = np.stack([_average_slab(fractions[t.label], averaging, first, last, start, stop) for t in TISSUES if t.label in fractions])
-        return first, coarse
+        across = averaging[0][planes[0] : planes[-1] + 1, start:stop]
+        return int(planes[0]), np.stack([_average(fractions[label], across, *averaging[1:]) for label in present])
 
     present = [t.label for t in TISSUES if t.label != 16 or parameters.case == "sim2"]
     shares = np.zeros((len(present), *output.shape), np.float32)
@@ -171,27 +173,36 @@ def _anatomy(parameters: PhantomParameters, fine: ImageGrid, output: ImageGrid) 
     return {**arrays, "inside": np.packbits(inside), "labels": labels, "mask": mask}
 
 
-def _average_slab(fraction, averaging, first, last, start, stop):  # noqa: ANN001, ANN202
-    part = np.tensordot(fraction, averaging[2], axes=(2, 1))
-    part = np.tensordot(part, averaging[1], axes=(1, 1)).transpose(0, 2, 1)
-    return np.tensordot(averaging[0][first:last, start:stop], part, axes=(1, 0))
+def _average(fraction: FloatArray, x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+    """Average one tissue of a slab over output voxels, given the averaging matrix of every axis."""
+    from qsm_recon.backend.averaging import average_block, taps
+
+    if not fraction.any():
+        return np.zeros((len(x), len(y), len(z)), np.float32)
+    result = np.empty((len(x), len(y), len(z)), np.float32)
+    average_block(0, len(x), fraction, result, *taps(x), *taps(y), *taps(z))
+    return result
 
 
-def _textures(seed: int):  # noqa: ANN202
-    """Two textures of unit variance, at several scales: iron (R2*) and myelin (R1)."""
+@dataclass(frozen=True)
+class Texture:
+    """A random texture of unit variance with structure at several scales."""
 
-    def mixture(name: str):  # noqa: ANN202
-        scales = [(40.0, 0.6, 6.0), (13.0, 0.55, 6.0), (5.0, 0.58, 5.0)]
-        fields: list[tuple[float, SmoothField]] = [
-            (weight, random_field(seed, f"{name} {scale:g} mm", scale, None, points)) for scale, weight, points in scales
-        ]
+    parts: tuple[tuple[np.float32, PreparedField], ...]
 
-        def evaluate(*axes: NDArray[np.floating]) -> FloatArray:
-            return np.asarray(sum(np.float32(weight) * field.on(*axes) for weight, field in fields), dtype=np.float32)
+    @classmethod
+    def draw(cls, seed: int, name: str, grid: ImageGrid) -> Texture:
+        """Draw the texture that belongs to a seed and a name."""
+        parts = []
+        for scale_mm, weight, points in ((40.0, 0.6, 6.0), (13.0, 0.55, 6.0), (5.0, 0.58, 4.0)):
+            field = random_field(seed, f"{name} {scale_mm:g} mm", scale_mm, None, points)
+            parts.append((np.float32(weight), field.prepared(*grid.axes_mm[1:])))
+        return cls(tuple(parts))
 
-        return evaluate
-
-    return mixture("iron"), mixture("myelin")
+    def on(self, x_mm: FloatArray) -> FloatArray:
+        """Evaluate on planes of constant x."""
+        values = [weight * field.on(x_mm) for weight, field in self.parts]
+        return values[0] + values[1] + values[2]
 
 
 def _images(parameters: PhantomParameters, cache: bool) -> Arrays:

@@ -44,12 +44,16 @@ class SmoothField:
     spacing_mm: float
 
     def on(self, *axes_mm: NDArray[np.floating]) -> FloatArray:
-        """Evaluate on the rectangular grid spanned by three coordinate axes (mm), by separable cubic interpolation."""
+        """Evaluate on the rectangular grid spanned by three coordinate axes (mm), by separable cubic splines."""
+        return self.prepared(*axes_mm[1:]).on(axes_mm[0])
+
+    def prepared(self, y_mm: NDArray[np.floating], z_mm: NDArray[np.floating]) -> PreparedField:
+        """Evaluate along the last two axes now, for grids that are then worked through plane by plane."""
         result = self.values
-        for axis, (positions, origin) in enumerate(zip(axes_mm, self.origin_mm, strict=True)):
-            matrix = _cubic_matrix((positions - origin) / self.spacing_mm, self.values.shape[axis])
+        for axis, positions in ((1, y_mm), (2, z_mm)):
+            matrix = _cubic_matrix((positions - self.origin_mm[axis]) / self.spacing_mm, self.values.shape[axis])
             result = np.moveaxis(np.tensordot(matrix, result, axes=(1, axis)), 0, axis)
-        return np.ascontiguousarray(result, dtype=np.float32)
+        return PreparedField(np.ascontiguousarray(result), self.origin_mm[0], self.spacing_mm)
 
     def at(self, points_mm: Sequence[NDArray[np.floating]]) -> FloatArray:
         """Evaluate at arbitrary points, given as three coordinate arrays of one shape (mm), by trilinear lookup."""
@@ -66,6 +70,23 @@ class SmoothField:
             ahead[axis], behind[axis] = ahead[axis] + step_mm, behind[axis] - step_mm
             parts.append((self.at(ahead) - self.at(behind)) / (2 * step_mm))
         return np.stack(parts)
+
+
+@dataclass(frozen=True)
+class PreparedField:
+    """A smooth field on the final grid in y and z, and still on its lattice in x."""
+
+    values: FloatArray
+    origin_mm: float
+    spacing_mm: float
+
+    def on(self, x_mm: NDArray[np.floating]) -> FloatArray:
+        """Evaluate on planes of constant x (mm)."""
+        matrix = _cubic_matrix((x_mm - self.origin_mm) / self.spacing_mm, self.values.shape[0])
+        used = np.flatnonzero(matrix.any(axis=0))
+        low, high = used[0], used[-1] + 1
+        planes = self.values[low:high].reshape(high - low, -1)
+        return (matrix[:, low:high] @ planes).reshape(-1, *self.values.shape[1:])
 
 
 def random_field(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.backend.threads import thread_count
+from qsm_recon.backend.threads import parallel_slabs, thread_count
 
 
 def crop_k_space(signal: NDArray[np.complexfloating], shape: tuple[int, int, int]) -> NDArray[np.complex64]:
@@ -62,7 +62,9 @@ def average_voxels(volume: NDArray[np.float32], shape: tuple[int, int, int]) -> 
     shape
         (nx, ny, nz) over the same field of view.
     """
-    for axis, n in enumerate(shape):
-        matrix = averaging_matrix(volume.shape[axis], n)
-        volume = np.moveaxis(np.tensordot(matrix, volume, axes=(1, axis)), 0, axis)
-    return np.ascontiguousarray(volume, dtype=np.float32)
+    from qsm_recon.backend.averaging import average_block, taps
+
+    result = np.empty(shape, np.float32)
+    bands = [band for fine, n in zip(volume.shape, shape, strict=True) for band in taps(averaging_matrix(fine, n))]
+    parallel_slabs(average_block, shape[0], volume, result, *bands)
+    return result

@@ -53,11 +53,11 @@ DENTATE = Tissue(5, "dentate nucleus", 0.152, 0.75, 0.68, 72.0, 8.0, 0.02, 0.001
 NIGRA = Tissue(6, "substantia nigra and subthalamic nucleus", 0.111, 0.75, 0.69, 75.0, 9.0, 0.02, 0.0018, -0.10)
 THALAMUS = Tissue(7, "thalamus", 0.020, 0.76, 0.66, 38.0, 3.5, 0.035, 0.0020, -0.14)
 WHITE = Tissue(8, "white matter", -0.030, 0.70, 0.83, 39.5, 2.0, 0.035, 0.0012, -0.14)
-GREY = Tissue(9, "grey matter", 0.020, 0.82, 0.53, 29.0, 3.0, 0.02, 0.0014, -0.10)
+GREY = Tissue(9, "grey matter", 0.020, 0.84, 0.53, 27.5, 3.0, 0.02, 0.0014, -0.10)
 CSF = Tissue(10, "cerebrospinal fluid", 0.019, 1.00, 0.24, 2.5, 0.3, 0.004)
 # Inflowing blood has not yet been saturated by the train of pulses: its apparent R1 makes it the brightest voxel.
 BLOOD = Tissue(11, "venous blood", 0.190, 1.00, 4.0, 75.0, 4.0, 0.10, 0.0010)
-CALCIFICATION = Tissue(16, "calcification", -2.6, 0.25, 0.60, 160.0)
+CALCIFICATION = Tissue(16, "calcification", -1.7, 0.25, 0.60, 160.0)
 
 TISSUES = (
     CAUDATE,

@@ -41,14 +41,14 @@ def putamen(points: Points) -> FloatArray:
     a, y, z = points.a, points.y, points.z
     p, q = rotated(a, y, (25.5, 2), 14)
     p = p + 0.006 * q**2 + 0.012 * (z - 2) ** 2
-    return ellipsoid(p, q, z - 0.05 * q, (0.8, 0, 2), (4.4, 16.0, 9.8))
+    return ellipsoid(p, q, z - 0.05 * q, (0.8, 0, 2), (5.2, 17.5, 11.0))
 
 
 def globus_pallidus(points: Points) -> FloatArray:
     """A wedge medial to the putamen, with the thin lamina that divides it."""
     a, y, z = points.a, points.y, points.z
     p, q = rotated(a, y, (19.6, -3.5), 20)
-    shape = ellipsoid(p + 0.18 * (z - 1) + 0.010 * q**2, q, z - 0.06 * q, (0.5, 0, 0.5), (4.1, 9.8, 6.6))
+    shape = ellipsoid(p + 0.18 * (z - 1) + 0.010 * q**2, q, z - 0.06 * q, (0.3, 0, 0.5), (5.6, 11.5, 7.6))
     # Keep the lateral medullary lamina free.
     return smooth_max(shape, 0.9 - putamen(points), 1.5)
 
@@ -56,21 +56,21 @@ def globus_pallidus(points: Points) -> FloatArray:
 def medullary_lamina(points: Points) -> FloatArray:
     """The sheet between the outer and inner segment of the globus pallidus."""
     p, q = rotated(points.a, points.y, (19.6, -3.5), 20)
-    return sheet(p + 0.18 * (points.z - 1) + 0.030 * q**2 + 0.4) - 0.25
+    return sheet(p + 0.18 * (points.z - 1) + 0.012 * q**2 + 0.2) - 0.05
 
 
 def thalamus(points: Points) -> FloatArray:
     """An egg beside the third ventricle with the pulvinar behind."""
     a, y, z = points.a, points.y, points.z
     p, q = rotated(a, y, (10.0, -16), 24)
-    egg = ellipsoid(p, q, z, (0.2, 0, 7.5), (6.6, 13.5, 8.2))
-    pulvinar = ellipsoid(a, y, z, (14.5, -27, 7), (7.2, 6.2, 6.6))
+    egg = ellipsoid(p, q, z, (0.2, 0, 7.5), (7.6, 15.0, 9.0))
+    pulvinar = ellipsoid(a, y, z, (15, -27.5, 6.5), (8.0, 6.8, 7.2))
     return smooth_max(smooth_min(egg, pulvinar, 5), 1.9 - a, 1.5)
 
 
 def red_nucleus(points: Points) -> FloatArray:
     """A nearly round nucleus in the midbrain."""
-    return ellipsoid(points.a, points.y, points.z, (4.9, -20.5, -9), (3.2, 3.3, 4.3))
+    return ellipsoid(points.a, points.y, points.z, (4.9, -20.5, -9), (3.4, 3.5, 4.6))
 
 
 def substantia_nigra(points: Points) -> FloatArray:

@@ -39,7 +39,7 @@ def cerebellum_outline(points: Points) -> FloatArray:
 def cerebellar_white_matter(points: Points, wobble: FloatArray) -> FloatArray:
     """Distance to the white core of the cerebellum, joined to the pons by the middle peduncles."""
     a, y, z = points.a, points.y, points.z
-    core = ellipsoid(a, y - 0.10 * a, z + 0.14 * a, (18, -58, -32), (20, 13.5, 7.5))
+    core = ellipsoid(a, y - 0.10 * a, z + 0.14 * a, (18, -58, -32), (22, 14.5, 8.5))
     peduncle = tube(a, y, z, [(13, -33, -29, 7), (19, -46, -32, 7)])
     return smooth_min(core, peduncle, 6) - wobble
 
@@ -67,12 +67,13 @@ def folia(points: Points, bend: FloatArray, depth: FloatArray) -> tuple[FloatArr
     py, pz = y + 46 - 0.10 * a, z + 33 + 0.14 * a
     angle = np.arctan2(pz, -py)
     radius = np.sqrt(py**2 + pz**2 + 0.25 * a**2) + 1
-    lobules = 13.0
-    phase = angle * lobules + 1.3 * bend
+    lobules = 15.0
+    # A slight spiral, or level cuts would run along a single fissure.
+    phase = angle * lobules + 0.42 * radius + 1.1 * bend
     leaf_phase = phase - np.pi / 2
     per_radian = radius / lobules
     major = sheet(np.abs(np.sin(phase / 2)) * 2 * per_radian, depth - 13) - 0.45
     minor = sheet(np.abs(np.sin(1.5 * phase + 0.6)) / 1.5 * per_radian, depth - 4.5) - 0.35
-    leaves = sheet(np.abs(np.cos(leaf_phase / 2 + np.pi / 4)) * 2 * per_radian, 4.5 - depth)
-    leaves = leaves - 0.9 - 0.8 * smooth_step(depth, 6, 16)
+    leaves = sheet(np.abs(np.cos(leaf_phase / 2 + np.pi / 4)) * 2 * per_radian, 3.2 - depth)
+    leaves = leaves - 0.8 - 1.0 * smooth_step(depth, 6, 16)
     return np.minimum(major, minor), leaves

@@ -37,7 +37,7 @@ def lateral_ventricles(points: Points) -> FloatArray:
 def midline_ventricles(points: Points) -> FloatArray:
     """Distance to third ventricle, aqueduct and fourth ventricle."""
     a, y, z = points.a, points.y, points.z
-    third = ellipsoid(a, y, z, (0, -13, 1), (2.3, 15, 12))
+    third = ellipsoid(a, y, z, (0, -13, 1), (2.4, 13.5, 11))
     third = smooth_max(third, -ellipsoid(a, y, z, (0, -13, 4), (6, 3.2, 2.6)), 1.5)  # interthalamic adhesion
     aqueduct = tube(a, y, z, [(0, -27, -3, 1.1), (0, -33, -12, 1.0), (0, -38, -22, 1.3)])
     fourth = smooth_min(

@@ -159,7 +159,7 @@ def pial_veins(seed: int, surroundings: Surroundings) -> Array:
 
         return along_sulcus
 
-    radius = rng.gamma(4.0, 0.14, len(start)).clip(0.3, 1.25)
+    radius = rng.gamma(4.0, 0.115, len(start)).clip(0.24, 1.1)
     trunk = walk(rng, start, rng.normal(size=start.shape), radius, 30, follow(wanted_depth), 0.16)
     return with_branches(rng, trunk, 380, 14, follow(rng.uniform(1.5, 15, 380)), 0.16, 0.7)
 
