@@ -15,8 +15,11 @@ logger = logging.getLogger(__name__)
 
 TOLERANCE = 0.01
 """How far outside a convention's range values may lie, as a fraction of one turn (rounding, interpolation)."""
-FULL_RANGE = 0.95
-"""Fraction of a turn that values must span for a unit other than rad to be recognised."""
+END_MARGIN = 0.01
+"""How near both ends of the range values must come, as a fraction of one turn, for a unit other than rad.
+
+A wrapped phase image with noise in its background fills its range; one that ends short of it could be cut from a
+wider range, and is refused rather than stretched."""
 TURN_MARGIN = 0.55
 """Values within this size could be turns, ppm or rad: too small to tell."""
 
@@ -41,6 +44,11 @@ class PhaseUnit:
         """Tell whether values in this range are possible."""
         slack = TOLERANCE * (self.high - self.low)
         return self.low - slack <= smallest and largest <= self.high + slack
+
+    def filled_by(self, smallest: float, largest: float) -> bool:
+        """Tell whether values in this range reach both ends."""
+        margin = END_MARGIN * (self.high - self.low)
+        return smallest <= self.low + margin and largest >= self.high - margin
 
 
 UNITS = {
@@ -145,7 +153,7 @@ def _recognise(values: NDArray, smallest: float, largest: float, name: str) -> P
             raise DataError(f"{found} are all integers: radians rounded by a conversion have lost their information")
         return in_rad[0]
 
-    full = [unit for unit in possible if (largest - smallest) >= FULL_RANGE * (unit.high - unit.low)]
+    full = [unit for unit in possible if unit.filled_by(smallest, largest)]
     if len(full) == 1:
         return full[0]
     listed = "; ".join(unit.description for unit in possible) or "none of the known conventions"

@@ -54,6 +54,7 @@ def test_radians_that_do_not_fill_the_turn_keep_their_scale():
         np.linspace(-4.0, 4.0, 50),  # unwrapped radians
         np.linspace(-8192, 4096, 50),  # a rescaling applied twice
         np.linspace(-2800, 2800, 50),  # milliradians or 12 bits, not filling either
+        np.linspace(-3200, 2850, 50),  # cut from 12 bits, by chance nearly as wide as milliradians
         np.linspace(0, 3000, 50),
         np.linspace(-60, 40, 50),
         np.linspace(0, 65535, 50),
