@@ -28,7 +28,8 @@ def solve_susceptibility(
     """Replace the two right-hand sides by the spectra of χ and of its field D χ, for rows ``first`` to ``last``.
 
     χ = (mu1 ∇ᵀ(z1 - s1) + mu2 D (z2 - s2)) / (mu2 D² + mu1 |∇|²), with |∇|² the sum of three one-dimensional
-    symbols and the mean (zero frequency) set to zero.  ``scale`` undoes the unnormalised transforms.
+    symbols.  The mean (zero frequency) is zero where D is: neither term sees it.  ``scale`` undoes the
+    unnormalised transforms.
     """
     nx = image_spectrum.shape[0]
     for i in range(nx):
@@ -36,7 +37,7 @@ def solve_susceptibility(
             a, b, d = image_spectrum[i, j], field_spectrum[i, j], dipole[i, j]
             row_symbol = symbol_x[i] + symbol_y[j]
             start = 0
-            if i == 0 and j == 0:
+            if i == 0 and j == 0 and d[0] == 0:
                 a[0] = 0
                 b[0] = 0
                 start = 1

@@ -31,6 +31,7 @@ from qsm_recon.terms.fidelity import Fidelity
 from qsm_recon.terms.regulariser import TotalVariation
 
 TINY = 1e-30
+WINDOW = 20
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,10 @@ class ADMMSettings:
     max_iterations
         The most iterations done.
     tolerance
-        Relative primal and dual residuals below which it stops.
+        Relative change of the objective over :data:`WINDOW` iterations to stop at.  The objective is evaluated at
+        χ itself, not at the splittings, and once it falls slowly about as much remains as the last window brought.
+    residual_tolerance
+        Relative primal and dual residuals that must have been reached as well.
     update_tolerance
         Also stop when ‖χ - χ_old‖ / ‖χ‖ falls below this fraction; 0 switches it off.
     relaxation
@@ -57,11 +61,12 @@ class ADMMSettings:
 
     gradient_penalty: float
     field_penalty: float = 1.0
-    max_iterations: int = 300
-    tolerance: float = 1e-3
+    max_iterations: int = 500
+    tolerance: float = 5e-4
+    residual_tolerance: float = 0.03
     update_tolerance: float = 0.0
     relaxation: float = 1.8
-    balance: bool = True
+    balance: bool = False
 
 
 @dataclass(eq=False)
@@ -124,7 +129,6 @@ class ADMM:
         self._begin(start)
         with interruptible() as interruption:
             for iteration in range(1, self._settings.max_iterations + 1):
-                penalty = self._penalty
                 self._solve_rows()
                 values = self._step_planes(self._settings.relaxation)
                 for name, value in values.items():
@@ -132,8 +136,8 @@ class ADMM:
                 if not math.isfinite(values["objective"]):
                     reason = f"the objective is not finite at iteration {iteration}"
                     break
-                if self._is_converged(values):
-                    reason, converged = "residuals are below the tolerance", True
+                if self._is_converged(history):
+                    reason, converged = "objective and residuals are within their tolerances", True
                 elif iteration > 1 and values["update"] < self._settings.update_tolerance:
                     reason, converged = "the update is below its tolerance", True
                 vetoed = callback is not None and (
@@ -145,8 +149,6 @@ class ADMM:
                     reason = "the callback asked to stop" if vetoed else "interrupted by the user"
                     break
                 self._balance(iteration, values)
-                if penalty != self._penalty:
-                    history.setdefault("balanced_at", []).append(float(iteration))
         return ADMMOutcome(self._image, history, converged, reason)
 
     def _begin(self, start: NDArray | None) -> None:
@@ -187,9 +189,7 @@ class ADMM:
             image_rows, field_rows = image[:, a:b], field[:, a:b]
             blocks.forward_columns(image_rows)
             blocks.forward_columns(field_rows)
-            solve_susceptibility(
-                image, field, self._dipole, symbol_x, symbol_y, symbol_z, a, b, half, mu1, mu2, scale
-            )
+            solve_susceptibility(image, field, self._dipole, symbol_x, symbol_y, symbol_z, a, b, half, mu1, mu2, scale)
             blocks.inverse_columns(image_rows)
             blocks.inverse_columns(field_rows)
 
@@ -237,9 +237,13 @@ class ADMM:
             "gradient_penalty": float(self._penalty),
         }
 
-    def _is_converged(self, values: dict[str, float]) -> bool:
-        residuals = [value for name, value in values.items() if "residual" in name]
-        return max(residuals) < self._settings.tolerance
+    def _is_converged(self, history: dict[str, list[float]]) -> bool:
+        objective = history["objective"]
+        if len(objective) <= WINDOW:
+            return False
+        change = abs(objective[-1] - objective[-1 - WINDOW])
+        residual = max(values[-1] for name, values in history.items() if "residual" in name)
+        return change <= self._settings.tolerance * abs(objective[-1]) and residual <= self._settings.residual_tolerance
 
     def _balance(self, iteration: int, values: dict[str, float]) -> None:
         """Raise or lower mu1 where one residual is much larger than the other; ever more rarely, so it settles."""

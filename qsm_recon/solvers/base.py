@@ -91,9 +91,7 @@ class Solver(ABC):
                 raise ParameterError(f"start_ppm: expected shape {problem.grid.shape}, found {start_ppm.shape}")
         began = time.perf_counter()
         result = self._solve(problem, callback, start_ppm)
-        return dataclasses.replace(
-            result, timings_s={**result.timings_s, "solve": time.perf_counter() - began}
-        )
+        return dataclasses.replace(result, timings_s={**result.timings_s, "solve": time.perf_counter() - began})
 
     @abstractmethod
     def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:

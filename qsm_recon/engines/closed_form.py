@@ -1,0 +1,60 @@
+"""Reconstructions that are one multiplication in k-space."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsm_recon.operators.dipole import DipoleOperator
+
+
+def apply_filter(operator: DipoleOperator, field: NDArray, k_space_filter: NDArray) -> NDArray:
+    """Multiply the transform of a field by a filter.
+
+    Parameters
+    ----------
+    operator
+        Gives the transform and the padded grid.
+    field
+        (nx, ny, nz) field.
+    k_space_filter
+        Real filter in a half-image buffer of the operator's transform.
+
+    Returns
+    -------
+    ndarray
+        (nx, ny, nz) in the unit of the field times that of the filter.
+    """
+    transform = operator.transform
+    image = transform.load_image(field)
+    spectrum = transform.forward(image, transform.empty_spectrum())
+    spectrum *= k_space_filter / transform.dtype.type(transform.n_voxels)
+    return operator.crop(transform.inverse(spectrum, image))
+
+
+def truncated_inverse(kernel: NDArray, threshold: float, *, fill: bool) -> NDArray:
+    """1/D where |D| exceeds a threshold; elsewhere sign(D)/threshold (``fill``) or zero."""
+    large = np.abs(kernel) > threshold
+    inside = np.sign(kernel) / kernel.dtype.type(threshold) if fill else np.zeros_like(kernel)
+    return np.divide(1, kernel, out=inside, where=large)
+
+
+def regularised_inverse(kernel: NDArray, penalty: NDArray | float) -> NDArray:
+    """D / (D² + penalty), zero where both vanish (zero frequency)."""
+    denominator = kernel * kernel + penalty
+    return np.divide(kernel, denominator, out=np.zeros_like(kernel), where=denominator > 0)
+
+
+def point_spread_amplitude(operator: DipoleOperator, k_space_filter: NDArray) -> float:
+    """Mean over all of k-space of filter times kernel: the fraction of a point's susceptibility that is returned.
+
+    Schweser et al., Magn Reson Med 69:1582-1594 (2013), doi 10.1002/mrm.24405.
+    """
+    view = operator.transform.spectrum_view
+    product = (view(k_space_filter) * view(operator.kernel)).astype(np.float64)
+    # Interior planes of the half-spectrum stand for two frequencies each.
+    weights = np.full(product.shape[-1], 2.0)
+    weights[0] = 1.0
+    if operator.padded_grid.shape[2] % 2 == 0:
+        weights[-1] = 1.0
+    return float((product * weights).sum() / operator.padded_grid.n_voxels)

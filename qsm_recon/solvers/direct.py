@@ -1,0 +1,122 @@
+"""Closed forms: truncated k-space division (``tkd``), truncated SVD (``tsvd``) and Tikhonov (``tikhonov``)."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsm_recon.engines.closed_form import (
+    apply_filter,
+    point_spread_amplitude,
+    regularised_inverse,
+    truncated_inverse,
+)
+from qsm_recon.operators.dipole import DipoleOperator
+from qsm_recon.operators.gradient import gradient_spacing, squared_difference_symbol
+from qsm_recon.problem import Problem
+from qsm_recon.result import Callback, Reconstruction
+from qsm_recon.solvers.base import Solver
+from qsm_recon.solvers.parameters import parameter
+
+
+@dataclass(frozen=True)
+class _Direct(Solver):
+    """What the closed forms share."""
+
+    iterative: ClassVar[bool] = False
+
+    kernel: str = parameter("continuous", "1", "dipole kernel", choices=("continuous", "discrete", "green"))
+    padding: int = parameter(0, "voxels", "zeros added around the image at least", low=0, high=512)
+    precision: str = parameter("single", "1", "arithmetic", choices=("single", "double"))
+
+    def memory_volumes(self) -> float:
+        return 6.0
+
+    def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
+        dtype = np.float32 if self.precision == "single" else np.float64
+        operator = DipoleOperator(problem.grid, self.kernel, dtype, self.padding)  # type: ignore[arg-type]
+        field = np.where(problem.mask, problem.field_ppm, 0)
+        k_space_filter, details = self._filter(operator)
+        susceptibility = apply_filter(operator, field, k_space_filter)
+        return Reconstruction(
+            susceptibility_ppm=np.where(problem.mask, susceptibility, 0).astype(np.float32),
+            mask=problem.mask,
+            solver=self.name,
+            parameters=self.parameters(),
+            converged=True,
+            stop_reason="closed form",
+            details={**details, "padded_shape": list(operator.padded_grid.shape)},
+        )
+
+    @abstractmethod
+    def _filter(self, operator: DipoleOperator) -> tuple[NDArray, dict[str, Any]]:
+        """Return the k-space filter and facts for the report."""
+
+
+@dataclass(frozen=True)
+class TKD(_Direct):
+    """Division by the dipole kernel, whose magnitude is kept from falling below a threshold."""
+
+    name: ClassVar[str] = "tkd"
+    title: ClassVar[str] = "Truncated k-space division"
+    citation: ClassVar[str] = "Shmueli et al., Magn Reson Med 62:1510-1522 (2009), doi 10.1002/mrm.22135"
+
+    threshold: float = parameter(0.19, "1", "smallest |D| that is divided by", low=1e-6, high=0.66, main=True)
+    correct_underestimation: bool = parameter(
+        False, "1", "divide by the amplitude of the point spread function (Schweser et al. 2013)"
+    )
+
+    _fill: ClassVar[bool] = True
+
+    def _filter(self, operator: DipoleOperator) -> tuple[NDArray, dict[str, Any]]:
+        inverse = truncated_inverse(operator.kernel, self.threshold, fill=self._fill)
+        amplitude = point_spread_amplitude(operator, inverse)
+        if self.correct_underestimation:
+            inverse /= inverse.dtype.type(amplitude)
+        return inverse, {"point_spread_amplitude": amplitude}
+
+
+@dataclass(frozen=True)
+class TSVD(TKD):
+    """As ``tkd``, but frequencies below the threshold are set to zero."""
+
+    name: ClassVar[str] = "tsvd"
+    title: ClassVar[str] = "Truncated singular value decomposition"
+    citation: ClassVar[str] = "Wharton et al., Magn Reson Med 63:1292-1304 (2010), doi 10.1002/mrm.22334"
+
+    _fill: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class Tikhonov(_Direct):
+    """½‖D χ - φ‖² + ½ beta ‖R χ‖² with R the identity or the gradient."""
+
+    name: ClassVar[str] = "tikhonov"
+    title: ClassVar[str] = "Tikhonov regularisation"
+    citation: ClassVar[str] = "Bilgic et al., J Magn Reson Imaging 40:181-191 (2014), doi 10.1002/jmri.24365"
+
+    regularisation_weight: float = parameter(
+        0.02, "1 (identity) or mm² (gradient)", "weight beta", low=1e-12, high=1e6, main=True
+    )
+    regulariser: str = parameter("gradient", "1", "what is kept small", choices=("identity", "gradient"))
+    gradient: str = parameter(
+        "physical", "1", "differences per mm, or per voxel as the FANSI toolbox takes them",
+        choices=("physical", "unit-voxel"),
+    )  # fmt: skip
+
+    def _filter(self, operator: DipoleOperator) -> tuple[NDArray, dict[str, Any]]:
+        kernel = operator.kernel
+        if self.regulariser == "identity":
+            return regularised_inverse(kernel, kernel.dtype.type(self.regularisation_weight)), {}
+        grid = operator.padded_grid
+        spacing = gradient_spacing(grid, self.gradient)  # type: ignore[arg-type]
+        x, y, z = (squared_difference_symbol(n, h) for n, h in zip(grid.shape, spacing, strict=True))
+        symbol = x[:, None, None] + y[:, None] + np.resize(z, kernel.shape[2])  # entries beyond half are padding
+        return regularised_inverse(kernel, (self.regularisation_weight * symbol).astype(kernel.dtype)), {}
+
+
+SOLVERS = (TKD, TSVD, Tikhonov)
