@@ -70,9 +70,7 @@ def load_image(path: str | Path, *, dtype: DTypeLike = np.float32, ndim: int | N
     while ndim is not None and data.ndim > ndim and data.shape[-1] == 1:
         data = data[..., 0]
     if ndim is not None and data.ndim != ndim:
-        raise DataError(
-            f"{path}: expected a {ndim}D image, found shape {data.shape}; extract the volume that is meant"
-        )
+        raise DataError(f"{path}: expected a {ndim}D image, found shape {data.shape}; extract the volume that is meant")
     return Image(np.ascontiguousarray(data, dtype=dtype), affine, path)
 
 
@@ -139,6 +137,26 @@ def require_same_geometry(first: Image, second: Image) -> None:
             f"{second.path}: its affine differs from that of {first.path} by up to {difference:.3g} mm; "
             "resample one onto the other, or correct the header that is wrong"
         )
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read a JSON file that holds one object.
+
+    Raises
+    ------
+    DataError
+        If it is missing, is not JSON, or holds something else than an object.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not a readable JSON file ({error})") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: expected a JSON object with named fields, found {type(content).__name__}")
+    return content
 
 
 def atomic_write(path: str | Path, write: Callable[[Path], None]) -> Path:

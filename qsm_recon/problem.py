@@ -81,9 +81,9 @@ class Problem:
             if values is not None:
                 array = np.asarray(values)
                 _require_shape(name, array, self.grid.shape)
-                array = _finite(name, array, mask, notes)
+                array = finite_in_mask(name, array, mask, notes)
                 if name in ("magnitude", "weight", "field_noise_ppm"):
-                    _require_positive_somewhere(name, array, mask)
+                    require_non_negative(name, array, mask)
                 object.__setattr__(self, name, _locked(array))
         object.__setattr__(self, "echo_times_s", check_echo_times(self.echo_times_s))
         if self.b0_tesla is not None and not 0.01 < self.b0_tesla < 30:
@@ -133,7 +133,14 @@ def _require_shape(name: str, array: NDArray, shape: tuple[int, int, int]) -> No
         raise DataError(f"{name}: expected shape {shape}, found {array.shape}")
 
 
-def _finite(name: str, array: NDArray, mask: NDArray[np.bool_], notes: list[str]) -> NDArray:
+def finite_in_mask(name: str, array: NDArray, mask: NDArray[np.bool_], notes: list[str]) -> NDArray:
+    """Return an array whose values outside the mask that are not finite count as zero; note their number.
+
+    Raises
+    ------
+    DataError
+        If values inside the mask are not finite.
+    """
     bad = ~np.isfinite(array)
     if not bad.any():
         return array
@@ -150,7 +157,14 @@ def _finite(name: str, array: NDArray, mask: NDArray[np.bool_], notes: list[str]
     return np.where(bad, array.dtype.type(0), array)
 
 
-def _require_positive_somewhere(name: str, array: NDArray, mask: NDArray[np.bool_]) -> None:
+def require_non_negative(name: str, array: NDArray, mask: NDArray[np.bool_]) -> None:
+    """Check that an image is nowhere negative, and somewhere positive, inside the mask.
+
+    Raises
+    ------
+    DataError
+        If it is not.
+    """
     inside = array[mask]
     if inside.min() < 0:
         raise DataError(f"{name}: expected no negative values, found {inside.min():g} inside the mask")
