@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 TOLERANCE_RAD = 1e-6
 MAX_ITERATIONS = 100
 GRID_OVERSAMPLING = 4
-EVEN_SPACING = 1e-3
-"""Echo spacings that differ by less than this fraction count as equal."""
+EVEN_SPACING = 1e-2
+"""Echo spacings that differ by less than this fraction (rounding in headers) count as equal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +139,9 @@ def fit_complex_echoes(
             voxels.scatter(solution.frequency), fitted, period, voxels.scatter(noise), opposite
         )
         solution.shift(unwrapping.turns[voxels.mask], period, voxels.echo_times, group)
+        if unwrapping.turns.any() and np.ptp(np.diff(voxels.echo_times)) > 1e-6 * spacing:
+            # The aliases of nearly even echoes are nearly equal: settle on the minimum near the chosen one.
+            solution = _run_fit(voxels, group, 0.5 * period, solution.frequency)
     initial, bipolar_phase = _split_intercepts(solution.intercept)
     report = describe(voxels, fitted, period, unwrapping, level) | {"unconverged_voxels": solution.unconverged}
     return FrequencyFit(
@@ -203,14 +206,15 @@ class _Solution:
             self.intercept[:, g] -= 2.0 * math.pi * step * first
 
 
-def _run_fit(voxels: VoxelList, group: NDArray[np.intp], period: float, start: NDArray[np.float64]) -> _Solution:
+def _run_fit(voxels: VoxelList, group: NDArray[np.intp], window_hz: float, start: NDArray[np.float64]) -> _Solution:
+    """Fit all voxels, searching ``window_hz`` around the start, which is overwritten."""
     from qsm_recon.backend.signal_kernels import fit_frequency
     from qsm_recon.backend.threads import parallel_slabs
 
     count = voxels.count
     solution = _Solution(start, np.empty((count, int(group.max()) + 1)), np.empty(count), np.empty(count), 0)
     span = float(voxels.echo_times[-1] - voxels.echo_times[0])
-    grid_steps = math.ceil(GRID_OVERSAMPLING * (period * span + 1))
+    grid_steps = math.ceil(GRID_OVERSAMPLING * (window_hz * span + 1))
     unconverged = parallel_slabs(
         fit_frequency,
         count,
@@ -218,7 +222,7 @@ def _run_fit(voxels: VoxelList, group: NDArray[np.intp], period: float, start: N
         voxels.phase,
         voxels.echo_times,
         group,
-        period,
+        window_hz,
         grid_steps,
         TOLERANCE_RAD,
         MAX_ITERATIONS,
