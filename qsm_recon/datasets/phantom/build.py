@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from qsm_recon.backend.threads import run_tasks, slab_edges
 from qsm_recon.datasets.phantom.anatomy.head import Head, Slabs
 from qsm_recon.datasets.phantom.anatomy.tracts import tract_myelin
+from qsm_recon.datasets.phantom.anatomy.vessels import LARGE_RADIUS_MM
+from qsm_recon.datasets.phantom.background import background_field
 from qsm_recon.datasets.phantom.cache import Arrays, cached
 from qsm_recon.datasets.phantom.geometry import ImageGrid, fine_grid, output_grid
 from qsm_recon.datasets.phantom.parameters import PHANTOM_VERSION, PhantomParameters
@@ -143,7 +145,8 @@ def _anatomy(parameters: PhantomParameters, fine: ImageGrid, output: ImageGrid) 
     head = Head.draw(parameters.seed, with_calcification=parameters.case == "sim2")
     slabs = Slabs(head.fields, fine.axes_mm)
     textures = [Texture.draw(parameters.seed, name, fine) for name in ("iron", "myelin")]
-    blood = np.zeros(fine.shape, np.float32)
+    large = head.veins[np.minimum(head.veins[:, 3], head.veins[:, 7]) > LARGE_RADIUS_MM]
+    blood, inflow = np.zeros(fine.shape, np.float32), np.zeros(fine.shape, np.float32)
     edges = slab_edges(fine.shape[0], -(-fine.shape[0] // PLANES_PER_SLAB))
     origin, spacing = np.array(fine.origin_mm), np.array(fine.voxel_size_mm)
     maps = TissueMaps(*(np.zeros(fine.shape, np.float32) for _ in range(4)))
@@ -151,11 +154,12 @@ def _anatomy(parameters: PhantomParameters, fine: ImageGrid, output: ImageGrid) 
 
     def paint(start: int, stop: int) -> tuple[int, NDArray[np.float32]]:
         draw_tubes(start, stop, blood, head.veins, origin, spacing)
+        draw_tubes(start, stop, inflow, large, origin, spacing)
         part = slabs.slab(start, stop)
         fractions = head.fractions(part, max(fine.voxel_size_mm), blood[start:stop])
         iron, myelin = (texture.on(fine.axes_mm[0][start:stop]) for texture in textures)
         myelin += tract_myelin(part.points)
-        slab = property_maps(fractions, iron, myelin, parameters.case)
+        slab = property_maps(fractions, inflow[start:stop], iron, myelin, parameters.case)
         for name in vars(slab):
             getattr(maps, name)[start:stop] = getattr(slab, name)
         planes = np.flatnonzero(averaging[0][:, start:stop].any(axis=1))
@@ -210,8 +214,12 @@ def _images(parameters: PhantomParameters, cache: bool) -> Arrays:
     output = output_grid(parameters.output_voxel_mm)
     shape = output.shape
     field = dipole_field(maps.susceptibility_ppm, fine.voxel_size_mm, parameters.b0_direction)
-    background = np.zeros(shape, np.float32)
     local = average_voxels(field, shape)
+    background = np.zeros(shape, np.float32)
+    if parameters.background:
+        air = background_field(fine, parameters.b0_direction, maps.m0 > 0.1)
+        background = average_voxels(air, shape)
+        field += air
     offset = smooth_phase_offset(fine, parameters.rf_phase_offset_rad) if parameters.rf_phase_offset_rad else None
     echoes = np.empty((*shape, len(parameters.echo_times_s)), np.complex64)
     images = noise_free_echoes(maps, field, parameters.echo_times_s, parameters.b0_tesla, shape, offset)

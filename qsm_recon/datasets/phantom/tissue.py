@@ -52,11 +52,10 @@ RED_NUCLEUS = Tissue(4, "red nucleus", 0.100, 0.74, 0.73, 68.0, 7.0, 0.02, 0.001
 DENTATE = Tissue(5, "dentate nucleus", 0.152, 0.75, 0.68, 72.0, 8.0, 0.02, 0.0018, -0.10)
 NIGRA = Tissue(6, "substantia nigra and subthalamic nucleus", 0.111, 0.75, 0.69, 75.0, 9.0, 0.02, 0.0018, -0.10)
 THALAMUS = Tissue(7, "thalamus", 0.020, 0.76, 0.66, 38.0, 3.5, 0.035, 0.0020, -0.14)
-WHITE = Tissue(8, "white matter", -0.030, 0.70, 0.83, 39.5, 2.0, 0.035, 0.0012, -0.14)
-GREY = Tissue(9, "grey matter", 0.020, 0.84, 0.53, 27.5, 3.0, 0.02, 0.0014, -0.10)
+WHITE = Tissue(8, "white matter", -0.030, 0.69, 0.83, 40.8, 2.0, 0.035, 0.0012, -0.14)
+GREY = Tissue(9, "grey matter", 0.020, 0.83, 0.53, 27.5, 3.0, 0.02, 0.0014, -0.10)
 CSF = Tissue(10, "cerebrospinal fluid", 0.019, 1.00, 0.24, 2.5, 0.3, 0.004)
-# Inflowing blood has not yet been saturated by the train of pulses: its apparent R1 makes it the brightest voxel.
-BLOOD = Tissue(11, "venous blood", 0.190, 1.00, 4.0, 75.0, 4.0, 0.10, 0.0010)
+BLOOD = Tissue(11, "venous blood", 0.190, 1.00, 0.47, 75.0, 4.0, 0.01, 0.0010)
 CALCIFICATION = Tissue(16, "calcification", -1.7, 0.25, 0.60, 160.0)
 
 TISSUES = (
@@ -74,14 +73,16 @@ TISSUES = (
     CALCIFICATION,
 )
 
-SIM1_CONTRAST = 0.45
-"""Grey-white susceptibility contrast of SIM1 relative to that of SIM2."""
+SIM1_SUSCEPTIBILITY_PPM = {WHITE.label: 0.000, GREY.label: 0.016}
+"""Where SIM1 departs from the published means: its grey-white contrast is a third of that of SIM2."""
+INFLOW_R1_PER_S = 10.0
+"""Apparent R1 of blood in the largest veins: it flows in unsaturated, which makes it the brightest voxel."""
 
 
 def mean_susceptibility(tissue: Tissue, case: str) -> float:
-    """Mean susceptibility (ppm) of a tissue in one of the two cases; SIM1 has the lower grey-white contrast."""
-    if case == "sim1" and tissue is WHITE:
-        return GREY.susceptibility_ppm + SIM1_CONTRAST * (WHITE.susceptibility_ppm - GREY.susceptibility_ppm)
+    """Mean susceptibility (ppm) of a tissue in ``"sim1"`` or ``"sim2"``."""
+    if case == "sim1":
+        return SIM1_SUSCEPTIBILITY_PPM.get(tissue.label, tissue.susceptibility_ppm)
     return tissue.susceptibility_ppm
 
 
@@ -95,13 +96,17 @@ class TissueMaps:
     r2star_per_s: FloatArray
 
 
-def property_maps(fractions: dict[int, FloatArray], iron: FloatArray, myelin: FloatArray, case: str) -> TissueMaps:
+def property_maps(
+    fractions: dict[int, FloatArray], inflow: FloatArray, iron: FloatArray, myelin: FloatArray, case: str
+) -> TissueMaps:
     """Mix the tissues' properties by volume fraction.
 
     Parameters
     ----------
     fractions
         Volume fraction of each label, summing to at most 1.
+    inflow
+        Fraction of each voxel's blood that flows in unsaturated.
     iron, myelin
         Textures of mean 0 and unit variance.
     case
@@ -123,4 +128,6 @@ def property_maps(fractions: dict[int, FloatArray], iron: FloatArray, myelin: Fl
             + np.float32(tissue.ppm_per_r1) * delta_r1
             + np.float32(tissue.ppm_per_r2star) * delta_r2star
         )
+    blood = fractions[BLOOD.label]
+    maps.r1_per_s += blood * inflow * np.float32(INFLOW_R1_PER_S - BLOOD.r1_per_s)
     return maps

@@ -37,6 +37,9 @@ from qsm_recon.datasets.phantom.tissue import (
 CALCIFICATION_CENTRE_MM = (0.6, 19.0, 38.0)
 CALCIFICATION_HALF_AXES_MM = (1.7, 2.8, 2.2)
 
+AMBIENT_CISTERN_MM = (17.0, -23.0, -23.0)
+"""Centre of the fluid between brain stem, cerebellum and temporal lobe, which belongs to the brain mask."""
+
 
 @dataclass(frozen=True)
 class Fields:
@@ -198,7 +201,8 @@ def _layers(slab: Slab, cover: Cover, with_calcification: bool, blood: FloatArra
     outline = cerebrum.outline(points)
     cerebellum = np.maximum(hindbrain.cerebellum_outline(points), 1.2 - outline)
     stem = hindbrain.brain_stem(points)
-    brain = smooth_min(smooth_min(outline, cerebellum, 14), stem, 18)
+    brain = smooth_min(smooth_min(outline, cerebellum, 14), stem, 12)
+    brain = smooth_min(brain, ellipsoid(points.a, points.y, points.z, AMBIENT_CISTERN_MM, (11, 14, 9)), 8)
     spinal_end = smooth_step(points.z, -79, -76)
     layers: list[Layer] = [(0, EVERYWHERE, cover(brain) * spinal_end)]
     deep = _box(points, DEEP_BOX_MM)
@@ -252,7 +256,7 @@ def _cerebellum(slab: Slab, outline: FloatArray, cover: Cover) -> list[tuple[int
 def _cortex(slab: Slab, outline: FloatArray, cover: Cover) -> list[tuple[int, FloatArray]]:
     depth = -outline
     midline = cerebrum.midline_distance(slab.points)
-    below_surface = np.minimum(depth, np.abs(midline) + 1)
+    below_surface = np.minimum(depth, 1.6 * np.abs(midline) + 1)
     core = cerebrum.central_core(slab.points)
     sulci = cerebrum.sulcus_distance(slab.primary_folds, slab.secondary_folds, below_surface, slab.reach, core)
     envelope = depth - np.maximum(0.6 + 0.9 * slab.csf, 0.0)

@@ -69,7 +69,7 @@ def folia(points: Points, bend: FloatArray, depth: FloatArray) -> tuple[FloatArr
     radius = np.sqrt(py**2 + pz**2 + 0.25 * a**2) + 1
     lobules = 15.0
     # A slight spiral, or level cuts would run along a single fissure.
-    phase = angle * lobules + 0.42 * radius + 1.1 * bend
+    phase = angle * lobules + 0.75 * radius + 1.1 * bend
     leaf_phase = phase - np.pi / 2
     per_radian = radius / lobules
     major = sheet(np.abs(np.sin(phase / 2)) * 2 * per_radian, depth - 13) - 0.45

@@ -43,6 +43,8 @@ class Surroundings:
     ventricles: SmoothField
 
 
+LARGE_RADIUS_MM = 1.4
+"""Veins from this size on carry blood so fast that it is not saturated."""
 Guide = Callable[[Array, Array], Array]
 
 
@@ -101,14 +103,13 @@ def walk(
     step_mm = 1.2
     position, direction = start.copy(), unit(heading)
     segments = []
-    for i in range(steps):
+    for _ in range(steps):
         direction = unit(direction + turn * rng.normal(size=position.shape))
         target = guide(position + step_mm * direction, direction)
         thinner = radius * (1 - 0.55 / steps)
         segments.append(np.concatenate([position, radius[:, None], target, thinner[:, None]], axis=1))
         direction = unit(0.6 * direction + 0.4 * unit(target - position))
         position, radius = target, thinner
-        del i
     return np.concatenate(segments)
 
 
@@ -132,7 +133,8 @@ def medullary_veins(seed: int, surroundings: Surroundings) -> Array:
     outward = surroundings.ventricles.gradient_at(start.T).T
 
     def away(position: Array, direction: Array) -> Array:
-        return position + 0.25 * surroundings.ventricles.gradient_at(position.T).T + 0.0 * direction
+        del direction
+        return position + 0.25 * surroundings.ventricles.gradient_at(position.T).T
 
     radius = rng.uniform(0.28, 0.46, len(start))
     trunk = walk(rng, start, outward + 0.15 * rng.normal(size=outward.shape), radius, 15, away, 0.10)
@@ -145,7 +147,7 @@ def pial_veins(seed: int, surroundings: Surroundings) -> Array:
     candidates = rng.uniform((-70, -104, -45), (70, 74, 76), size=(60000, 3))
     depth = surroundings.depth.at(candidates.T)
     fold = surroundings.folds.at(candidates.T)
-    start = candidates[(np.abs(depth - 4) < 3) & (np.abs(fold) < 1.0)][:340]
+    start = candidates[(np.abs(depth - 4) < 3) & (np.abs(fold) < 1.0)][:270]
     wanted_depth = rng.uniform(1.2, 11, len(start))
 
     def follow(wanted: Array) -> Guide:
@@ -159,9 +161,9 @@ def pial_veins(seed: int, surroundings: Surroundings) -> Array:
 
         return along_sulcus
 
-    radius = rng.gamma(4.0, 0.115, len(start)).clip(0.24, 1.1)
+    radius = rng.gamma(4.0, 0.11, len(start)).clip(0.24, 1.0)
     trunk = walk(rng, start, rng.normal(size=start.shape), radius, 30, follow(wanted_depth), 0.16)
-    return with_branches(rng, trunk, 380, 14, follow(rng.uniform(1.5, 15, 380)), 0.16, 0.7)
+    return with_branches(rng, trunk, 320, 14, follow(rng.uniform(1.5, 15, 320)), 0.16, 0.7)
 
 
 def unit(vectors: Array) -> Array:
