@@ -10,8 +10,6 @@ import pytest
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
-
-
 @pytest.fixture(scope="session")
 def shared_folder() -> Path:
     """Folder with reference numbers and real data; the test is skipped where it is absent."""
@@ -28,8 +26,3 @@ def small_case(shared_folder):
         pytest.skip("no small reference case")
     with np.load(path) as stored:
         return {name: stored[name] for name in stored.files}
-
-
-def relative_error(found, expected) -> float:
-    """‖found - expected‖ / ‖expected‖."""
-    return float(np.linalg.norm(np.asarray(found) - expected) / np.linalg.norm(expected))
