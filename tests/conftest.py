@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,3 +29,48 @@ def small_case(shared_folder):
         pytest.skip("no small reference case")
     with np.load(path) as stored:
         return {name: stored[name] for name in stored.files}
+
+
+@pytest.fixture
+def threads():
+    """Choose the number of threads for one test."""
+    from qsm_recon.backend.threads import set_thread_count, thread_count
+
+    before = thread_count()
+    yield set_thread_count
+    set_thread_count(before)
+
+
+@pytest.fixture
+def without_pyfftw(monkeypatch):
+    """Run a test as on a machine that has no pyFFTW."""
+    from qsm_recon.backend import fft
+
+    def forget():
+        fft._load_fftw.cache_clear()
+        fft.fourier_transform.cache_clear()
+
+    monkeypatch.setitem(sys.modules, "pyfftw", None)
+    forget()
+    yield
+    monkeypatch.undo()
+    forget()
+
+
+@pytest.fixture
+def run_python():
+    """Run Python code in a fresh interpreter, with further environment variables; returns what it printed."""
+
+    def run(code: str, **environment: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run

@@ -158,7 +158,7 @@ def _load_fftw() -> Any | None:
     path = _wisdom_file()
     if path is not None:
         # Wisdom only saves planning time: whatever is wrong with the file, planning afresh is right.
-        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, LookupError):
             pyfftw.import_wisdom(tuple(text.encode() for text in json.loads(path.read_text("utf-8"))))
     return pyfftw
 
