@@ -1,0 +1,240 @@
+"""Multi-echo gradient echoes in a BIDS data set (suffix MEGRE, ``part-mag`` and ``part-phase``, ``echo-N``).
+
+References
+----------
+Gorgolewski KJ, Auer T, Calhoun VD, et al. The brain imaging data structure, a format for organizing and describing
+outputs of neuroimaging experiments. Sci Data 2016;3:160044. doi:10.1038/sdata.2016.44
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qsm_recon.datasets.case import Case
+from qsm_recon.datasets.files import case_from_files
+from qsm_recon.datasets.images import require_folder
+from qsm_recon.datasets.options import LoadSettings, choose_field
+from qsm_recon.errors import DataError, ParameterError, did_you_mean
+from qsm_recon.io import read_json
+from qsm_recon.problem import check_echo_times
+
+SELECTORS = {
+    "subject": "sub",
+    "session": "ses",
+    "acquisition": "acq",
+    "reconstruction": "rec",
+    "direction": "dir",
+    "run": "run",
+}
+"""Option to entity; the entities that tell one acquisition from another."""
+OPTIONS = {
+    **{name: f"value of the entity {entity}-, needed where there are several" for name, entity in SELECTORS.items()},
+    "suffix": "suffix of the images, by default MEGRE",
+    "field": "fit (default) or difference of the echoes",
+    "mask": "mask image, relative to DIR; by default the one *_mask of the acquisition under DIR/derivatives",
+    "truth": "true susceptibility in ppm, relative to DIR",
+    "labels": "label map for the comparison with the truth, relative to DIR",
+}
+IMAGE = re.compile(r"\.nii(\.gz)?$")
+
+
+@dataclass(frozen=True)
+class BidsFile:
+    """A file with its entities."""
+
+    path: Path
+    entities: Mapping[str, str]
+    suffix: str
+
+    @classmethod
+    def parse(cls, path: Path) -> BidsFile:
+        """Take a name such as ``sub-01_echo-1_part-mag_MEGRE.nii.gz`` apart."""
+        *pairs, suffix = path.name.split(".")[0].split("_")
+        return cls(path, dict(pair.split("-", 1) for pair in pairs if "-" in pair), suffix)
+
+    @property
+    def echo(self) -> int:
+        """Echo number, 1 where the name has none.
+
+        Raises
+        ------
+        DataError
+            If it is no number.
+        """
+        text = self.entities.get("echo", "1")
+        if not text.isdigit():
+            raise DataError(f"{self.path}: echo-{text} is no echo number; BIDS counts echoes from 1")
+        return int(text)
+
+    @property
+    def acquisition(self) -> tuple[tuple[str, str], ...]:
+        """What tells the acquisition from others: the entities other than echo and part."""
+        return tuple(sorted((key, value) for key, value in self.entities.items() if key not in ("echo", "part")))
+
+
+def load(location: str, options: Mapping[str, str], settings: LoadSettings) -> Case:
+    """Read one acquisition of a BIDS data set.
+
+    ``EchoTime`` (s) and ``MagneticFieldStrength`` (T) come from the JSON files, which higher folders may share by
+    BIDS's inheritance.
+
+    Parameters
+    ----------
+    location
+        Root of the data set, the folder with the subjects.
+    options
+        See ``OPTIONS``.
+    settings
+        General settings.
+
+    Raises
+    ------
+    DataError
+        If images, mask or JSON fields are missing or inconsistent.
+    ParameterError
+        If the options do not determine one acquisition.
+    """
+    root = require_folder(location, "bids")
+    method = choose_field(options, settings, ("fit", "difference"), "fit")
+    magnitude, phase = find_acquisition(root, options)
+    sidecars = [(file, read_metadata(root, file)) for file in phase]
+    fields = {_number(file, metadata, "MagneticFieldStrength") for file, metadata in sidecars}
+    if len(fields) > 1:
+        raise DataError(f"{phase[0].path}: MagneticFieldStrength differs between its echoes: {sorted(fields)}")
+    times = tuple(_number(file, metadata, "EchoTime") for file, metadata in sidecars)
+    try:
+        check_echo_times(times)
+    except DataError as error:
+        raise DataError(f"{phase[0].path}: EchoTime of its JSON files: {error}") from error
+    in_rad = all(metadata.get("Units") == "rad" for _, metadata in sidecars)
+    case = case_from_files(
+        magnitude=[file.path for file in magnitude],
+        phase=[file.path for file in phase],
+        mask=_under(root, options["mask"]) if "mask" in options else find_mask(root, phase[0]),
+        truth=_under(root, options.get("truth")),
+        labels=_under(root, options.get("labels")),
+        b0_tesla=fields.pop(),
+        echo_times_s=times,
+        b0_direction=settings.b0_direction,
+        phase_unit="rad" if in_rad and settings.phase_unit == "auto" else settings.phase_unit,
+        field_estimate=method,
+        accept_range=settings.accept_range,
+        name="_".join(f"{key}-{value}" for key, value in phase[0].entities.items() if key not in ("echo", "part")),
+    )
+    case.sources["acquisition"] = f"JSON files of {phase[0].path.parent}"
+    return case
+
+
+def find_acquisition(root: Path, options: Mapping[str, str]) -> tuple[list[BidsFile], list[BidsFile]]:
+    """Return the magnitude and the phase of the selected acquisition, both in the order of the echoes.
+
+    Raises
+    ------
+    DataError
+        If there is none, or echoes of one part are missing.
+    ParameterError
+        If a selector matches nothing, or several acquisitions remain.
+    """
+    suffix = options.get("suffix", "MEGRE")
+    found = [BidsFile.parse(path) for path in sorted(root.glob(f"sub-*/**/*_{suffix}.nii*")) if IMAGE.search(path.name)]
+    files = [file for file in found if file.entities.get("part") in ("mag", "phase")]
+    if not files:
+        raise DataError(
+            f"{root}: no images sub-*/**/*_part-mag_{suffix}.nii.gz and *_part-phase_{suffix}.nii.gz; give the folder "
+            "that holds the subjects, and ?suffix= if the images have another suffix"
+        )
+    for option, entity in SELECTORS.items():
+        if option in options:
+            wanted = options[option].removeprefix(f"{entity}-")
+            known = sorted({file.entities.get(entity, "") for file in files} - {""})
+            files = [file for file in files if file.entities.get(entity) == wanted]
+            if not files:
+                raise ParameterError(
+                    f"data set option {option}: no {entity}-{wanted} in {root}{did_you_mean(wanted, known)}"
+                )
+    acquisitions = {file.acquisition for file in files}
+    if len(acquisitions) > 1:
+        raise ParameterError(f"{root}: holds {len(acquisitions)} acquisitions; choose one with {_choices(files)}")
+    parts = {
+        part: sorted((file for file in files if file.entities["part"] == part), key=lambda file: file.echo)
+        for part in ("mag", "phase")
+    }
+    echoes = {part: [file.echo for file in parts[part]] for part in parts}
+    if echoes["mag"] != echoes["phase"] or len(set(echoes["mag"])) < len(echoes["mag"]):
+        raise DataError(
+            f"{files[0].path.parent}: magnitude of echoes {echoes['mag']} but phase of echoes {echoes['phase']}; both "
+            "are needed once for every echo"
+        )
+    return parts["mag"], parts["phase"]
+
+
+def _choices(files: Iterable[BidsFile]) -> str:
+    """The options that tell acquisitions apart, with their values."""
+    texts = []
+    for option, entity in SELECTORS.items():
+        values = sorted({file.entities.get(entity, "") for file in files})
+        if len(values) > 1:
+            texts.append(f"?{option}= ({', '.join(value or 'none' for value in values)})")
+    return " and ".join(texts) or "another folder: their names differ in entities that cannot be selected"
+
+
+def read_metadata(root: Path, file: BidsFile) -> dict[str, Any]:
+    """Collect the JSON fields that apply to an image; those of files nearer to it and more specific win.
+
+    Raises
+    ------
+    DataError
+        If a JSON file cannot be read.
+    """
+    folders = [folder for folder in (root, *reversed(file.path.parents)) if folder == root or root in folder.parents]
+    metadata: dict[str, Any] = {}
+    for folder in dict.fromkeys(folders):
+        applicable = []
+        for path in folder.glob("*.json"):
+            candidate = BidsFile.parse(path)
+            if candidate.suffix == file.suffix and candidate.entities.items() <= file.entities.items():
+                applicable.append(candidate)
+        for candidate in sorted(applicable, key=lambda c: len(c.entities)):
+            metadata |= read_json(candidate.path)
+    return metadata
+
+
+def _number(file: BidsFile, metadata: Mapping[str, Any], name: str) -> float:
+    sidecar = file.path.with_name(file.path.name.split(".")[0] + ".json")
+    if name not in metadata:
+        problem = f"has no {name}" if sidecar.exists() else f"no such file, and none higher up gives {name}"
+        raise DataError(f"{sidecar}: {problem}; add it in {'seconds' if name == 'EchoTime' else 'tesla'}")
+    value = metadata[name]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise DataError(f"{sidecar}: '{name}' is {value!r}; expected a number")
+    return float(value)
+
+
+def find_mask(root: Path, file: BidsFile) -> Path:
+    """Return the one mask under ``derivatives`` that belongs to an image.
+
+    Raises
+    ------
+    DataError
+        If there is none, or several.
+    """
+    found = []
+    for path in sorted(root.glob("derivatives/**/*_mask.nii*")):
+        mask = BidsFile.parse(path)
+        shared = {key: value for key, value in mask.entities.items() if key in SELECTORS.values()}
+        same_session = mask.entities.get("ses") == file.entities.get("ses")
+        if IMAGE.search(path.name) and "sub" in shared and same_session and shared.items() <= file.entities.items():
+            found.append(path)
+    if len(found) != 1:
+        listed = f"found {', '.join(map(str, found))}" if found else f"found no *_mask.nii.gz under {root}/derivatives"
+        raise DataError(f"{file.path}: one mask is needed, {listed}; give it with ?mask=PATH (relative to {root})")
+    return found[0]
+
+
+def _under(root: Path, name: str | None) -> Path | None:
+    """Path given by an option, relative to the data set."""
+    return None if name is None else root / Path(name).expanduser()

@@ -1,0 +1,104 @@
+"""One case: a problem to solve, where it came from, and the truth where it is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsm_recon.errors import DataError
+from qsm_recon.problem import Problem
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What a reconstruction is compared with.
+
+    Parameters
+    ----------
+    susceptibility_ppm
+        (nx, ny, nz) true susceptibility in ppm.
+    labels
+        (nx, ny, nz) whole numbers, the tissue labels of the 2019 challenge; None where unknown.
+    evaluation_mask
+        (nx, ny, nz) where to compare; None means the whole mask of the problem.
+    calcification_moment
+        Susceptibility summed over the calcification, ppm × voxels, where it is known better than from the truth.
+    """
+
+    susceptibility_ppm: NDArray[np.floating]
+    labels: NDArray[np.integer] | None = None
+    evaluation_mask: NDArray[np.bool_] | None = None
+    calcification_moment: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A data set made ready.
+
+    Parameters
+    ----------
+    problem
+        The validated input of a solver.
+    affine
+        (4, 4) voxel-to-world matrix in mm, for writing results.
+    name
+        Short name for reports.
+    truth
+        What to compare with; None where unknown.
+    sources
+        What came from where: ``field``, ``mask``, ``magnitude`` ... and the file (or generator) that gave it.
+    notes
+        What was converted, estimated, assumed or set to zero on the way.
+
+    Raises
+    ------
+    DataError
+        If an image of the truth has another shape than the problem.
+    """
+
+    problem: Problem
+    affine: NDArray[np.floating]
+    name: str
+    truth: Truth | None = None
+    sources: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the shapes of the truth."""
+        shape = self.problem.grid.shape
+        for item in fields(Truth) if self.truth else ():
+            image = getattr(self.truth, item.name)
+            if isinstance(image, np.ndarray) and image.shape != shape:
+                raise DataError(f"truth {item.name}: shape {image.shape} differs from {shape} of the problem")
+
+    @property
+    def evaluation_mask(self) -> NDArray[np.bool_]:
+        """Where to compare with the truth: its own mask, or else that of the problem."""
+        if self.truth is not None and self.truth.evaluation_mask is not None:
+            return self.truth.evaluation_mask
+        return self.problem.mask
+
+    def with_truth(
+        self,
+        truth: str | Path,
+        labels: str | Path | None = None,
+        evaluation_mask: str | Path | None = None,
+    ) -> Case:
+        """Return the same case with the truth read from files; see :func:`qsm_recon.datasets.images.load_truth`.
+
+        Raises
+        ------
+        DataError
+            If a file cannot be read or does not fit the case.
+        """
+        from qsm_recon.datasets.images import load_truth
+        from qsm_recon.io import Image
+
+        first = next(iter(self.sources.values()), self.name)
+        reference = Image(self.problem.field_ppm, self.affine, Path(first))
+        sources, notes = dict(self.sources), list(self.notes)
+        loaded = load_truth(truth, labels, evaluation_mask, reference, self.problem.mask, sources, notes)
+        return replace(self, truth=loaded, sources=sources, notes=tuple(notes))

@@ -1,0 +1,128 @@
+"""Is the stated unit of a field possible?  A wrong unit silently changes every regularisation weight."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsm_recon.errors import DataError, ParameterError, did_you_mean
+from qsm_recon.units import hz_to_ppm, rad_to_ppm
+
+FIELD_UNITS = ("ppm", "Hz", "rad")
+
+LARGEST_SPREAD_PPM = 0.4
+"""Half of the voxels of a head deviate less than this from the median, even in an unshimmed total field."""
+LARGEST_DEVIATION_PPM = 10.0
+"""99 % of the voxels of a head deviate less than this from the median; air differs from tissue by 9.4 ppm."""
+SMALLEST_DEVIATION_PPM = {"ppm": 1e-4, "Hz": 1e-3, "rad": 1e-3}
+"""1 % of the voxels of any head deviate more than this."""
+
+
+def check_field_unit(unit: str) -> None:
+    """Check the name of a unit.
+
+    Raises
+    ------
+    ParameterError
+        If it is unknown.
+    """
+    if unit not in FIELD_UNITS:
+        raise ParameterError(f"field unit '{unit}' is unknown{did_you_mean(unit, FIELD_UNITS)}")
+
+
+def to_ppm(
+    values: NDArray[np.floating], unit: str, b0_tesla: float | None, echo_times_s: tuple[float, ...], name: str
+) -> tuple[NDArray[np.floating], str | None]:
+    """Convert a field map to ppm.
+
+    Parameters
+    ----------
+    values
+        Field in ``unit``, with the sign of the susceptibility.
+    unit
+        ``ppm``, ``Hz`` or ``rad`` (unwrapped phase at one echo time).
+    b0_tesla
+        Field strength in T, needed for Hz and rad.
+    echo_times_s
+        The one echo time in s, needed for rad.
+    name
+        File named in errors.
+
+    Returns
+    -------
+    field_ppm, note
+        The converted field, and what was done (None for ppm).
+
+    Raises
+    ------
+    DataError
+        If field strength or echo time are missing.
+    """
+    check_field_unit(unit)
+    if unit == "ppm":
+        return values, None
+    if b0_tesla is None:
+        raise DataError(f"{name}: a field in {unit} needs the field strength to become ppm; give B0 in tesla (--b0)")
+    if unit == "Hz":
+        return hz_to_ppm(values, b0_tesla), f"{name}: converted from Hz to ppm at {b0_tesla:g} T"
+    if len(echo_times_s) != 1:
+        raise DataError(
+            f"{name}: a field in rad needs the one echo time at which it is the phase, found "
+            f"{len(echo_times_s)} echo times; give it in seconds (--te)"
+        )
+    time = echo_times_s[0]
+    return (
+        rad_to_ppm(values, b0_tesla, time),
+        f"{name}: converted from rad to ppm at {b0_tesla:g} T and an echo time of {1e3 * time:g} ms",
+    )
+
+
+def check_field_range(field_ppm: NDArray[np.floating], mask: NDArray[np.bool_], unit: str, name: str) -> None:
+    """Refuse a field whose range no head can have, so that the stated unit must be wrong.
+
+    The limits are wide: what passes need not be right.  Deviations are taken from the median, since a constant
+    offset of the field has no effect.
+
+    Parameters
+    ----------
+    field_ppm
+        The field after conversion to ppm.
+    mask
+        Where to look.
+    unit
+        The unit stated.
+    name
+        File named in errors.
+
+    Raises
+    ------
+    DataError
+        With the percentiles found.
+    """
+    inside = field_ppm[mask].astype(np.float64)
+    deviation = np.abs(inside - np.median(inside))
+    middle, high = (float(p) for p in np.percentile(deviation, (50, 99)))
+    if float(deviation.max()) == 0:
+        raise DataError(f"{name}: the field is {inside[0]:g} everywhere inside the mask; give another image")
+    origin = "" if unit == "ppm" else f" after conversion from {unit}"
+    found = (
+        f"{name}: the field deviates from its median by {middle:.3g} ppm in half of the mask and by {high:.3g} ppm "
+        f"in 1 % of it{origin}"
+    )
+    override = "or insist with --accept-range"
+    if middle > LARGEST_SPREAD_PPM or high > LARGEST_DEVIATION_PPM:
+        advice = (
+            "it is probably in Hz or rad: state the unit (--field-unit)"
+            if unit == "ppm"
+            else "check unit, field strength and echo time (--field-unit, --b0, --te)"
+        )
+        raise DataError(
+            f"{found}, too much for any head (below {LARGEST_SPREAD_PPM:g} and 10 ppm); {advice}, {override}"
+        )
+    if high < SMALLEST_DEVIATION_PPM[unit]:
+        advice = (
+            "it is probably a fraction of B0 or in tesla: multiply it to ppm"
+            if unit == "ppm"
+            else "it is probably in ppm already: state the unit (--field-unit ppm)"
+        )
+        raise DataError(f"{found}, too little for any head; {advice}, {override}")

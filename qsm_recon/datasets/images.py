@@ -1,0 +1,253 @@
+"""Reading images that belong together, with errors that name the file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsm_recon.datasets.case import Truth
+from qsm_recon.errors import DataError
+from qsm_recon.io import Image, load_image, load_mask, require_same_geometry
+from qsm_recon.problem import finite_in_mask
+
+PathLike = str | Path
+
+
+@dataclass(frozen=True, eq=False)
+class EchoImages:
+    """The echoes of a magnitude or phase, from one 4D file or one 3D file per echo.
+
+    Parameters
+    ----------
+    data
+        (nx, ny, nz, n_echoes) as stored.
+    affine
+        (4, 4) voxel-to-world matrix in mm.
+    paths
+        The files, in the order of the echoes.
+    """
+
+    data: NDArray[np.float32]
+    affine: NDArray[np.floating]
+    paths: tuple[Path, ...]
+
+    @property
+    def count(self) -> int:
+        """Number of echoes."""
+        return self.data.shape[3]
+
+    @property
+    def source(self) -> str:
+        """The files in words."""
+        return ", ".join(map(str, self.paths))
+
+    @property
+    def as_image(self) -> Image:
+        """The same data as an image under the name of its first file, for comparing geometries."""
+        return Image(self.data, self.affine, self.paths[0])
+
+    def file_of(self, echo: int) -> str:
+        """Name the file (and volume) of an echo, counted from 0."""
+        if len(self.paths) == self.count:
+            return str(self.paths[echo])
+        return f"{self.paths[0]} (echo {echo + 1})"
+
+
+def as_paths(given: PathLike | Sequence[PathLike]) -> tuple[Path, ...]:
+    """Return one path or several as a tuple."""
+    return (Path(given),) if isinstance(given, (str, Path)) else tuple(Path(path) for path in given)
+
+
+def load_echoes(given: PathLike | Sequence[PathLike], kind: str) -> EchoImages:
+    """Read the echoes of a magnitude or phase.
+
+    Parameters
+    ----------
+    given
+        One 3D or 4D file, or one 3D file per echo in the order of the echo times.
+    kind
+        ``"magnitude"`` or ``"phase"``, for errors.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be read, the images differ in geometry, a file is given twice, or the echo numbers in the
+        file names do not increase.
+    """
+    paths = as_paths(given)
+    if not paths:
+        raise DataError(f"{kind}: no file given; give one 4D file or one file per echo")
+    if len(paths) == 1:
+        image = load_image(paths[0], ndim=None)
+        data = image.data
+        while data.ndim > 4 and data.shape[-1] == 1:
+            data = data[..., 0]
+        if data.ndim not in (3, 4):
+            raise DataError(f"{paths[0]}: expected a 3D image or a 4D one with the echoes last, found {data.shape}")
+        return EchoImages(data if data.ndim == 4 else data[..., np.newaxis], image.affine, paths)
+    if len(set(paths)) < len(paths):
+        twice = next(path for path in paths if paths.count(path) > 1)
+        raise DataError(f"{twice}: given twice as {kind}; give every echo once")
+    numbers = echo_numbers(paths)
+    if numbers and list(numbers) != sorted(set(numbers)):
+        raise DataError(
+            f"{kind}: the file names say echoes {', '.join(map(str, numbers))}; give the files in the order of the "
+            f"echo times (first {paths[0]})"
+        )
+    first = load_image(paths[0])
+    data = np.empty((*first.data.shape, len(paths)), np.float32)
+    data[..., 0] = first.data
+    for index, path in enumerate(paths[1:], start=1):
+        image = load_image(path)
+        require_same_geometry(first, image)
+        data[..., index] = image.data
+    return EchoImages(data, first.affine, paths)
+
+
+def echo_numbers(paths: Iterable[Path]) -> tuple[int, ...]:
+    """Echo numbers that BIDS-like names carry (``echo-2``, ``echo02``, ``_e2``); empty unless every name has one."""
+    found = [re.search(r"(?:echo[-_]?|_e)0*(\d+)(?![0-9A-Za-z])", path.name, re.IGNORECASE) for path in paths]
+    return tuple(int(match[1]) for match in found if match) if all(found) else ()
+
+
+def require_same_echoes(magnitude: EchoImages, phase: EchoImages) -> None:
+    """Check that magnitude and phase have the same geometry and are of the same echoes.
+
+    Raises
+    ------
+    DataError
+        Naming files of both.
+    """
+    shared = set(magnitude.paths) & set(phase.paths)
+    if shared:
+        raise DataError(f"{shared.pop()}: given both as magnitude and as phase; they are different images")
+    require_same_geometry(magnitude.as_image, phase.as_image)
+    if magnitude.count != phase.count:
+        raise DataError(
+            f"{magnitude.source}: {magnitude.count} magnitude image(s), but {phase.count} phase image(s) in "
+            f"{phase.source}; give both for every echo"
+        )
+    first, second = echo_numbers(magnitude.paths), echo_numbers(phase.paths)
+    if first and second and first != second:
+        index = next(i for i, (a, b) in enumerate(zip(first, second, strict=True)) if a != b)
+        raise DataError(
+            f"{phase.paths[index]}: phase of echo {second[index]} paired with magnitude of echo {first[index]} "
+            f"({magnitude.paths[index]}); give the same echoes of both"
+        )
+
+
+def root_sum_of_squares(echoes: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Combine the magnitudes of all echoes, (nx, ny, nz, n) to (nx, ny, nz)."""
+    total = np.zeros(echoes.shape[:3], np.float32)
+    for index in range(echoes.shape[3]):
+        total += np.square(echoes[..., index], dtype=np.float32)
+    return np.sqrt(total)
+
+
+def load_truth(
+    truth: PathLike,
+    labels: PathLike | None,
+    evaluation_mask: PathLike | None,
+    reference: Image,
+    mask: NDArray[np.bool_],
+    sources: dict[str, str],
+    notes: list[str],
+    calcification_moment: float | None = None,
+) -> Truth:
+    """Read the truth of a case and check that it lies on the same grid.
+
+    Parameters
+    ----------
+    truth, labels, evaluation_mask
+        Files of the susceptibility in ppm, the label map and the mask of the comparison.
+    reference
+        The image whose geometry they must share.
+    mask
+        The mask of the problem.
+    sources, notes
+        Extended.
+    calcification_moment
+        Passed on.
+
+    Raises
+    ------
+    DataError
+        Naming the file.
+    """
+    image = load_image(truth)
+    require_same_geometry(reference, image)
+    region = None
+    if evaluation_mask is not None:
+        region_image = load_mask(evaluation_mask)
+        require_same_geometry(reference, region_image)
+        region = region_image.data
+        sources["evaluation_mask"] = str(evaluation_mask)
+    susceptibility = finite_in_mask(str(truth), image.data, mask if region is None else region, notes)
+    sources["truth"] = str(truth)
+    numbers = None
+    if labels is not None:
+        numbers = load_labels(labels, reference)
+        sources["labels"] = str(labels)
+    return Truth(susceptibility, numbers, region, calcification_moment)
+
+
+def load_labels(path: PathLike, reference: Image) -> NDArray[np.int16]:
+    """Read a label map of whole numbers.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, lies on another grid, or holds fractions or numbers beyond 16 bits.
+    """
+    image = load_image(path, dtype=np.float64)
+    require_same_geometry(reference, image)
+    rounded = np.rint(image.data)
+    if not np.isfinite(image.data).all() or np.abs(image.data - rounded).max() > 1e-3 or np.abs(rounded).max() > 32767:
+        raise DataError(f"{path}: a label map holds whole numbers; resample it with nearest-neighbour interpolation")
+    return rounded.astype(np.int16)
+
+
+def find_image(folder: Path, *stems: str) -> Path | None:
+    """Return the first of ``stem.nii.gz`` and ``stem.nii`` that a folder holds, in the order of the stems."""
+    for stem in stems:
+        for suffix in (".nii.gz", ".nii"):
+            path = folder / f"{stem}{suffix}"
+            if path.is_file():
+                return path
+    return None
+
+
+def require_image(folder: Path, *stems: str, what: str) -> Path:
+    """Like :func:`find_image`, but it must be there.
+
+    Raises
+    ------
+    DataError
+        Naming the folder and the files looked for.
+    """
+    found = find_image(folder, *stems)
+    if found is None:
+        names = " or ".join(f"{stem}.nii.gz" for stem in stems)
+        raise DataError(f"{folder}: no {what}; expected {names} (or .nii) there")
+    return found
+
+
+def require_folder(location: str, kind: str) -> Path:
+    """Return a folder that must exist.
+
+    Raises
+    ------
+    DataError
+        If no folder was given, or it is missing.
+    """
+    if not location:
+        raise DataError(f"{kind}: no folder given; write {kind}:DIR")
+    folder = Path(location).expanduser()
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; {kind}:DIR needs the folder of the data set")
+    return folder

@@ -1,0 +1,121 @@
+"""Options of a data set, written as ``kind:location?name=value&name=value``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from numpy.typing import ArrayLike
+
+from qsm_recon.errors import ParameterError, did_you_mean
+
+
+@dataclass(frozen=True)
+class LoadSettings:
+    """What applies to any data set, from the command line rather than the specification.
+
+    Parameters
+    ----------
+    field_estimate
+        ``fit`` or ``difference``; None leaves it to the data set.
+    b0_direction
+        Direction of the main field in voxel axes, overriding what the data set says.
+    phase_unit
+        Unit of the phase, see :func:`qsm_recon.field.rescale_phase`.
+    accept_range
+        Accept a field whose range looks impossible for its unit.
+    """
+
+    field_estimate: str | None = None
+    b0_direction: ArrayLike | None = None
+    phase_unit: str = "auto"
+    accept_range: bool = False
+
+
+def choose(options: Mapping[str, str], name: str, choices: tuple[str, ...], default: str) -> str:
+    """Return an option that is one of several words.
+
+    Raises
+    ------
+    ParameterError
+        If it is another word.
+    """
+    value = options.get(name, default)
+    if value not in choices:
+        raise ParameterError(f"data set option {name}: unknown value '{value}'{did_you_mean(value, choices)}")
+    return value
+
+
+def choose_field(options: Mapping[str, str], settings: LoadSettings, choices: tuple[str, ...], default: str) -> str:
+    """Return where the field comes from: the option ``field``, else the general setting, else the default.
+
+    Raises
+    ------
+    ParameterError
+        If it is unknown, or option and setting contradict each other.
+    """
+    asked = settings.field_estimate
+    chosen = choose(options, "field", choices, asked or default)
+    if asked is not None and asked != chosen:
+        raise ParameterError(
+            f"data set option field={chosen} contradicts the field estimate '{asked}'; give one of them"
+        )
+    return chosen
+
+
+def numbers(options: Mapping[str, str], name: str, count: int | None = None) -> tuple[float, ...] | None:
+    """Return an option of numbers separated by commas; None where it is not given.
+
+    Raises
+    ------
+    ParameterError
+        If it holds something else, or another count.
+    """
+    if name not in options:
+        return None
+    text = options[name]
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if not values or (count is not None and len(values) != count):
+        expected = "numbers" if count is None else "one number" if count == 1 else f"{count} numbers"
+        raise ParameterError(f"data set option {name}: expected {expected} separated by commas, found '{text}'")
+    return values
+
+
+def number(options: Mapping[str, str], name: str) -> float | None:
+    """Return an option of one number; None where it is not given."""
+    values = numbers(options, name, 1)
+    return None if values is None else values[0]
+
+
+def whole_number(options: Mapping[str, str], name: str) -> int | None:
+    """Return an option of one whole number; None where it is not given.
+
+    Raises
+    ------
+    ParameterError
+        If it is something else.
+    """
+    value = number(options, name)
+    if value is not None and value != int(value):
+        raise ParameterError(f"data set option {name}: expected a whole number, found '{options[name]}'")
+    return None if value is None else int(value)
+
+
+def flag(options: Mapping[str, str], name: str) -> bool | None:
+    """Return an option of yes or no; None where it is not given.
+
+    Raises
+    ------
+    ParameterError
+        If it is another word.
+    """
+    if name not in options:
+        return None
+    words = {"yes": True, "true": True, "1": True, "": True, "no": False, "false": False, "0": False}
+    text = options[name].lower()
+    if text not in words:
+        raise ParameterError(f"data set option {name}: expected yes or no, found '{options[name]}'")
+    return words[text]

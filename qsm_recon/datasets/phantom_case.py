@@ -1,0 +1,109 @@
+"""The embedded phantom as a case: its echoes, or its noise-free field, with the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qsm_recon.datasets.assembly import Acquisition, Assembly
+from qsm_recon.datasets.case import Case, Truth
+from qsm_recon.datasets.options import LoadSettings, choose_field, flag, number, numbers, whole_number
+from qsm_recon.datasets.phantom import Phantom, PhantomParameters, build_phantom
+from qsm_recon.errors import ParameterError, did_you_mean
+from qsm_recon.io import Image
+
+OPTIONS = {
+    "snr": "peak signal-to-noise ratio; 100 (default) and 1000 are the challenge's, inf for none",
+    "size": "full (1 mm) or reduced (2 mm)",
+    "field": "fit (default) or difference of the echoes, or true, the noise-free field",
+    "seed": "selects the head",
+    "noise_seed": "selects the noise",
+    "b0": "field strength in T",
+    "te": "echo times in s, separated by commas",
+    "b0_direction": "direction of the main field in voxel axes, three numbers",
+    "voxel_size": "image voxel in mm, three numbers",
+    "background": "yes adds the field of the air around the head",
+    "rf_phase": "amplitude in rad of a smooth phase at echo time zero",
+}
+FIELDS = ("fit", "difference", "true")
+
+
+def load(location: str, options: Mapping[str, str], settings: LoadSettings) -> Case:
+    """Build the phantom (or read it from the cache) and return it as a case.
+
+    Parameters
+    ----------
+    location
+        ``sim1`` or ``sim2``.
+    options
+        See ``OPTIONS``.
+    settings
+        General settings; a direction of the main field is that of the simulation.
+
+    Raises
+    ------
+    ParameterError
+        If an option is unknown or out of range.
+    """
+    if location not in ("sim1", "sim2"):
+        raise ParameterError(f"phantom: unknown simulation '{location}'{did_you_mean(location, ('sim1', 'sim2'))}")
+    origin = choose_field(options, settings, FIELDS, "fit")
+    direction = numbers(options, "b0_direction", 3)
+    if direction is None and settings.b0_direction is not None:
+        direction = tuple(np.asarray(settings.b0_direction, dtype=float).tolist())
+    given: dict[str, Any] = {
+        "case": location,
+        "size": options.get("size"),
+        "snr": number(options, "snr"),
+        "seed": whole_number(options, "seed"),
+        "noise_seed": whole_number(options, "noise_seed"),
+        "b0_tesla": number(options, "b0"),
+        "echo_times_s": numbers(options, "te"),
+        "b0_direction": direction,
+        "voxel_size_mm": numbers(options, "voxel_size", 3),
+        "background": flag(options, "background"),
+        "rf_phase_offset_rad": number(options, "rf_phase"),
+    }
+    parameters = PhantomParameters(**{name: value for name, value in given.items() if value is not None})
+    return phantom_case(build_phantom(parameters), origin)
+
+
+def phantom_case(phantom: Phantom, field_from: str = "fit") -> Case:
+    """Return a phantom as a case.
+
+    Parameters
+    ----------
+    phantom
+        The simulated head.
+    field_from
+        ``fit`` or ``difference`` of the noisy echoes, or ``true``, the noise-free field with its background.
+
+    Raises
+    ------
+    ParameterError
+        If ``field_from`` is unknown.
+    """
+    if field_from not in FIELDS:
+        raise ParameterError(f"phantom field '{field_from}' is unknown{did_you_mean(field_from, FIELDS)}")
+    gathered = Assembly(Acquisition(phantom.b0_tesla, phantom.echo_times_s, phantom.b0_direction))
+    series = gathered.add_echoes(np.abs(phantom.echoes), np.angle(phantom.echoes), phantom.mask)
+    if field_from == "true":
+        gathered.parts["field_ppm"] = phantom.field_ppm + phantom.background_field_ppm
+        gathered.notes.append("field: the noise-free field of the simulation")
+    else:
+        gathered.add_estimated_field(series, field_from)
+    names = ("field", "magnitude", "mask", "truth", "labels", "evaluation_mask")
+    gathered.sources.update(dict.fromkeys(names, "phantom"), phantom=_describe(phantom))
+    truth = Truth(phantom.susceptibility_ppm, phantom.labels, phantom.evaluation_mask)
+    reference = Image(phantom.field_ppm, phantom.affine, Path("phantom"))
+    return gathered.finish(reference, phantom.parameters.case, truth)
+
+
+def _describe(phantom: Phantom) -> str:
+    """Version and parameters of a phantom in one line."""
+    values = ", ".join(f"{item.name}={getattr(phantom.parameters, item.name)}" for item in fields(phantom.parameters))
+    return f"phantom version {phantom.version} ({values})"
