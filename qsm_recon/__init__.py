@@ -1,1 +1,75 @@
-"""The RC2 suite of quantitative susceptibility mapping, in Python."""
+"""Quantitative susceptibility mapping: the methods of the 2019 reconstruction challenge on one fast operator.
+
+>>> from qsm_recon import Grid, Problem, make_solver
+>>> problem = Problem(field_ppm, mask, Grid(field_ppm.shape, voxel_size_mm=(1, 1, 1)))  # doctest: +SKIP
+>>> result = make_solver("fansi", regularisation_weight=1e-3).solve(problem)  # doctest: +SKIP
+
+Names are imported when first used, so that importing the package is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from qsm_recon.version import __version__
+
+if TYPE_CHECKING:
+    from qsm_recon.datasets.case import Case
+    from qsm_recon.datasets.registry import load_case
+    from qsm_recon.errors import DataError, ParameterError, QSMError, ResourceError
+    from qsm_recon.metrics import evaluate
+    from qsm_recon.operators.dipole import DipoleOperator
+    from qsm_recon.operators.grid import Grid
+    from qsm_recon.problem import Problem
+    from qsm_recon.result import IterationState, Reconstruction
+    from qsm_recon.solvers.base import Solver
+    from qsm_recon.solvers.registry import make_solver, solvers
+
+_HOME = {
+    "Case": "datasets.case",
+    "load_case": "datasets.registry",
+    "DataError": "errors",
+    "ParameterError": "errors",
+    "QSMError": "errors",
+    "ResourceError": "errors",
+    "evaluate": "metrics",
+    "DipoleOperator": "operators.dipole",
+    "Grid": "operators.grid",
+    "Problem": "problem",
+    "IterationState": "result",
+    "Reconstruction": "result",
+    "Solver": "solvers.base",
+    "make_solver": "solvers.registry",
+    "solvers": "solvers.registry",
+}
+
+__all__ = [
+    "Case",
+    "DataError",
+    "DipoleOperator",
+    "Grid",
+    "IterationState",
+    "ParameterError",
+    "Problem",
+    "QSMError",
+    "Reconstruction",
+    "ResourceError",
+    "Solver",
+    "__version__",
+    "evaluate",
+    "load_case",
+    "make_solver",
+    "solvers",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
+    if name in _HOME:
+        return getattr(import_module(f"qsm_recon.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'qsm_recon' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return __all__

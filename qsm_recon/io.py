@@ -249,3 +249,32 @@ def save_image(path: str | Path, data: NDArray, affine: NDArray[np.floating]) ->
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
     return atomic_write(path, lambda temporary: nibabel.save(image, temporary))
+
+
+def axes_to_ras(affine: NDArray[np.floating]) -> tuple[tuple[int, ...], tuple[bool, ...], tuple[float, ...]]:
+    """How to turn an image so that its axes point, as nearly as can be, right, anterior and superior.
+
+    Parameters
+    ----------
+    affine
+        (4, 4) voxel-to-world matrix in mm.
+
+    Returns
+    -------
+    order
+        Image axis that runs along each world axis, for ``transpose``.
+    flips
+        Whether that axis must be reversed.
+    voxel_size_mm
+        Voxel size along the world axes.
+    """
+    import nibabel
+
+    orientation = nibabel.orientations.io_orientation(affine)
+    sizes = nibabel.affines.voxel_sizes(affine)
+    order = [int(np.flatnonzero(orientation[:, 0] == world)[0]) for world in range(3)]
+    return (
+        tuple(order),
+        tuple(bool(orientation[axis, 1] < 0) for axis in order),
+        tuple(float(sizes[axis]) for axis in order),
+    )

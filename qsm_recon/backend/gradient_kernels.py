@@ -22,7 +22,7 @@ def _clip(value: Scalar, limit: Scalar) -> Scalar:
 
 @inline
 def _relaxed_sum(difference: Scalar, u: Scalar, threshold: Scalar, ratio: Scalar, relaxation: Scalar) -> Scalar:
-    """u of this iteration: relaxed ∇χ plus the dual; ``ratio`` rescales the dual to a changed penalty."""
+    """Return u of this iteration: relaxed ∇χ plus the dual; ``ratio`` rescales the dual to a changed penalty."""
     dual = _clip(u, threshold)
     split = u - dual
     return split + relaxation * (difference - split) + ratio * dual

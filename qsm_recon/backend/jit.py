@@ -30,3 +30,8 @@ def kernel(function: Function) -> Function:
 def inline(function: Function) -> Function:
     """Compile a small scalar function that kernels call in their inner loops."""
     return numba.njit(inline="always", nogil=True, fastmath=FLOAT_FLAGS, error_model="numpy")(function)
+
+
+def exact(function: Function) -> Function:
+    """Compile a small scalar function whose additions must keep their order; kernels may call it in inner loops."""
+    return numba.njit(nogil=True, fastmath={"contract", "nsz"}, error_model="numpy")(function)

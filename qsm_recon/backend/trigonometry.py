@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qsm_recon.backend.jit import inline
+from qsm_recon.backend.jit import exact, inline
 
 _ONE_OVER_PI = np.float32(0.3183098861837907)
 # π in three parts with trailing zero bits, so that multiples of the first two are exact.
@@ -23,11 +23,17 @@ S1, S2, S3, S4 = _SIN
 C1, C2, C3, C4, C5 = _COS
 
 
+@exact
+def _remainder(x: np.float32, turns: np.float32) -> np.float32:
+    """x - turns · π; summed in another order it would lose what the three parts of π are for."""
+    return ((x - turns * _PI_A) - turns * _PI_B) - turns * _PI_C
+
+
 @inline
 def sine_cosine(x: np.float32) -> tuple[np.float32, np.float32]:
     """Return sin(x) and cos(x) of a single-precision number."""
     turns = np.rint(x * _ONE_OVER_PI)
-    y = ((x - turns * _PI_A) - turns * _PI_B) - turns * _PI_C
+    y = _remainder(x, turns)
     odd = np.int32(turns) & np.int32(1)
     sign = _ONE - np.float32(odd + odd)
     y2 = y * y

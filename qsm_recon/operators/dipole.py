@@ -52,40 +52,42 @@ def dipole_kernel(grid: Grid, kind: KernelKind = "continuous", dtype: DTypeLike 
     if kind == "green":
         return _green_kernel(grid).astype(dtype)
     compute = _continuous if kind == "continuous" else _discrete
-    plus = compute(grid, _frequencies(grid, nyquist_sign=-1))
-    if kind == "continuous" and any(n % 2 == 0 for n in grid.shape):
-        plus += compute(grid, _frequencies(grid, nyquist_sign=1))
-        plus *= 0.5
-    plus[0, 0, 0] = 0.0
-    return plus.astype(dtype)
+    minus, plus = (_frequencies(grid, sign) for sign in (-1, 1))
+    both_signs = kind == "continuous" and any(n % 2 == 0 for n in grid.shape)
+    kernel = np.empty((*grid.shape[:2], grid.shape[2] // 2 + 1), dtype)
+    for i in range(grid.shape[0]):  # plane by plane: double precision throughout, little memory
+        plane = compute(grid, (minus[0][i], minus[1], minus[2]))
+        if both_signs:
+            plane = 0.5 * (plane + compute(grid, (plus[0][i], plus[1], plus[2])))
+        kernel[i] = plane
+    kernel[0, 0, 0] = 0
+    return kernel
 
 
 def _frequencies(grid: Grid, nyquist_sign: int) -> tuple[NDArray, NDArray, NDArray]:
-    """Cycles per sample along each axis, broadcastable over the half-spectrum."""
+    """Cycles per sample: (nx,), (ny, 1) and (nz // 2 + 1,)."""
     axes = []
     for axis, n in enumerate(grid.shape):
         cycles = np.fft.fftfreq(n) if axis < 2 else np.fft.rfftfreq(n)
         if n % 2 == 0:
             cycles[n // 2] = nyquist_sign * 0.5
         axes.append(cycles)
-    x, y, z = np.ix_(*axes)
-    return x, y, z
+    x, y, z = axes
+    return x, y[:, None], z
 
 
 def _continuous(grid: Grid, cycles: tuple[NDArray, NDArray, NDArray]) -> NDArray:
     k = [c / d for c, d in zip(cycles, grid.voxel_size_mm, strict=True)]
     along = sum(b * ki for b, ki in zip(grid.b0_direction, k, strict=True))
     squared = sum(ki * ki for ki in k)
-    squared[0, 0, 0] = 1.0
-    return 1.0 / 3.0 - along * along / squared
+    return 1.0 / 3.0 - along * along / np.where(squared == 0, 1.0, squared)
 
 
 def _discrete(grid: Grid, cycles: tuple[NDArray, NDArray, NDArray]) -> NDArray:
     symbols = [(1.0 - np.exp(2j * np.pi * c)) / d for c, d in zip(cycles, grid.voxel_size_mm, strict=True)]
     along = sum(b * e for b, e in zip(grid.b0_direction, symbols, strict=True))
     squared = sum(np.abs(e) ** 2 for e in symbols)
-    squared[0, 0, 0] = 1.0
-    return 1.0 / 3.0 - np.abs(along) ** 2 / squared
+    return 1.0 / 3.0 - np.abs(along) ** 2 / np.where(squared == 0, 1.0, squared)
 
 
 def _green_kernel(grid: Grid) -> NDArray:

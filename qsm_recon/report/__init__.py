@@ -1,0 +1,1 @@
+"""Figures and documents that tell what a run did.  The only place that imports matplotlib."""

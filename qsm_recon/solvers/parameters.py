@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,7 +94,7 @@ class Parameter:
             raise ParameterError(f"{self.name}: expected a {self.kind.__name__}, found {value!r}")
         too_low = self.low is not None and not value >= self.low
         too_high = self.high is not None and not value <= self.high
-        if too_low or too_high or value != value:
+        if too_low or too_high or (self.kind is float and math.isnan(value)):
             raise ParameterError(
                 f"{self.name}: {value:g} is out of range; expected {self.describe_range()} (unit {self.unit})"
             )
@@ -102,7 +103,7 @@ class Parameter:
 def parameter(
     default: Any,
     unit: str,
-    help: str,  # noqa: A002  (the word users of argparse know)
+    help: str,
     *,
     low: float | None = None,
     high: float | None = None,

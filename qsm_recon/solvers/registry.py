@@ -36,7 +36,7 @@ def solvers() -> dict[str, type[Solver]]:
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         try:
             solver = entry.load()
-        except Exception as error:  # noqa: BLE001  (whatever a foreign package raises must not stop ours)
+        except Exception as error:  # whatever a foreign package raises must not stop ours
             logger.warning("plug-in solver '%s' (%s) cannot be loaded: %s", entry.name, entry.value, error)
             continue
         if not (isinstance(solver, type) and issubclass(solver, Solver)):

@@ -1,0 +1,43 @@
+# Everything is set up on first use, in .venv beside this file.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test test-slow lint install clean
+
+demo: $(VENV)/.installed
+	@$(BIN)/python -m qsm_recon.run --algo fansi --dataset "phantom:sim2?size=reduced" --out out || test $$? -eq 3
+	@echo "demo: open out/figure.png; the susceptibility map is out/chi.nii.gz, the record of the run out/report.json"
+
+test: $(VENV)/.installed-test lint
+	@$(BIN)/python -m pytest -m "not slow" -q
+	@echo "test: all passed; run 'make demo' for a reconstruction, 'make test-slow' for the long tests"
+
+test-slow: $(VENV)/.installed-test
+	@$(BIN)/python -m pytest -m slow -q
+	@echo "test-slow: all passed"
+
+lint: $(VENV)/.installed-test
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m ruff format --check .
+	@$(BIN)/python -m mypy
+
+install: $(VENV)/.installed
+
+$(VENV)/bin/python:
+	@echo "setting up $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: setup.cfg pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing qsm_recon and what it needs"
+	@$(PIP) -e .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	@echo "installing what the tests need"
+	@$(PIP) -e ".[test]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,192 @@
+"""Speed and memory of the iterative solvers: ``python -m benchmarks.speed``.
+
+For each grid and solver: time of one iteration, time of the four Fourier transforms that it holds (by this package's
+own transforms and, for comparison, by FFTW's three-dimensional plans, in the same process), peak memory in volumes of
+the padded grid, and start-up time with empty and with filled caches.  Medians; JSON in ``benchmarks/results``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+import numpy as np
+
+from benchmarks.timing import PeakMemory, machine, median_seconds, save_results
+from qsm_recon import Grid, Problem, make_solver
+from qsm_recon.backend.fft import fourier_transform
+from qsm_recon.backend.threads import thread_count
+from qsm_recon.operators.padding import padded_shape
+
+GRIDS = ((160, 160, 160), (164, 205, 205))
+SOLVERS = ("tv", "fansi")
+ITERATIONS = 30
+
+START_UP = """
+import time; began = time.perf_counter()
+import numpy as np
+from qsm_recon import Grid, Problem, make_solver
+shape = (164, 205, 205)
+field = np.random.default_rng(0).standard_normal(shape).astype(np.float32) * 0.02
+problem = Problem(field, np.ones(shape, bool), Grid(shape), b0_tesla=3.0, echo_times_s=(0.02,))
+ready = []
+def first(state):
+    ready.append(time.perf_counter() - began)
+    return len(ready) < 2
+make_solver("{solver}").solve(problem, callback=first)
+print(ready[0], ready[1] - ready[0])
+"""
+
+
+def synthetic_problem(shape: tuple[int, int, int]) -> Problem:
+    """Return a field of realistic spread inside an ellipsoidal mask; timing does not depend on more."""
+    rng = np.random.default_rng(0)
+    axes = np.ix_(*(np.linspace(-1.1, 1.1, n) for n in shape))
+    mask = sum(a * a for a in axes) < 1
+    field = (0.02 * rng.standard_normal(shape)).astype(np.float32) * mask
+    magnitude = rng.uniform(0.3, 1, shape).astype(np.float32) * mask
+    return Problem(field, mask, Grid(shape), magnitude=magnitude, b0_tesla=3.0, echo_times_s=(0.02,))
+
+
+def iteration_seconds(solver: str, problem: Problem) -> list[float]:
+    """Wall-clock time of each iteration of a solver, the first few left out."""
+    stamps: list[float] = []
+    make_solver(solver, max_iterations=ITERATIONS, tolerance=0.0).solve(
+        problem, callback=lambda _state: stamps.append(time.perf_counter())
+    )
+    return np.diff(stamps)[3:].tolist()
+
+
+def four_transforms_seconds(shape: tuple[int, int, int]) -> float:
+    """Two forward and two inverse transforms by this package's plane and row transforms."""
+    transform = fourier_transform(shape)
+    image = transform.empty_image()  # the time does not depend on the values, and zeros stay finite
+    spectrum = transform.empty_spectrum()
+
+    def four() -> None:
+        for _ in range(2):
+            transform.forward(image, spectrum)
+            transform.inverse(spectrum, image)
+
+    return median_seconds(four)
+
+
+def four_library_transforms_seconds(shape: tuple[int, int, int]) -> float | None:
+    """The same by FFTW's own threaded three-dimensional plans."""
+    try:
+        import pyfftw
+    except ImportError:
+        return None
+    image = pyfftw.empty_aligned(shape, "float32")
+    spectrum = pyfftw.empty_aligned((*shape[:2], shape[2] // 2 + 1), "complex64")
+    options = {"axes": (0, 1, 2), "threads": thread_count(), "flags": ("FFTW_MEASURE",)}
+    forward = pyfftw.FFTW(image, spectrum, direction="FFTW_FORWARD", **options)
+    inverse = pyfftw.FFTW(spectrum, image, direction="FFTW_BACKWARD", **options)
+    image[:] = 0
+
+    def four() -> None:
+        for _ in range(2):
+            forward.execute()
+            inverse.execute()
+
+    return median_seconds(four)
+
+
+def peak_volumes(solver: str, shape: tuple[int, int, int]) -> float:
+    """Peak memory of a solve above the interpreter with its inputs, in float32 volumes of the padded grid."""
+    code = (
+        "from benchmarks.speed import *\n"
+        f"problem = synthetic_problem({shape})\n"
+        f"make_solver('{solver}', max_iterations=2).solve(synthetic_problem((16, 16, 16)))\n"
+        f"with PeakMemory() as memory:\n    make_solver('{solver}', max_iterations=5).solve(problem)\n"
+        "print(memory.added_bytes)"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    return float(printed) / (4 * np.prod(padded_shape(shape)))
+
+
+def start_up_seconds(solver: str) -> dict[str, float]:
+    """Time from a fresh interpreter to the end of the first iteration, less one iteration's time."""
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {**os.environ, "QSM_RECON_CACHE": cache}
+        environment.pop("NUMBA_CACHE_DIR", None)
+        runs = []
+        for _ in range(4):
+            printed = subprocess.run(
+                [sys.executable, "-c", START_UP.format(solver=solver)],
+                check=True, capture_output=True, text=True, env=environment,
+            ).stdout  # fmt: skip
+            first, iteration = (float(word) for word in printed.split())
+            runs.append(first - iteration)
+    return {"cold": runs[0], "warm": statistics.median(runs[1:])}
+
+
+def measure(solver_names: tuple[str, ...], grids: tuple[tuple[int, int, int], ...], rounds: int) -> dict[str, Any]:
+    """Measure everything; transforms and iterations alternate so that both see the same machine."""
+    rows = []
+    for shape in grids:
+        padded = padded_shape(shape)
+        problem = synthetic_problem(shape)
+        transforms = []
+        iterations: dict[str, list[float]] = {name: [] for name in solver_names}
+        for _ in range(rounds):
+            transforms.append(four_transforms_seconds(padded))
+            for name in solver_names:
+                iterations[name].extend(iteration_seconds(name, problem))
+        library = four_library_transforms_seconds(padded)
+        four = statistics.median(transforms)
+        for name in solver_names:
+            one = statistics.median(iterations[name])
+            rows.append(
+                {
+                    "solver": name,
+                    "shape": list(shape),
+                    "padded_shape": list(padded),
+                    "iteration_s": one,
+                    "four_transforms_s": four,
+                    "ratio": one / four,
+                    "four_library_transforms_s": library,
+                    "ratio_to_library": one / library if library else None,
+                    "peak_volumes": peak_volumes(name, shape),
+                }
+            )
+            print(format_row(rows[-1]), flush=True)
+    return {
+        "machine": machine(),
+        "threads": thread_count(),
+        "rows": rows,
+        "start_up_s": {name: start_up_seconds(name) for name in solver_names},
+    }
+
+
+def format_row(row: dict[str, Any]) -> str:
+    """One line of the printed table."""
+    shape = "×".join(str(n) for n in row["shape"])
+    library = row["four_library_transforms_s"]
+    return (
+        f"{row['solver']:>8} {shape:>13}  iteration {1e3 * row['iteration_s']:7.1f} ms   "
+        f"four transforms {1e3 * row['four_transforms_s']:7.1f} ms   ratio {row['ratio']:.2f}   "
+        + (f"(FFTW 3D: {1e3 * library:7.1f} ms, ratio {row['ratio_to_library']:.2f})   " if library else "")
+        + f"peak {row['peak_volumes']:.1f} volumes"
+    )
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3, help="how often transforms and iterations alternate")
+    options = parser.parse_args()
+    results = measure(SOLVERS, GRIDS, options.rounds)
+    for name, seconds in results["start_up_s"].items():
+        print(f"{name:>8} start-up to the first iteration: cold {seconds['cold']:.1f} s, warm {seconds['warm']:.1f} s")
+    print(f"written to {save_results('speed', results)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Timing and memory helpers that benchmarks share."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+
+def median_seconds(function: Callable[[], Any], repeats: int = 9) -> float:
+    """Median wall-clock time of a call, after one that is not counted."""
+    function()
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+class PeakMemory:
+    """Watches the resident memory of this process in the background; a context manager.
+
+    The kernel's own high-water mark cannot be reset, so the current size is sampled every few milliseconds.
+    """
+
+    def __enter__(self) -> PeakMemory:
+        """Start watching."""
+        self._process = psutil.Process()
+        self._stop = threading.Event()
+        self.baseline_bytes = self.peak_bytes = self._process.memory_info().rss
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Stop watching."""
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.002):
+            self.peak_bytes = max(self.peak_bytes, self._process.memory_info().rss)
+
+    @property
+    def added_bytes(self) -> int:
+        """Highest size above that at the start."""
+        return self.peak_bytes - self.baseline_bytes
+
+
+def machine() -> dict[str, Any]:
+    """Facts about the machine that figures depend on."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load_average": os.getloadavg()[0],
+        "python": platform.python_version(),
+    }
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor()
+
+
+def save_results(name: str, results: dict[str, Any]) -> Path:
+    """Store figures as JSON beside the benchmarks."""
+    folder = Path(__file__).parent / "results"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(results, indent=2) + "\n")
+    return path
