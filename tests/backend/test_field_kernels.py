@@ -1,0 +1,110 @@
+"""The proximal steps of the fidelities against closed forms and a root finder."""
+
+import numpy as np
+import pytest
+import scipy.optimize
+
+from qsm_recon.backend.field_kernels import nonlinear_step_double, nonlinear_step_single, quadratic_step
+
+SHAPE, STRIDE, FIRST, LAST = (5, 3, 6), 8, 1, 4
+MU_BEFORE, MU, RELAXATION = 0.8, 1.3, 1.6
+
+
+class Case:
+    """Random arguments on planes FIRST to LAST, with voxels of no weight among them, and what ought to come out."""
+
+    def __init__(self, dtype, nonlinear, spread=1.0, largest_weight=1.2):
+        rng = np.random.default_rng(3)
+        draw = lambda low, high: rng.uniform(low, high, SHAPE).astype(dtype)  # noqa: E731
+        self.measured, self.weight = draw(-2, 2), draw(0, largest_weight)
+        self.weight[2, 1] = 0
+        self.split = self.measured + draw(-spread, spread)
+        self.predicted = (self.split + draw(-spread, spread))[FIRST:LAST]
+        self.nonlinear = nonlinear
+        self.dtype = dtype
+
+    def padded(self, array):
+        padded = np.full((*array.shape[:2], STRIDE), np.nan, self.dtype)
+        padded[..., : SHAPE[2]] = array
+        return padded
+
+    def run(self, step, dual_scale=1 / MU_BEFORE):
+        self.new_split, self.out = self.padded(self.split), self.padded(self.predicted)
+        arguments = (self.out, self.new_split, self.padded(self.measured), self.padded(self.weight), FIRST, SHAPE[2])
+        self.sums = step(*arguments, *(self.dtype(v) for v in (dual_scale, MU, RELAXATION)))
+        self.new_split, self.out = self.new_split[..., : SHAPE[2]], self.out[..., : SHAPE[2]]
+
+    def slope(self, z, phi, w):
+        return w * np.sin(z - phi) if self.nonlinear else w * (z - phi)
+
+    def expected(self, dual_scale=1 / MU_BEFORE):
+        z, phi, w = (a[FIRST:LAST].astype(np.float64) for a in (self.split, self.measured, self.weight))
+        field = self.predicted.astype(np.float64)
+        q = RELAXATION * field + (1 - RELAXATION) * z + dual_scale * self.slope(z, phi, w)
+        new = np.empty_like(z)
+        for i in np.ndindex(z.shape):
+            low, high = q[i] - 3 * w[i] - 9, q[i] + 3 * w[i] + 9
+            new[i] = scipy.optimize.brentq(
+                lambda x, i=i: self.slope(x, phi[i], w[i]) + MU * (x - q[i]), low, high, xtol=1e-14
+            )
+        misfit = 2 * np.sin((field - phi) / 2) if self.nonlinear else field - phi
+        terms = (w * misfit**2 / 2, (field - new) ** 2, (new - z) ** 2, new**2, (q - new) ** 2)
+        return new, 2 * new - q, [term.sum() for term in terms]
+
+
+def assert_as_expected(case, tolerance, **arguments):
+    new, out, sums = case.expected(**arguments)
+    assert np.allclose(case.new_split[FIRST:LAST], new, rtol=0, atol=tolerance)
+    assert np.allclose(case.out, out, rtol=0, atol=2 * tolerance)
+    assert np.allclose(case.sums, sums, rtol=10 * tolerance)
+    untouched = np.delete(np.arange(SHAPE[0]), np.arange(FIRST, LAST))
+    assert np.array_equal(case.new_split[untouched], case.split[untouched])
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2e-6), (np.float64, 1e-12)])
+@pytest.mark.parametrize("dual_scale", [0.0, 1 / MU_BEFORE])
+def test_quadratic_step(dtype, tolerance, dual_scale):
+    case = Case(dtype, nonlinear=False)
+    case.run(quadratic_step, dual_scale)
+    assert_as_expected(case, tolerance, dual_scale=dual_scale)
+
+
+@pytest.mark.parametrize("dual_scale", [0.0, 1 / MU_BEFORE])
+@pytest.mark.parametrize("spread", [0.1, 3.0])
+def test_nonlinear_step_in_double_precision_solves_its_equation(dual_scale, spread):
+    case = Case(np.float64, nonlinear=True, spread=spread)
+    case.run(nonlinear_step_double, dual_scale)
+    assert_as_expected(case, 1e-12, dual_scale=dual_scale)
+
+
+def test_nonlinear_step_in_single_precision_solves_its_equation_from_nearby():
+    case = Case(np.float32, nonlinear=True, spread=0.3)
+    case.run(nonlinear_step_single)
+    assert_as_expected(case, 3e-6)
+
+
+def test_repeating_the_single_precision_step_arrives_at_the_fixed_point():
+    """With D χ at the solution of the outer problem the state no longer moves, however far it started."""
+    case = Case(np.float32, nonlinear=True, spread=2.0)
+    case.predicted = case.measured[FIRST:LAST].copy()
+    for _ in range(60):
+        case.run(nonlinear_step_single, dual_scale=1 / MU)
+        case.split = case.new_split.copy()
+    assert np.allclose(case.split[FIRST:LAST], case.measured[FIRST:LAST], atol=1e-5)
+
+
+@pytest.mark.parametrize("step", [nonlinear_step_single, nonlinear_step_double])
+def test_nonlinear_step_is_safe_where_its_equation_has_several_solutions(step):
+    """Weights above mu give several roots: the step must still arrive at one of them."""
+    dtype = np.float32 if step is nonlinear_step_single else np.float64
+    case = Case(dtype, nonlinear=True, spread=6.0, largest_weight=8.0)
+    z = case.split[FIRST:LAST].astype(np.float64)
+    phi, w = (a[FIRST:LAST].astype(np.float64) for a in (case.measured, case.weight))
+    q = RELAXATION * case.predicted + (1 - RELAXATION) * z
+    case.run(step, dual_scale=0.0)
+    new = case.new_split[FIRST:LAST].astype(np.float64)
+    assert np.isfinite(new).all()
+    if step is nonlinear_step_double:
+        assert np.abs(w * np.sin(new - phi) + MU * (new - q)).max() < 1e-6
+    else:
+        assert np.abs(new - z).max() <= 3 + 1e-5, "each of the three steps is bounded by one radian"
