@@ -1,0 +1,179 @@
+import json
+
+import numpy as np
+import pytest
+
+from qsm_recon.datasets import load_case
+from qsm_recon.errors import DataError, ParameterError
+from qsm_recon.io import save_image
+
+
+@pytest.fixture
+def write(scan, tmp_path):
+    """Write one acquisition in BIDS; returns the folder of its images."""
+
+    def write(entities="sub-01", *, mask=True, change=None, sidecars=True):
+        folder = tmp_path.joinpath(*[e for e in entities.split("_") if e[:4] in ("sub-", "ses-")], "anat")
+        for echo, time in enumerate(scan.times, start=1):
+            for part, images in (("mag", scan.magnitude), ("phase", scan.phase)):
+                stem = folder / f"{entities}_echo-{echo}_part-{part}_MEGRE"
+                save_image(f"{stem}.nii.gz", images[..., echo - 1], scan.affine)
+                fields = {"EchoTime": time, "MagneticFieldStrength": scan.b0, **(change or {})}
+                if sidecars:
+                    (folder / f"{stem.name}.json").write_text(
+                        json.dumps({key: value for key, value in fields.items() if value is not None})
+                    )
+        if mask:
+            below = tmp_path / "derivatives" / "tool" / folder.relative_to(tmp_path)
+            save_image(below / f"{entities}_mask.nii.gz", scan.mask, scan.affine)
+        return folder
+
+    return write
+
+
+def check(case, scan):
+    mask = case.problem.mask
+    np.testing.assert_array_equal(mask, scan.mask)
+    np.testing.assert_allclose(case.problem.field_ppm[mask], scan.field_ppm[mask], atol=2e-4)
+    assert case.problem.b0_tesla == scan.b0
+    assert case.problem.echo_times_s == scan.times
+
+
+@pytest.mark.parametrize("entities", ["sub-01", "sub-01_ses-a", "sub-01_ses-a_acq-fine_run-2"])
+def test_round_trip(scan, write, tmp_path, entities):
+    write(entities)
+    case = load_case(f"bids:{tmp_path}")
+    check(case, scan)
+    assert case.name == entities
+    assert case.problem.grid.b0_direction == (0, 0, 1)
+    assert case.sources["mask"].endswith(f"{entities}_mask.nii.gz")
+
+
+def test_selectors(scan, write, tmp_path):
+    for entities in ("sub-01_ses-a_run-1", "sub-01_ses-a_run-2", "sub-01_ses-b_run-1", "sub-02_ses-a_run-1"):
+        write(entities)
+    check(load_case(f"bids:{tmp_path}?subject=02"), scan)
+    case = load_case(f"bids:{tmp_path}?subject=sub-01&session=a&run=2&field=difference")
+    assert case.name == "sub-01_ses-a_run-2"
+    with pytest.raises(ParameterError, match=r"4 acquisitions; choose one with \?subject= \(01, 02\) and \?session="):
+        load_case(f"bids:{tmp_path}")
+    with pytest.raises(ParameterError, match=r"2 acquisitions; choose one with \?run= \(1, 2\)$"):
+        load_case(f"bids:{tmp_path}?subject=01&session=a")
+    with pytest.raises(ParameterError, match=r"no sub-03 in .*did you mean '0"):
+        load_case(f"bids:{tmp_path}?subject=03")
+
+
+def test_mask_truth_and_labels_by_path(scan, write, tmp_path):
+    write(mask=False)
+    with pytest.raises(DataError, match=r"one mask is needed, found no .*\?mask=PATH"):
+        load_case(f"bids:{tmp_path}")
+    for name, image in (("brain", scan.mask), ("chi", scan.chi), ("seg", scan.labels)):
+        save_image(tmp_path / "extra" / f"{name}.nii.gz", image, scan.affine)
+    options = "mask=extra/brain.nii.gz&truth=extra/chi.nii.gz&labels=extra/seg.nii.gz"
+    case = load_case(f"bids:{tmp_path}?{options}")
+    check(case, scan)
+    np.testing.assert_array_equal(case.truth.susceptibility_ppm, scan.chi)
+    np.testing.assert_array_equal(case.truth.labels, scan.labels)
+    absolute = load_case(f"bids:{tmp_path}?mask={tmp_path}/extra/brain.nii.gz")
+    np.testing.assert_array_equal(absolute.problem.mask, scan.mask)
+
+
+def test_two_masks_are_ambiguous(scan, write, tmp_path):
+    write()
+    save_image(tmp_path / "derivatives" / "other" / "sub-01" / "sub-01_mask.nii.gz", scan.mask, scan.affine)
+    with pytest.raises(DataError, match=r"one mask is needed, found .*tool.*\?mask=|found .*other.*\?mask="):
+        load_case(f"bids:{tmp_path}")
+
+
+def test_json_fields_are_inherited(scan, write, tmp_path):
+    folder = write(sidecars=False)
+    (tmp_path / "MEGRE.json").write_text(json.dumps({"MagneticFieldStrength": scan.b0, "EchoTime": 0.5}))
+    for echo, time in enumerate(scan.times, start=1):
+        (folder.parent / f"sub-01_echo-{echo}_MEGRE.json").write_text(json.dumps({"EchoTime": time}))
+    check(load_case(f"bids:{tmp_path}"), scan)
+
+
+def test_units_of_the_phase_are_trusted(scan, write, tmp_path):
+    folder = write(change={"Units": "rad"})
+    for echo in range(1, 5):  # unwrapped beyond one turn, which could not be recognised
+        path = folder / f"sub-01_echo-{echo}_part-phase_MEGRE.nii.gz"
+        save_image(path, scan.phase[..., echo - 1] + 2 * np.pi, scan.affine)
+    check(load_case(f"bids:{tmp_path}"), scan)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"EchoTime": None}, ["echo-1_part-phase_MEGRE.json", "has no EchoTime", "seconds"]),
+        ({"MagneticFieldStrength": None}, ["phase_MEGRE.json", "has no MagneticFieldStrength", "tesla"]),
+        ({"MagneticFieldStrength": "7T"}, ["phase_MEGRE.json", "'7T'", "expected a number"]),
+        ({"EchoTime": 4}, ["echo-1_part-phase_MEGRE", "EchoTime", "milliseconds"]),
+        ({"EchoTime": 0.004}, ["echo-1_part-phase_MEGRE", "EchoTime", "do not increase"]),
+    ],
+)
+def test_bad_json_fields(write, tmp_path, change, words):
+    write(change=change)
+    with pytest.raises(DataError) as caught:
+        load_case(f"bids:{tmp_path}")
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_missing_json_file(write, tmp_path):
+    write(sidecars=False)
+    with pytest.raises(DataError, match=r"_MEGRE.json: no such file, and none higher up gives"):
+        load_case(f"bids:{tmp_path}")
+
+
+def test_broken_json_file(write, tmp_path):
+    folder = write()
+    (folder / "sub-01_echo-2_part-phase_MEGRE.json").write_text("{")
+    with pytest.raises(DataError, match=r"echo-2_part-phase_MEGRE.json: not a readable JSON"):
+        load_case(f"bids:{tmp_path}")
+
+
+def test_field_strength_that_differs(scan, write, tmp_path):
+    folder = write()
+    fields = {"EchoTime": scan.times[1], "MagneticFieldStrength": 3}
+    (folder / "sub-01_echo-2_part-phase_MEGRE.json").write_text(json.dumps(fields))
+    with pytest.raises(DataError, match=r"MagneticFieldStrength differs .*\[3.0, 7.0\]"):
+        load_case(f"bids:{tmp_path}")
+
+
+def test_missing_echo(write, tmp_path):
+    folder = write()
+    (folder / "sub-01_echo-3_part-mag_MEGRE.nii.gz").unlink()
+    with pytest.raises(DataError, match=r"magnitude of echoes \[1, 2, 4\] but phase of echoes \[1, 2, 3, 4\]"):
+        load_case(f"bids:{tmp_path}")
+
+
+def test_no_images(write, tmp_path):
+    with pytest.raises(DataError, match="no images sub-"):
+        load_case(f"bids:{tmp_path}")
+    write()
+    with pytest.raises(DataError, match=r"part-mag_GRE.nii.gz"):
+        load_case(f"bids:{tmp_path}?suffix=GRE")
+
+
+def test_reads_what_the_independent_simulator_writes(tmp_path):
+    """A bar of 0.5 ppm simulated, written in BIDS and read back has the field of the dipole model."""
+    qsm_forward = pytest.importorskip("qsm_forward")
+    chi = np.zeros((24, 24, 24), np.float32)
+    chi[8:14, 10:14, 9:15] = 0.5
+    ones = np.ones_like(chi)
+    head = {"chi": chi, "mask": ones, "M0": ones, "R1": ones, "R2star": 10 * ones, "seg": ones}
+    for name, image in head.items():
+        save_image(tmp_path / "head" / f"{name}.nii.gz", image, np.eye(4))
+    tissue = qsm_forward.TissueParams(str(tmp_path / "head"), **{name: f"{name}.nii.gz" for name in head})
+    times = np.array([0.004, 0.010, 0.016])
+    recon = qsm_forward.ReconParams(
+        subject="1", TEs=times, B0=3, voxel_size=np.ones(3), random_seed=None, generate_phase_offset=False,
+        generate_shim_field=False,
+    )  # fmt: skip
+    qsm_forward.generate_bids(tissue, recon, str(tmp_path / "bids"))
+    case = load_case(f"bids:{tmp_path / 'bids'}")
+    expected = qsm_forward.generate_field(chi, voxel_size=[1, 1, 1], B0_dir=[0, 0, 1])
+    assert case.problem.echo_times_s == pytest.approx(times)
+    assert case.problem.b0_tesla == 3
+    assert np.corrcoef(case.problem.field_ppm.ravel(), expected.ravel())[0, 1] > 0.999
+    assert case.problem.field_ppm.max() == pytest.approx(expected.max(), rel=0.02)
