@@ -138,7 +138,7 @@ class Assembly:
             f"B0 direction ({x:.3f}, {y:.3f}, {z:.3f}) in voxel axes, {origin}, {grid.b0_angle_deg:.1f}° from the "
             "nearest image axis"
         )
-        notes = (*self.notes, direction, *problem.notes)
+        notes = (*self.notes, direction)
         return Case(problem, np.asarray(reference.affine, dtype=float), name, truth, dict(self.sources), notes)
 
 

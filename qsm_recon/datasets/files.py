@@ -90,6 +90,7 @@ def case_from_files(
         If arguments are missing, exclude each other, or are unknown.
     """
     check_field_unit(field_unit)
+    phase, magnitude = phase or None, magnitude or None  # a command line gives an empty list where there is none
     _check_combination(field, phase, magnitude, mask, field_estimate, truth, labels, evaluation_mask)
     gathered = Assembly(Acquisition(b0_tesla, tuple(echo_times_s), b0_direction))
     mask_image = load_mask(mask)  # type: ignore[arg-type]  # _check_combination has seen to it

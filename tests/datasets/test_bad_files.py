@@ -32,6 +32,10 @@ FIELD_ERRORS = {
     "affine": (lambda f, s: {"mask": f.write("far", s.mask, shifted(s.affine))}, ["far", "field.nii.gz", "2 mm"]),
     "empty mask": (lambda f, s: {"mask": f.write("empty", s.mask & False)}, ["empty.nii.gz", "empty"]),
     "grey mask": (lambda f, s: {"mask": f.magnitude}, ["magnitude.nii.gz", "binary", "threshold"]),
+    "mask with nan": (
+        lambda f, s: {"mask": f.write("hole", with_value(s.mask, CENTRE, np.nan))},
+        ["hole.nii.gz", "NaN", "0 or 1"],
+    ),
     "nan in mask": (
         lambda f, s: {"field": f.write("nan", with_value(s.field_ppm, (CENTRE[0], CENTRE[1], [9, 10]), np.nan))},
         ["nan.nii.gz", "2 voxels", "(10, 11, 9)", "repair"],
@@ -166,6 +170,7 @@ def test_bad_echo_input(scan, files, name):
     ("change", "word"),
     [
         ({"field": None}, "no data"),
+        ({"field": None, "phase": [], "magnitude": []}, "no data"),
         ({"mask": None}, "no mask"),
         ({"phase": "p.nii.gz"}, "not both"),
         ({"field": None, "phase": "p.nii.gz"}, "magnitude"),
