@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from qsm_recon.backend.cache_folder import cache_folder
 
-_compiled_folder = cache_folder("kernels")
+
+def _sources_digest() -> str:
+    """Digest of the sources of this room: numba looks only at a kernel's own file, not at what it calls."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+_compiled_folder = cache_folder(f"kernels/{_sources_digest()}")
 if _compiled_folder is not None:
     os.environ.setdefault("NUMBA_CACHE_DIR", str(_compiled_folder))
 

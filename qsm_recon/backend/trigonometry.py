@@ -25,7 +25,7 @@ C1, C2, C3, C4, C5 = _COS
 
 @exact
 def _remainder(x: np.float32, turns: np.float32) -> np.float32:
-    """x - turns · π; summed in another order it would lose what the three parts of π are for."""
+    """Subtract turns · π; in another order of summation the three parts of π would be of no use."""
     return ((x - turns * _PI_A) - turns * _PI_B) - turns * _PI_C
 
 

@@ -26,7 +26,7 @@ def dipole_kernel(grid: Grid, kind: KernelKind = "continuous", dtype: DTypeLike 
         Marques and Bowtell, Concepts Magn Reson B 2005, doi 10.1002/cmr.b.20034).
         ``"discrete"``: the same with forward-difference symbols in place of k (Milovic et al., MRM 2019,
         doi 10.1002/mrm.27483, use such kernels).
-        ``"green"``: transform of the sampled spatial dipole (3cos²θ - 1)/(4πr³), zero at the origin, periodic on
+        ``"green"``: transform of the spatial dipole (3cos²θ - 1)/(4πr³) integrated over a voxel, cut off at half
         the grid.
     dtype
         float32 or float64.
@@ -93,17 +93,33 @@ def _discrete(grid: Grid, cycles: tuple[NDArray, NDArray, NDArray]) -> NDArray:
 def _green_kernel(grid: Grid) -> NDArray:
     import scipy.fft
 
-    offsets = [np.fft.fftfreq(n, 1.0 / (n * d)) for n, d in zip(grid.shape, grid.voxel_size_mm, strict=True)]
-    r = np.ix_(*offsets)
-    squared = sum(ri * ri for ri in r)
-    squared[0, 0, 0] = 1.0
-    along = sum(b * ri for b, ri in zip(grid.b0_direction, r, strict=True))
-    dipole = (3.0 * along * along / squared - 1.0) / (4.0 * np.pi * squared**1.5) * np.prod(grid.voxel_size_mm)
-    dipole[0, 0, 0] = 0.0
     # The real part is the transform of the even part: the sampled lattice is not symmetric at half the period.
-    spectrum = scipy.fft.rfftn(dipole, workers=-1).real
+    spectrum = scipy.fft.rfftn(_voxel_field(grid), workers=-1).real
     spectrum[0, 0, 0] = 0.0
     return spectrum
+
+
+def _voxel_field(grid: Grid) -> NDArray:
+    """Field along B0 at every voxel centre due to one voxel of unit susceptibility at the origin, in FFT order.
+
+    The dipole field integrated over a box is a sum of arctangents and logarithms over the eight corners; summing
+    over corners is differencing the same function on the lattice of corners along each axis.
+    """
+    b = grid.b0_direction
+    corners = [(np.arange(n + 1) - n // 2 - 0.5) * d for n, d in zip(grid.shape, grid.voxel_size_mm, strict=True)]
+    r = np.ix_(*corners)
+    distance = np.sqrt(sum(ri * ri for ri in r))
+    antiderivative = np.zeros_like(distance)
+    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        if b[i] != 0:
+            antiderivative -= b[i] ** 2 * np.arctan(r[j] * r[k] / (r[i] * distance))
+        if b[i] * b[j] != 0:
+            antiderivative += 2 * b[i] * b[j] * np.arcsinh(r[k] / np.hypot(r[i], r[j]))
+    for axis in range(3):
+        antiderivative = np.diff(antiderivative, axis=axis)
+    field = np.fft.ifftshift(antiderivative) / (4.0 * np.pi)
+    field[0, 0, 0] += 1.0 / 3.0  # the sphere of Lorentz
+    return field
 
 
 class DipoleOperator:

@@ -120,11 +120,14 @@ def unit_vector(direction: ArrayLike) -> tuple[float, float, float]:
     DataError
         If it is not three finite numbers, or has no length.
     """
-    vector = np.asarray(direction, dtype=float)
+    try:
+        vector = np.asarray(direction, dtype=float)
+    except (TypeError, ValueError):
+        vector = np.zeros(0)
     length = float(np.linalg.norm(vector)) if vector.shape == (3,) else 0.0
     if not (np.isfinite(length) and length > 0):
         raise DataError(
-            f"B0 direction: expected three numbers that are not all zero, found {np.asarray(direction).tolist()}; "
+            f"B0 direction: expected three numbers that are not all zero, found {direction}; "
             "give it in voxel axes, for example 0 0 1"
         )
     x, y, z = (vector / length).tolist()

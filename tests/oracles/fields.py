@@ -1,5 +1,7 @@
 """Dipole kernels on the full spectrum, differences as Fourier symbols, and known fields."""
 
+import itertools
+
 import numpy as np
 
 
@@ -23,7 +25,7 @@ def dipole_kernel(kind, shape, voxel_size, direction):
     """Real symmetric dipole kernel on the full unshifted spectrum; zero at zero frequency."""
     b = np.asarray(direction, dtype=float) / np.linalg.norm(direction)
     if kind == "green":
-        kernel = np.fft.fftn(_sampled_dipole(shape, voxel_size, b))
+        kernel = np.fft.fftn(voxel_field(shape, voxel_size, b))
     else:
         k = frequencies(shape, voxel_size) if kind == "continuous" else difference_symbols(shape, voxel_size)
         squared = sum(np.abs(ki) ** 2 for ki in k)
@@ -34,15 +36,28 @@ def dipole_kernel(kind, shape, voxel_size, direction):
     return kernel
 
 
-def _sampled_dipole(shape, voxel_size, b):
-    positions = [np.fft.fftfreq(n) * n * d for n, d in zip(shape, voxel_size, strict=True)]
-    r = np.meshgrid(*positions, indexing="ij")
-    distance = np.sqrt(sum(ri**2 for ri in r))
-    distance[0, 0, 0] = 1
-    cosine = sum(bi * ri for bi, ri in zip(b, r, strict=True)) / distance
-    dipole = (3 * cosine**2 - 1) / (4 * np.pi * distance**3)
-    dipole[0, 0, 0] = 0
-    return dipole * np.prod(voxel_size)
+def offsets(shape, voxel_size):
+    """Positions of all voxels relative to the first, in FFT order, each of the full shape."""
+    return np.meshgrid(*[np.fft.fftfreq(n) * n * d for n, d in zip(shape, voxel_size, strict=True)], indexing="ij")
+
+
+def voxel_field(shape, voxel_size, b):
+    """Field along b of one box of unit susceptibility, corner by corner; less the field of a sphere inside itself."""
+    positions = offsets(shape, voxel_size)
+    field = np.zeros(shape)
+    for signs in itertools.product((-1, 1), repeat=3):
+        x, y, z = (p + s * d / 2 for p, s, d in zip(positions, signs, voxel_size, strict=True))
+        r = np.sqrt(x**2 + y**2 + z**2)
+        tensor = np.array(
+            [
+                [-np.arctan(y * z / (x * r)), np.log(z + r), np.log(y + r)],
+                [np.log(z + r), -np.arctan(x * z / (y * r)), np.log(x + r)],
+                [np.log(y + r), np.log(x + r), -np.arctan(x * y / (z * r))],
+            ]
+        )
+        field += np.prod(signs) * np.einsum("i,ij...,j", b, tensor, b) / (4 * np.pi)
+    field[0, 0, 0] += 1 / 3
+    return field
 
 
 def filtered(kernel, image):
@@ -51,11 +66,19 @@ def filtered(kernel, image):
 
 
 def sphere_field(shape, voxel_size, direction, radius, susceptibility):
-    """A ball in the middle of the grid, its field by the textbook formula, and the distance from its centre (mm)."""
+    """A ball in the middle of the grid, its field by the textbook formula, and the distance from its centre (mm).
+
+    Voxels on the surface hold the part of the susceptibility that is theirs, from 5³ points in each.
+    """
     b = np.asarray(direction, dtype=float) / np.linalg.norm(direction)
-    r = np.meshgrid(*[(np.arange(n) - n // 2) * d for n, d in zip(shape, voxel_size, strict=True)], indexing="ij")
+    axes = [(np.arange(n) - n // 2) * d for n, d in zip(shape, voxel_size, strict=True)]
+    fractions = (np.arange(5) - 2) / 5
+    fine = np.ix_(*[(a[:, None] + d * fractions).ravel() for a, d in zip(axes, voxel_size, strict=True)])
+    inside = sum(r**2 for r in fine) <= radius**2
+    fill = inside.reshape([size for n in shape for size in (n, 5)]).mean(axis=(1, 3, 5))
+    r = np.ix_(*axes)
     distance = np.sqrt(sum(ri**2 for ri in r))
     cosine = sum(bi * ri for bi, ri in zip(b, r, strict=True)) / np.maximum(distance, 1e-9)
     ratio = radius / np.maximum(distance, radius)
     field = np.where(distance > radius, susceptibility / 3 * ratio**3 * (3 * cosine**2 - 1), 0)
-    return np.where(distance <= radius, susceptibility, 0.0), field, distance
+    return susceptibility * fill, field, distance
