@@ -106,6 +106,7 @@ def load(location: str, options: Mapping[str, str], settings: LoadSettings) -> C
     if len(fields) > 1:
         raise DataError(f"{phase[0].path}: MagneticFieldStrength differs between its echoes: {sorted(fields)}")
     times = tuple(_number(file, metadata, "EchoTime") for file, metadata in sidecars)
+    _require_same_times(root, magnitude, phase, times)
     try:
         check_echo_times(times)
     except DataError as error:
@@ -201,6 +202,19 @@ def read_metadata(root: Path, file: BidsFile) -> dict[str, Any]:
         for candidate in sorted(applicable, key=lambda c: len(c.entities)):
             metadata |= read_json(candidate.path)
     return metadata
+
+
+def _require_same_times(
+    root: Path, magnitude: Iterable[BidsFile], phase: Iterable[BidsFile], times: Iterable[float]
+) -> None:
+    """Check that the magnitude was not taken at other echo times, as far as its JSON files say."""
+    for first, second, time in zip(magnitude, phase, times, strict=True):
+        metadata = read_metadata(root, first)
+        if "EchoTime" in metadata and abs(_number(first, metadata, "EchoTime") - time) > 1e-6:
+            raise DataError(
+                f"{first.path}: EchoTime {metadata['EchoTime']} s differs from {time:g} s of {second.path}; magnitude "
+                "and phase must be of the same echo"
+            )
 
 
 def _number(file: BidsFile, metadata: Mapping[str, Any], name: str) -> float:

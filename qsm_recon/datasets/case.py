@@ -51,7 +51,7 @@ class Case:
     sources
         What came from where: ``field``, ``mask``, ``magnitude`` ... and the file (or generator) that gave it.
     notes
-        What was converted, estimated, assumed or set to zero on the way; ``problem.notes`` adds what its validation did.
+        What was converted, estimated, assumed or set to zero on the way; ``problem.notes`` tells of its validation.
 
     Raises
     ------

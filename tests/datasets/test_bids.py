@@ -140,6 +140,14 @@ def test_field_strength_that_differs(scan, write, tmp_path):
         load_case(f"bids:{tmp_path}")
 
 
+def test_magnitude_of_another_echo_time(scan, write, tmp_path):
+    folder = write()
+    fields = {"EchoTime": 0.013, "MagneticFieldStrength": scan.b0}
+    (folder / "sub-01_echo-2_part-mag_MEGRE.json").write_text(json.dumps(fields))
+    with pytest.raises(DataError, match=r"echo-2_part-mag_MEGRE.nii.gz: EchoTime 0.013 s differs from 0.012 s"):
+        load_case(f"bids:{tmp_path}")
+
+
 def test_missing_echo(write, tmp_path):
     folder = write()
     (folder / "sub-01_echo-3_part-mag_MEGRE.nii.gz").unlink()
