@@ -127,7 +127,7 @@ def unit_vector(direction: ArrayLike) -> tuple[float, float, float]:
     length = float(np.linalg.norm(vector)) if vector.shape == (3,) else 0.0
     if not (np.isfinite(length) and length > 0):
         raise DataError(
-            f"B0 direction: expected three numbers that are not all zero, found {direction}; "
+            f"B0 direction: expected three numbers that are not all zero, found {direction!r}; "
             "give it in voxel axes, for example 0 0 1"
         )
     x, y, z = (vector / length).tolist()

@@ -1,0 +1,86 @@
+"""Ctrl-C while the engine iterates."""
+
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+
+from qsm_recon.engines.interrupt import interruptible
+from qsm_recon.operators.grid import Grid
+from qsm_recon.problem import Problem
+from qsm_recon.solvers.registry import make_solver
+
+SHAPE = (16, 16, 16)
+
+
+@pytest.fixture
+def problem():
+    field = 0.1 * np.random.default_rng(0).standard_normal(SHAPE).astype(np.float32)
+    return Problem(field, np.ones(SHAPE, bool), Grid(SHAPE))
+
+
+def endless(name="tv"):
+    return make_solver(name, max_iterations=1_000_000, tolerance=0.0, residual_tolerance=0.0)
+
+
+def test_ctrl_c_returns_what_there_is_and_marks_it(problem):
+    before = signal.getsignal(signal.SIGINT)
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    solver = endless()
+    solver.solve(problem, callback=lambda state: state.iteration < 3)  # compiled before the clock starts
+    timer.start()
+    result = solver.solve(problem)
+    timer.join()
+    assert not result.converged
+    assert result.stop_reason == "interrupted by the user"
+    assert 1 <= result.iterations == len(result.history["objective"]) < 1_000_000
+    assert np.isfinite(result.susceptibility_ppm).all()
+    assert result.susceptibility_ppm.any()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_interrupted_result_is_that_of_as_many_iterations(problem):
+    def interrupt(state):
+        if state.iteration == 7:
+            signal.raise_signal(signal.SIGINT)
+
+    result = endless("fansi").solve(problem, callback=interrupt)
+    assert result.iterations == 7
+    expected = make_solver("fansi", max_iterations=7, tolerance=0.0).solve(problem)
+    assert np.array_equal(result.susceptibility_ppm, expected.susceptibility_ppm)
+
+
+def test_second_ctrl_c_raises():
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), interruptible() as interruption:
+        assert not interruption.requested
+        signal.raise_signal(signal.SIGINT)
+        assert interruption.requested
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_works_in_a_thread_that_may_not_handle_signals(problem):
+    results = []
+    thread = threading.Thread(target=lambda: results.append(make_solver("tv", max_iterations=3).solve(problem)))
+    thread.start()
+    thread.join(timeout=60)
+    assert results[0].iterations == 3
+
+
+def test_callback_stops_the_solver(problem):
+    seen = []
+
+    def stop_at_five(state):
+        seen.append(state)
+        return state.iteration < 5
+
+    result = endless().solve(problem, callback=stop_at_five)
+    assert [state.iteration for state in seen] == [1, 2, 3, 4, 5]
+    assert {state.max_iterations for state in seen} == {1_000_000}
+    assert not result.converged
+    assert result.stop_reason == "the callback asked to stop"
+    assert result.iterations == 5
+    assert [state.values["objective"] for state in seen] == result.history["objective"]
