@@ -1,5 +1,7 @@
 """The fused engine against the naive oracle, iterate by iterate, and against stored outputs of the FANSI toolbox."""
 
+import itertools
+
 import numpy as np
 import pytest
 from oracles import relative_error
@@ -57,7 +59,7 @@ def test_iterates_equal_those_of_the_oracle(nonlinear, relaxation, spacing, comp
     assert outcome.history["objective"] == pytest.approx([model.objective(x) for x in expected], rel=1e-10)
     assert outcome.history["fidelity"] == pytest.approx([model.fidelity(x) for x in expected], rel=1e-10)
     assert outcome.history["regularisation"] == pytest.approx([model.variation(x) for x in expected], rel=1e-10)
-    changes = [relative_error(a, b) for a, b in zip(expected[:-1], expected[1:], strict=True)]
+    changes = [relative_error(a, b) for a, b in itertools.pairwise(expected)]
     assert outcome.history["update"][1:] == pytest.approx(changes, rel=1e-8)
 
 
