@@ -1,0 +1,198 @@
+"""Validation of what goes into a solver."""
+
+import logging
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qsm_recon.errors import DataError, QSMError
+from qsm_recon.operators.grid import Grid
+from qsm_recon.problem import DEFAULT_PHASE_SCALE, Problem, check_echo_times
+from qsm_recon.units import rad_per_ppm
+
+SHAPE = (4, 5, 6)
+IMAGES = ("field_ppm", "magnitude", "weight", "field_noise_ppm", "r2star_per_s")
+NON_NEGATIVE = ("magnitude", "weight", "field_noise_ppm")
+
+
+def arguments(**changes):
+    """Valid arguments of a problem, with changes; voxel (0, 0, 0) is outside the mask."""
+    mask = np.ones(SHAPE, bool)
+    mask[0, 0, 0] = False
+    image = np.full(SHAPE, 0.1, np.float32)
+    known = {"mask": mask, "grid": Grid(SHAPE), **{name: image.copy() for name in IMAGES}}
+    known |= {"echoes": np.ones((*SHAPE, 2), np.complex64), "echo_times_s": (0.004, 0.012), "b0_tesla": 3.0}
+    return {**known, **changes}
+
+
+def test_keeps_what_it_is_given():
+    given_arguments = arguments()
+    problem = Problem(**given_arguments)
+    for name in (*IMAGES, "mask", "echoes"):
+        assert np.array_equal(getattr(problem, name), given_arguments[name])
+    assert problem.echo_times_s == (0.004, 0.012)
+    assert problem.notes == ()
+
+
+def test_field_and_mask_are_enough():
+    problem = Problem(np.zeros(SHAPE), np.ones(SHAPE, bool), Grid(SHAPE))
+    assert problem.magnitude is None
+    assert problem.echo_times_s == ()
+
+
+@pytest.mark.parametrize("name", [*IMAGES, "mask", "echoes"])
+def test_arrays_cannot_be_changed_through_the_problem(name):
+    given_arguments = arguments()
+    problem = Problem(**given_arguments)
+    with pytest.raises(ValueError, match="read-only"):
+        getattr(problem, name)[1, 1, 1] = 0
+    given_arguments[name][1, 1, 1] = 0  # the caller's own array is still his
+
+
+def test_attributes_cannot_be_replaced():
+    with pytest.raises(AttributeError):
+        Problem(**arguments()).b0_tesla = 7.0
+
+
+# ---- shapes ----
+
+shapes = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from([*IMAGES, "mask"]), st.tuples(*[st.integers(1, 4)] * 3), shapes)
+def test_every_shape_but_that_of_the_grid_is_refused(name, grid_shape, shape):
+    images = {"field_ppm": np.full(grid_shape, 0.1), "mask": np.ones(grid_shape, bool)}
+    images[name] = np.ones(shape, bool if name == "mask" else np.float32)
+    if shape == grid_shape:
+        assert getattr(Problem(grid=Grid(grid_shape), **images), name).shape == shape
+        return
+    with pytest.raises(DataError) as caught:
+        Problem(grid=Grid(grid_shape), **images)
+    assert str(caught.value) == f"{name}: expected shape {grid_shape}, found {shape}"
+
+
+@pytest.mark.parametrize("shape", [SHAPE, (4, 5, 7, 2), (*SHAPE, 2, 1)])
+def test_echoes_of_another_shape_are_refused(shape):
+    with pytest.raises(DataError, match=r"echoes: expected shape \(4, 5, 6\)"):
+        Problem(**arguments(echoes=np.ones(shape, np.complex64)))
+
+
+@pytest.mark.parametrize("times", [(), (0.004,), (0.004, 0.012, 0.02)])
+def test_one_echo_time_per_echo(times):
+    with pytest.raises(DataError, match="give one time per echo"):
+        Problem(**arguments(echo_times_s=times))
+
+
+# ---- the mask ----
+
+
+def test_empty_mask_is_refused():
+    with pytest.raises(DataError, match="mask: it is empty"):
+        Problem(**arguments(mask=np.zeros(SHAPE, bool)))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, int])
+def test_mask_must_be_boolean(dtype):
+    with pytest.raises(DataError, match="mask: expected booleans, found"):
+        Problem(**arguments(mask=np.ones(SHAPE, dtype)))
+
+
+# ---- values ----
+
+
+@pytest.mark.parametrize("name", [*IMAGES, "echoes"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_values_inside_the_mask_must_be_finite(name, bad):
+    image = arguments()[name]
+    image[2, 3, 4] = image[3, 1, 0] = bad
+    with pytest.raises(
+        DataError, match=rf"{name}: 2 voxels inside the mask are NaN or infinite, the first at \(2, 3, 4\)"
+    ):
+        Problem(**arguments(**{name: image}))
+
+
+@pytest.mark.parametrize("name", [*IMAGES, "echoes"])
+def test_values_outside_the_mask_that_are_not_finite_count_as_zero(name, caplog):
+    caplog.set_level(logging.INFO, logger="qsm_recon")
+    image = arguments()[name]
+    image[0, 0, 0] = np.nan
+    problem = Problem(**arguments(**{name: image}))
+    cleaned = getattr(problem, name)
+    assert not np.any(cleaned[0, 0, 0])
+    assert cleaned.dtype == image.dtype
+    assert np.array_equal(cleaned[1:], image[1:])
+    assert np.isnan(image[0, 0, 0]).all(), "the caller's own array stays as it was"
+    assert problem.notes == (f"{name}: 1 values outside the mask were NaN or infinite and count as zero",)
+    assert [record.message for record in caplog.records] == list(problem.notes)
+
+
+@pytest.mark.parametrize("name", NON_NEGATIVE)
+def test_negative_values_inside_the_mask_are_refused(name):
+    image = arguments()[name]
+    image[1, 2, 3] = -0.5
+    with pytest.raises(DataError, match=f"{name}: expected no negative values, found -0.5"):
+        Problem(**arguments(**{name: image}))
+
+
+@pytest.mark.parametrize("name", NON_NEGATIVE)
+def test_values_outside_the_mask_may_be_negative(name):
+    image = arguments()[name]
+    image[0, 0, 0] = -0.5
+    Problem(**arguments(**{name: image}))
+
+
+@pytest.mark.parametrize("name", NON_NEGATIVE)
+def test_images_of_zeros_are_refused(name):
+    image = np.zeros(SHAPE)
+    image[0, 0, 0] = 1  # outside the mask
+    with pytest.raises(DataError, match=f"{name}: it is zero everywhere inside the mask"):
+        Problem(**arguments(**{name: image}))
+
+
+# ---- echo times and field strength ----
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        ((4.0, 12.0), "look like milliseconds"),
+        ((0.004, 25), "look like milliseconds"),
+        ((0.0, 0.01), "expected positive"),
+        ((-0.01, 0.01), "expected positive"),
+        ((np.nan, 0.01), "expected positive"),
+        ((0.012, 0.004), "do not increase"),
+        ((0.004, 0.004), "do not increase"),
+    ],
+)
+def test_bad_echo_times_are_refused(times, message):
+    with pytest.raises(DataError, match=message):
+        check_echo_times(times)
+    with pytest.raises(DataError, match=message):
+        Problem(**arguments(echo_times_s=times))
+
+
+@pytest.mark.parametrize("b0", [0, -3, 3000, np.nan, np.inf])
+def test_bad_field_strength_is_refused(b0):
+    with pytest.raises(DataError, match="B0: expected a field strength in tesla"):
+        Problem(**arguments(b0_tesla=b0))
+
+
+def test_phase_scale_is_that_of_the_mean_echo_time():
+    problem = Problem(**arguments())
+    assert problem.phase_scale == pytest.approx(rad_per_ppm(3.0, 0.008))
+    assert "mean echo time" in problem.phase_scale_origin
+
+
+@pytest.mark.parametrize("changes", [{"b0_tesla": None}, {"echo_times_s": (), "echoes": None}])
+def test_phase_scale_is_assumed_where_it_is_not_known(changes):
+    problem = Problem(**arguments(**changes))
+    assert problem.phase_scale == DEFAULT_PHASE_SCALE
+    assert "assumed" in problem.phase_scale_origin
+
+
+def test_errors_are_of_the_family():
+    assert issubclass(DataError, QSMError)
+    assert issubclass(DataError, ValueError)
