@@ -63,7 +63,7 @@ def run_python():
 
     def run(code: str, **environment: str) -> str:
         done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", code],
+            [sys.executable, "-c", code],
             env={**os.environ, **environment},
             capture_output=True,
             text=True,
