@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +91,7 @@ class Problem:
             raise DataError(f"B0: expected a field strength in tesla, found {self.b0_tesla:g}")
         if self.echoes is not None and self.echoes.shape[3:] != (len(self.echo_times_s),):
             raise DataError(
-                f"echoes: {self.echoes.shape[3:]} images but {len(self.echo_times_s)} echo times; give one time per echo"
+                f"echoes: {self.echoes.shape[3]} images but {len(self.echo_times_s)} echo times; give one per echo"
             )
         object.__setattr__(self, "notes", tuple(notes))
 
@@ -122,7 +123,7 @@ def check_echo_times(echo_times_s: tuple[float, ...]) -> tuple[float, ...]:
         raise DataError(f"echo times: expected positive numbers of seconds, found {times}")
     if any(t > 1 for t in times):
         raise DataError(f"echo times: {times} look like milliseconds; give seconds, for example 0.020")
-    if any(b <= a for a, b in zip(times, times[1:], strict=False)):
+    if any(b <= a for a, b in pairwise(times)):
         raise DataError(f"echo times: {times} do not increase; order images and times by echo")
     return times
 

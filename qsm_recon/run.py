@@ -70,7 +70,14 @@ def build_parser() -> argparse.ArgumentParser:
     data.add_argument("--field", type=Path, metavar="NIFTI", help="local field map")
     data.add_argument("--field-unit", choices=("ppm", "Hz", "rad"), help="its unit")
     data.add_argument("--phase", type=Path, nargs="+", metavar="NIFTI", help="multi-echo phase, 4D or one per echo")
-    data.add_argument("--field-estimate", choices=("fit", "difference"), default="fit", help="field from echoes: how")
+    data.add_argument(
+        "--phase-unit", default="auto", metavar="UNIT", help="unit of the phase (default: recognised, and reported)"
+    )
+    data.add_argument(
+        "--field-estimate",
+        choices=("fit", "difference"),
+        help="field from echoes: nonlinear fit (default) or differences",
+    )
     data.add_argument("--mask", type=Path, metavar="NIFTI", help="binary mask of the voxels to reconstruct")
     data.add_argument(
         "--magnitude", type=Path, nargs="+", metavar="NIFTI", help="magnitude (one per echo with --phase)"
@@ -200,10 +207,11 @@ def case_from_options(options: argparse.Namespace) -> Case:
         from qsm_recon.datasets.registry import load_case
 
         return load_case(
-            options.dataset or DEFAULT_DATASET,
+            _seeded(options.dataset or DEFAULT_DATASET, options.seed),
             field_estimate=options.field_estimate,
             b0_direction=options.b0_direction,
-            seed=options.seed,
+            phase_unit=options.phase_unit,
+            accept_range=options.accept_range,
         )
     from qsm_recon.datasets.files import case_from_files
 
@@ -215,12 +223,13 @@ def case_from_options(options: argparse.Namespace) -> Case:
         raise ParameterError("--mask is missing; give a binary mask of the voxels to reconstruct")
     return case_from_files(
         field=options.field,
-        field_unit=options.field_unit,
+        field_unit=options.field_unit or "ppm",
         mask=options.mask,
         magnitude=options.magnitude,
         weight=options.weight,
         phase=options.phase,
-        field_estimate=options.field_estimate,
+        field_estimate=options.field_estimate or "fit",
+        phase_unit=options.phase_unit,
         b0_tesla=options.b0,
         echo_times_s=tuple(options.te),
         b0_direction=options.b0_direction,
@@ -228,6 +237,13 @@ def case_from_options(options: argparse.Namespace) -> Case:
         labels=options.labels,
         accept_range=options.accept_range,
     )
+
+
+def _seeded(dataset: str, seed: int | None) -> str:
+    """Hand the seed to a phantom; nothing else is random."""
+    if seed is None or not dataset.startswith("phantom:"):
+        return dataset
+    return f"{dataset}{'&' if '?' in dataset else '?'}noise_seed={seed}"
 
 
 def _reference_region(choice: str, case: Case) -> tuple[NDArray[np.bool_] | None, str]:
@@ -306,7 +322,7 @@ def _score(susceptibility: NDArray, case: Case) -> dict[str, Any]:
         truth.labels,
         calcification_moment=truth.calcification_moment,
     )
-    return {**scores.as_json(), "not_computed": dict(scores.reasons)}
+    return {**scores.values, "not_computed": dict(scores.reasons)}
 
 
 def _write(

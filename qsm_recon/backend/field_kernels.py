@@ -19,6 +19,7 @@ Sums = tuple[float, float, float, float, float]
 
 _HALF = np.float32(0.5)
 _SLOPE_FLOOR = np.float32(0.1)
+_DAMPING = np.float32(0.6)
 NEWTON_STEPS_SINGLE = 2  # after a first one whose sine is at hand
 NEWTON_STEPS_DOUBLE = 100
 
@@ -110,9 +111,14 @@ def nonlinear_step_single(
     Newton's method on g(d) = a sin d + d - r with d = z - φ, a = W²/mu and r = q - φ, started from the z of the
     iteration before: at the fixed point of the outer loop it is exact however few steps are taken.  Slopes are kept
     above a floor and steps below one radian, so that a voxel in a wrap (a > 1, cos d < 0) moves on without jumping.
+
+    Beyond 60 degrees the fidelity is hardly convex, and over-relaxed exact steps oscillate for ever.  There one step
+    with the largest slope, 1 + a, is taken from z, under-relaxed; its fixed points are the same.  Without
+    over-relaxation the steps are exact everywhere, as published.
     """
     planes, ny = predicted.shape[0], predicted.shape[1]
     one = _HALF + _HALF
+    published = relaxation == one
     inverse_penalty = one / penalty
     fidelity = primal = change = split_norm = dual_norm = 0.0
     for i in range(planes):
@@ -125,13 +131,15 @@ def nonlinear_step_single(
                 old = z[k]
                 a = w[k] * inverse_penalty
                 sine, cosine = sine_cosine(old - phi[k])
-                q = old + relaxation * (field - old) + dual_scale * w[k] * sine
-                r = q - phi[k]
-                d = old - phi[k]
-                d -= _bounded_step(a * sine + d - r, a * cosine + one, one)
+                convex = published or cosine > _HALF
+                start = old - phi[k]
+                r = start + (relaxation if convex else _DAMPING) * (field - old) + dual_scale * w[k] * sine
+                residual = a * sine + start - r
+                d = start - _bounded_step(residual, a * cosine + one, one)
                 for _ in range(NEWTON_STEPS_SINGLE):
                     sine, cosine = sine_cosine(d)
                     d -= _bounded_step(a * sine + d - r, a * cosine + one, one)
+                d = d if convex else start - residual / (one + a)
                 new = phi[k] + d
                 s = r - d
                 sine, cosine = sine_cosine(_HALF * (field - phi[k]))
@@ -164,6 +172,7 @@ def nonlinear_step_double(
 ) -> Sums:
     """The same in double precision, every voxel iterated until Newton's step vanishes: for parity tests."""
     planes, ny = predicted.shape[0], predicted.shape[1]
+    published = relaxation == 1.0
     fidelity = primal = change = split_norm = dual_norm = 0.0
     for i in range(planes):
         for j in range(ny):
@@ -171,13 +180,18 @@ def nonlinear_step_double(
                 field, old = predicted[i, j, k], split[first + i, j, k]
                 phi, w = measured[first + i, j, k], weight[first + i, j, k]
                 a = w / penalty
-                d = old - phi
-                r = d + relaxation * (field - old) + dual_scale * w * math.sin(d)
-                for _ in range(NEWTON_STEPS_DOUBLE):
-                    step = _bounded_step(a * math.sin(d) + d - r, a * math.cos(d) + 1.0, 1.0)
-                    d -= step
-                    if abs(step) <= 1e-15 * (1.0 + abs(d)):
-                        break
+                start = old - phi
+                convex = published or math.cos(start) > 0.5
+                r = start + (relaxation if convex else 0.6) * (field - old) + dual_scale * w * math.sin(start)
+                d = start
+                if convex:
+                    for _ in range(NEWTON_STEPS_DOUBLE):
+                        step = _bounded_step(a * math.sin(d) + d - r, a * math.cos(d) + 1.0, 1.0)
+                        d -= step
+                        if abs(step) <= 1e-15 * (1.0 + abs(d)):
+                            break
+                else:
+                    d -= (a * math.sin(d) + d - r) / (1.0 + a)
                 new, s = phi + d, r - d
                 fidelity += w * math.sin(0.5 * (field - phi)) ** 2
                 primal += (field - new) ** 2

@@ -55,6 +55,8 @@ class ADMMSettings:
         Also stop when ‖χ - χ_old‖ / ‖χ‖ falls below this fraction; 0 switches it off.
     relaxation
         Over-relaxation factor in [1, 2); 1 for none.
+    units_per_ppm
+        Internal units of χ and the field per ppm; what is monitored is reported in ppm.
     balance
         Whether mu1 is adapted so that primal and dual residuals of the gradient stay comparable.
     """
@@ -67,6 +69,7 @@ class ADMMSettings:
     update_tolerance: float = 0.0
     relaxation: float = 1.8
     balance: bool = False
+    units_per_ppm: float = 1.0
 
 
 @dataclass(eq=False)
@@ -225,10 +228,11 @@ class ADMM:
         sums = np.sum(transform.for_planes(advance, self._slabs), axis=0)
         self._fidelity.finish_iteration(settings.field_penalty)
         variation, primal1, change1, split1, dual1, fidelity, primal2, change2, split2, dual2 = sums
+        unit = settings.units_per_ppm
         return {
-            "objective": float(fidelity + self._regulariser.weight * variation),
-            "fidelity": float(fidelity),
-            "regularisation": float(variation),
+            "objective": float(fidelity + self._regulariser.weight * variation) / unit**2,
+            "fidelity": float(fidelity) / unit**2,
+            "regularisation": float(variation) / unit,
             "primal_residual_gradient": math.sqrt(primal1 / max(split1, TINY)),
             "dual_residual_gradient": math.sqrt(change1 / max(dual1, TINY)),
             "primal_residual_field": math.sqrt(primal2 / max(split2, TINY)),

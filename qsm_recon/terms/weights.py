@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from qsm_recon.errors import ParameterError
 from qsm_recon.problem import Problem
 
-Weighting = Literal["auto", "uniform", "mask", "magnitude", "given"]
+Weighting = Literal["auto", "uniform", "mask", "magnitude", "magnitude-squared", "noise", "given"]
 Normalisation = Literal["rms", "max", "none"]
 
 
@@ -25,9 +25,10 @@ def data_weight(
         The measurement.
     weighting
         ``"mask"``: one inside the mask, zero outside; ``"magnitude"``: the magnitude image inside the mask;
-        ``"given"``: the problem's own weight inside the mask; ``"auto"``: the first there is of given, magnitude,
-        mask.  ``"uniform"``: one everywhere, so that the field outside the mask, which is set to zero, counts as
-        measured; that is what closed forms assume.
+        ``"magnitude-squared"``: its square; ``"noise"``: the inverse of the field's standard deviation; ``"given"``:
+        the problem's own weight; ``"auto"``: the first there is of given, magnitude, mask.  ``"uniform"``: one
+        everywhere, so that the field outside the mask, which is set to zero, counts as measured; that is what
+        closed forms assume.
     normalisation
         ``"rms"`` makes the mean of W² over the mask 1, so that a regularisation weight keeps its meaning whatever
         the scale of the image; ``"max"`` makes the largest W 1, as the toolboxes do; ``"none"`` leaves it.
@@ -49,16 +50,24 @@ def data_weight(
         origin = "given" if problem.weight is not None else "magnitude" if problem.magnitude is not None else "mask"
     if origin == "uniform":
         return np.ones(problem.grid.shape, np.float32), origin
-    if origin == "mask":
-        weight = problem.mask.astype(np.float32)
-    else:
-        image = problem.weight if origin == "given" else problem.magnitude
-        if image is None:
-            needed = "a weight image (--weight)" if origin == "given" else "a magnitude image (--magnitude)"
-            raise ParameterError(f"weighting={weighting} needs {needed}; give it or choose weighting=mask")
-        weight = np.where(problem.mask, image, image.dtype.type(0))
+    weight = problem.mask.astype(np.float32) if origin == "mask" else _weight_image(problem, origin)
     if normalisation == "rms":
         weight = weight / np.sqrt(np.mean(np.square(weight[problem.mask], dtype=np.float64)))
     elif normalisation == "max":
         weight = weight / weight.max()
     return weight, origin
+
+
+def _weight_image(problem: Problem, origin: str) -> NDArray[np.floating]:
+    """Weight from an image of the problem, zero outside the mask."""
+    image, missing = {
+        "given": (problem.weight, "a weight image (--weight)"),
+        "noise": (problem.field_noise_ppm, "a noise map, which a multi-echo fit gives (--phase and --magnitude)"),
+    }.get(origin, (problem.magnitude, "a magnitude image (--magnitude)"))
+    if image is None:
+        raise ParameterError(f"weighting={origin} needs {missing}; give it or choose weighting=mask")
+    if origin == "noise":
+        known = problem.mask & (image > 0)
+        return np.divide(1, image, out=np.zeros_like(image), where=known)
+    weight = np.where(problem.mask, image, image.dtype.type(0))
+    return weight * weight if origin == "magnitude-squared" else weight
