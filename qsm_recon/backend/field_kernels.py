@@ -133,7 +133,8 @@ def nonlinear_step_single(
                 sine, cosine = sine_cosine(old - phi[k])
                 convex = published or cosine > _HALF
                 start = old - phi[k]
-                r = start + (relaxation if convex else _DAMPING) * (field - old) + dual_scale * w[k] * sine
+                factor = relaxation if convex or a == 0 else _DAMPING  # without weight φ must not matter
+                r = start + factor * (field - old) + dual_scale * w[k] * sine
                 residual = a * sine + start - r
                 d = start - _bounded_step(residual, a * cosine + one, one)
                 for _ in range(NEWTON_STEPS_SINGLE):
@@ -182,7 +183,8 @@ def nonlinear_step_double(
                 a = w / penalty
                 start = old - phi
                 convex = published or math.cos(start) > 0.5
-                r = start + (relaxation if convex else 0.6) * (field - old) + dual_scale * w * math.sin(start)
+                factor = relaxation if convex or a == 0 else 0.6
+                r = start + factor * (field - old) + dual_scale * w * math.sin(start)
                 d = start
                 if convex:
                     for _ in range(NEWTON_STEPS_DOUBLE):

@@ -104,3 +104,25 @@ def test_nonlinear_step_arrives_where_its_equation_has_several_solutions(step):
         case.split = case.new_split.copy()
     new, phi, w = (a[FIRST:LAST].astype(np.float64) for a in (case.split, case.measured, case.weight))
     assert np.abs(w * np.sin(new - phi) + MU * (new - q)).max() < (2e-5 if dtype is np.float32 else 1e-10)
+
+
+@pytest.mark.parametrize("step", [quadratic_step, nonlinear_step_single, nonlinear_step_double])
+def test_nothing_moves_where_the_field_is_its_splitting(step):
+    """The fixed points are those of the exact step, also beyond 60 degrees, where over-relaxed voxels are damped."""
+    dtype = np.float32 if step is nonlinear_step_single else np.float64
+    case = Case(dtype, nonlinear=step is not quadratic_step, spread=3.0)
+    case.predicted = case.split[FIRST:LAST].copy()
+    case.run(step, dual_scale=1 / MU)
+    tolerance = 2e-6 if dtype is np.float32 else 1e-13
+    assert np.allclose(case.new_split, case.split, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("step", [nonlinear_step_single, nonlinear_step_double])
+def test_measured_field_does_not_matter_where_it_has_no_weight(step):
+    dtype = np.float32 if step is nonlinear_step_single else np.float64
+    case = Case(dtype, nonlinear=True, spread=0.5)
+    case.weight[...] = 0
+    case.measured += 2.5
+    z, field = case.split[FIRST:LAST].copy(), case.predicted.copy()
+    case.run(step)
+    assert np.allclose(case.new_split[FIRST:LAST], RELAXATION * field + (1 - RELAXATION) * z, rtol=0, atol=1e-6)
