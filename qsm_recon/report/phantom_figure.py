@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.datasets.phantom import Phantom, PhantomParameters, build_phantom
+from qsm_recon.datasets.phantom.geometry import output_grid
 from qsm_recon.io import atomic_write
 from qsm_recon.units import hz_per_ppm
 
@@ -61,10 +62,8 @@ def phantom_figure(phantom: Phantom) -> Figure:
     colours = ListedColormap([LABEL_COLOURS[number] for number in numbers])
     steps = BoundaryNorm([number - 0.5 for number in numbers] + [numbers[-1] + 0.5], len(numbers))
     rows = _rows(phantom)
-    index = [
-        round((c - o) / d)
-        for c, o, d in zip(CENTRE_MM, phantom.affine[:3, 3], phantom.voxel_size_mm, strict=True)
-    ]
+    origin = output_grid(phantom.voxel_size_mm).origin_mm
+    index = [round((c - o) / d) for c, o, d in zip(CENTRE_MM, origin, phantom.voxel_size_mm, strict=True)]
     dx, dy, dz = phantom.voxel_size_mm
     figure = Figure(figsize=(11.5, 3.9 * len(rows)), facecolor="black")
     axes = figure.subplots(len(rows), 3, gridspec_kw={"width_ratios": [164, 164, 205], "wspace": 0.01, "hspace": 0.01})

@@ -52,9 +52,7 @@ def cavity_distance(points: Points) -> FloatArray:
     return distance
 
 
-def background_field(
-    grid: ImageGrid, b0_direction: tuple[float, float, float], brain: NDArray[np.bool_]
-) -> FloatArray:
+def background_field(grid: ImageGrid, b0_direction: tuple[float, float, float], brain: NDArray[np.bool_]) -> FloatArray:
     """Field (ppm) of the air on a grid, shimmed.
 
     Inside the brain the field is harmonic, hence smooth: it is computed on a coarser grid and interpolated.  The

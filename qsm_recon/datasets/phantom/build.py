@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +14,14 @@ from qsm_recon.datasets.phantom.anatomy.tracts import tract_myelin
 from qsm_recon.datasets.phantom.anatomy.vessels import LARGE_RADIUS_MM
 from qsm_recon.datasets.phantom.background import background_field
 from qsm_recon.datasets.phantom.cache import Arrays, cached
-from qsm_recon.datasets.phantom.geometry import ImageGrid, fine_grid, output_grid
+from qsm_recon.datasets.phantom.geometry import ImageGrid, fine_grid, output_grid, scanner_affine
 from qsm_recon.datasets.phantom.parameters import PHANTOM_VERSION, PhantomParameters
 from qsm_recon.datasets.phantom.random_fields import PreparedField, random_field
 from qsm_recon.datasets.phantom.resampling import average_voxels, averaging_matrix
 from qsm_recon.datasets.phantom.signal import add_noise, dipole_field, noise_free_echoes, smooth_phase_offset
 from qsm_recon.datasets.phantom.tissue import TISSUES, TissueMaps, property_maps
 
-FloatArray = NDArray[np.float32]
+FloatArray = NDArray[np.floating]
 
 PLANES_PER_SLAB = 6
 EVALUATION_MARGIN_MM = 2.0
@@ -54,7 +55,7 @@ class Phantom:
     m0, r1_per_s, r2star_per_s
         (nx, ny, nz) proton density relative to water, R1 and R2* in 1/s.
     affine
-        (4, 4) voxel-to-world matrix.
+        (4, 4) voxel-to-world matrix, in mm, of a scanner whose main field lies along the world's third axis.
     b0_tesla, b0_direction
         Field strength, T, and its unit direction in voxel axes.
     parameters
@@ -111,7 +112,7 @@ def build_phantom(parameters: PhantomParameters | None = None, *, cache: bool = 
         m0=arrays["m0"],
         r1_per_s=arrays["r1_per_s"],
         r2star_per_s=arrays["r2star_per_s"],
-        affine=output_grid(parameters.output_voxel_mm).affine,
+        affine=scanner_affine(output_grid(parameters.output_voxel_mm), parameters.b0_direction),
         b0_tesla=parameters.b0_tesla,
         b0_direction=parameters.b0_direction,
         parameters=parameters,
@@ -145,7 +146,8 @@ def _anatomy(parameters: PhantomParameters, fine: ImageGrid, output: ImageGrid) 
     head = Head.draw(parameters.seed, with_calcification=parameters.case == "sim2")
     slabs = Slabs(head.fields, fine.axes_mm)
     textures = [Texture.draw(parameters.seed, name, fine) for name in ("iron", "myelin")]
-    large = head.veins[np.minimum(head.veins[:, 3], head.veins[:, 7]) > LARGE_RADIUS_MM]
+    veins = head.veins.astype(np.float64)
+    large = veins[np.minimum(veins[:, 3], veins[:, 7]) > LARGE_RADIUS_MM]
     blood, inflow = np.zeros(fine.shape, np.float32), np.zeros(fine.shape, np.float32)
     edges = slab_edges(fine.shape[0], -(-fine.shape[0] // PLANES_PER_SLAB))
     origin, spacing = np.array(fine.origin_mm), np.array(fine.voxel_size_mm)
@@ -153,7 +155,7 @@ def _anatomy(parameters: PhantomParameters, fine: ImageGrid, output: ImageGrid) 
     averaging = [averaging_matrix(f, c) for f, c in zip(fine.shape, output.shape, strict=True)]
 
     def paint(start: int, stop: int) -> tuple[int, NDArray[np.float32]]:
-        draw_tubes(start, stop, blood, head.veins, origin, spacing)
+        draw_tubes(start, stop, blood, veins, origin, spacing)
         draw_tubes(start, stop, inflow, large, origin, spacing)
         part = slabs.slab(start, stop)
         fractions = head.fractions(part, max(fine.voxel_size_mm), blood[start:stop])
@@ -168,7 +170,7 @@ def _anatomy(parameters: PhantomParameters, fine: ImageGrid, output: ImageGrid) 
 
     present = [t.label for t in TISSUES if t.label != 16 or parameters.case == "sim2"]
     shares = np.zeros((len(present), *output.shape), np.float32)
-    for first, coarse in run_tasks([lambda a=a, b=b: paint(a, b) for a, b in edges]):
+    for first, coarse in run_tasks([partial(paint, start, stop) for start, stop in edges]):
         shares[:, first : first + coarse.shape[1]] += coarse
     mask = shares.sum(axis=0) > 0.5
     labels = np.where(mask, np.array(present, np.uint8)[shares.argmax(axis=0)], 0).astype(np.uint8)

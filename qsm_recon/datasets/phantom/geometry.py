@@ -30,9 +30,7 @@ class ImageGrid:
     @property
     def origin_mm(self) -> tuple[float, float, float]:
         """Centre of the first voxel."""
-        x, y, z = (
-            c - d * (n - 1) / 2 for c, d, n in zip(CENTRE_MM, self.voxel_size_mm, self.shape, strict=True)
-        )
+        x, y, z = (c - d * (n - 1) / 2 for c, d, n in zip(CENTRE_MM, self.voxel_size_mm, self.shape, strict=True))
         return (x, y, z)
 
     @property
@@ -49,6 +47,26 @@ class ImageGrid:
         matrix = np.diag([*self.voxel_size_mm, 1.0])
         matrix[:3, 3] = self.origin_mm
         return matrix
+
+
+def scanner_affine(grid: ImageGrid, b0_direction: tuple[float, float, float]) -> NDArray[np.float64]:
+    """(4, 4) voxel-to-world matrix of a head tilted in a scanner whose main field lies along the world's third axis.
+
+    Parameters
+    ----------
+    grid
+        The image grid.
+    b0_direction
+        Unit direction of the main field in voxel axes; the smallest rotation that brings it upright is applied.
+    """
+    b = np.asarray(b0_direction, dtype=float)
+    axis = np.cross(b, (0.0, 0.0, 1.0))
+    cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+    # Rodrigues' formula; for a field pointing down, any half turn about a level axis.
+    rotation = np.diag([1.0, -1.0, -1.0]) if b[2] < -1 + 1e-12 else np.eye(3) + cross + cross @ cross / (1 + b[2])
+    affine = grid.affine
+    affine[:3] = rotation @ affine[:3]
+    return affine
 
 
 def output_grid(voxel_size_mm: tuple[float, float, float]) -> ImageGrid:

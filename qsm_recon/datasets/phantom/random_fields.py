@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from qsm_recon.backend.threads import thread_count
+
+FloatArray = NDArray[np.floating]
 
 HALF_BOX_MM = (96.0, 116.0, 116.0)
 """Half lengths of the box, about the centre of the field of view, in which every random field is defined."""
@@ -55,14 +57,16 @@ class SmoothField:
             result = np.moveaxis(np.tensordot(matrix, result, axes=(1, axis)), 0, axis)
         return PreparedField(np.ascontiguousarray(result), self.origin_mm[0], self.spacing_mm)
 
-    def at(self, points_mm: Sequence[NDArray[np.floating]]) -> FloatArray:
+    def at(self, points_mm: Sequence[NDArray[np.floating]] | NDArray[np.floating]) -> FloatArray:
         """Evaluate at arbitrary points, given as three coordinate arrays of one shape (mm), by trilinear lookup."""
         from scipy.ndimage import map_coordinates
 
         index = [(p - o) / self.spacing_mm for p, o in zip(points_mm, self.origin_mm, strict=True)]
         return np.asarray(map_coordinates(self.values, index, order=1, mode="nearest"), dtype=np.float32)
 
-    def gradient_at(self, points_mm: Sequence[NDArray[np.floating]], step_mm: float = 1.0) -> FloatArray:
+    def gradient_at(
+        self, points_mm: Sequence[NDArray[np.floating]] | NDArray[np.floating], step_mm: float = 1.0
+    ) -> FloatArray:
         """Central-difference gradient at arbitrary points, stacked along a new first axis (per mm)."""
         parts = []
         for axis in range(3):
@@ -82,11 +86,11 @@ class PreparedField:
 
     def on(self, x_mm: NDArray[np.floating]) -> FloatArray:
         """Evaluate on planes of constant x (mm)."""
-        matrix = _cubic_matrix((x_mm - self.origin_mm) / self.spacing_mm, self.values.shape[0])
-        used = np.flatnonzero(matrix.any(axis=0))
-        low, high = used[0], used[-1] + 1
-        planes = self.values[low:high].reshape(high - low, -1)
-        return (matrix[:, low:high] @ planes).reshape(-1, *self.values.shape[1:])
+        first, weights = _cubic_weights((x_mm - self.origin_mm) / self.spacing_mm, self.values.shape[0])
+        result = weights[0][:, None, None] * self.values[first]
+        for tap in range(1, 4):
+            result += weights[tap][:, None, None] * self.values[first + tap]
+        return result
 
 
 def random_field(
@@ -112,7 +116,7 @@ def random_field(
     from scipy import fft
 
     spacing = wavelength_mm / points_per_wavelength
-    shape = tuple(int(np.ceil(2 * half / spacing)) + 5 for half in HALF_BOX_MM)
+    shape = tuple(fft.next_fast_len(int(np.ceil(2 * half / spacing)) + 5, real=True) for half in HALF_BOX_MM)
     white = generator(seed, name).standard_normal(shape, dtype=np.float32)
     frequencies = [fft.fftfreq(shape[0], spacing), fft.fftfreq(shape[1], spacing), fft.rfftfreq(shape[2], spacing)]
     k = np.sqrt(sum(f**2 for f in np.meshgrid(*frequencies, indexing="ij", sparse=True)))
@@ -122,19 +126,26 @@ def random_field(
     else:
         response = np.exp(-0.5 * ((k - centre) / (bandwidth * centre)) ** 2)
     response[0, 0, 0] = 0.0
-    values = fft.irfftn(fft.rfftn(white) * response.astype(np.float32), s=shape)
+    spectrum = fft.rfftn(white, workers=thread_count())
+    spectrum *= response.astype(np.float32)
+    values = fft.irfftn(spectrum, s=shape, workers=thread_count())
     values /= values.std()
     origin = tuple(-spacing * (n - 1) / 2 for n in shape)
     return SmoothField(values.astype(np.float32), (origin[0], origin[1], origin[2]), spacing)
 
 
+def _cubic_weights(positions: NDArray[np.floating], size: int) -> tuple[NDArray[np.intp], FloatArray]:
+    """First of the four samples around each position, and their (4, positions) cubic B-spline weights."""
+    first = np.clip(np.floor(positions).astype(np.intp), 1, size - 3) - 1
+    t = positions - (first + 1)
+    weights = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, 1 + 3 * t + 3 * t**2 - 3 * t**3, t**3]) / 6.0
+    return first, weights.astype(np.float32)
+
+
 def _cubic_matrix(positions: NDArray[np.floating], size: int) -> FloatArray:
     """Matrix (positions, size) of cubic B-spline weights: smooth to second order, slightly low-pass."""
-    base = np.clip(np.floor(positions).astype(int), 1, size - 3)
-    t = positions - base
-    weights = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, 1 + 3 * t + 3 * t**2 - 3 * t**3, t**3]) / 6.0
+    first, weights = _cubic_weights(positions, size)
     matrix = np.zeros((len(positions), size), dtype=np.float32)
-    rows = np.arange(len(positions))
-    for offset in range(4):
-        matrix[rows, base + offset - 1] = weights[offset]
+    for tap in range(4):
+        matrix[np.arange(len(positions)), first + tap] = weights[tap]
     return matrix

@@ -16,7 +16,7 @@ from qsm_recon.operators.dipole import dipole_kernel
 from qsm_recon.operators.grid import Grid
 from qsm_recon.units import rad_per_ppm
 
-FloatArray = NDArray[np.float32]
+FloatArray = NDArray[np.floating]
 
 REPETITION_TIME_S = 0.050
 FLIP_ANGLE_DEG = 15.0

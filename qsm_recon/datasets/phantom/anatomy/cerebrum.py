@@ -18,7 +18,14 @@ from qsm_recon.datasets.phantom.anatomy.shapes import (
 from qsm_recon.datasets.phantom.random_fields import SmoothField, random_field
 
 # Where white matter always connects through, however the cortex folds.
-FRONTO_OCCIPITAL_STEM = [(19, 47, 6, 4), (22, 28, 12, 7), (25, 0, 22, 7), (26, -40, 18, 9), (21, -72, 8, 4), (15, -84, 6, 2)]
+FRONTO_OCCIPITAL_STEM = [
+    (19, 47, 6, 4),
+    (22, 28, 12, 7),
+    (25, 0, 22, 7),
+    (26, -40, 18, 9),
+    (21, -72, 8, 4),
+    (15, -84, 6, 2),
+]
 TEMPORAL_STEM = [(42, 10, -24, 1.5), (44, -16, -19, 3.5), (42, -44, -8, 4)]
 HALF_GAP_MM = 0.9
 """Half the width of the interhemispheric fissure."""

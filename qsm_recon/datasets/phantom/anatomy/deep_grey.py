@@ -101,5 +101,7 @@ def claustrum(points: Points) -> FloatArray:
 def hippocampus(points: Points) -> FloatArray:
     """Amygdala and hippocampus below and inside the temporal horn."""
     a, y, z = points.a, points.y, points.z
-    hippocampus_body = tube(a, y, z, [(27, -12, -19, 4.2), (30, -22, -15, 3.4), (29, -32, -8, 3.0), (24, -38, 0, 2.2)], 3)
+    hippocampus_body = tube(
+        a, y, z, [(27, -12, -19, 4.2), (30, -22, -15, 3.4), (29, -32, -8, 3.0), (24, -38, 0, 2.2)], 3
+    )
     return smooth_min(hippocampus_body, ellipsoid(a, y, z, (23, -3, -18), (6.5, 7, 6.5)), 2)

@@ -122,7 +122,7 @@ class Head:
     """A head ready to be painted on any grid."""
 
     fields: Fields
-    veins: NDArray[np.float64]
+    veins: NDArray[np.floating]
     with_calcification: bool
 
     @classmethod
@@ -219,7 +219,9 @@ def _layers(slab: Slab, cover: Cover, with_calcification: bool, blood: FloatArra
     layers.append((WHITE.label, EVERYWHERE, cover(stem)))
     behind = _box(points, HINDBRAIN_BOX_MM)
     if behind is not None:
-        layers += [(label, behind, value) for label, value in _cerebellum(slab.boxed(behind), cerebellum[behind], cover)]
+        layers += [
+            (label, behind, value) for label, value in _cerebellum(slab.boxed(behind), cerebellum[behind], cover)
+        ]
     return layers + [(label, EVERYWHERE, value) for label, value in _cortex(slab, outline, cover)]
 
 
@@ -256,7 +258,7 @@ def _cerebellum(slab: Slab, outline: FloatArray, cover: Cover) -> list[tuple[int
 def _cortex(slab: Slab, outline: FloatArray, cover: Cover) -> list[tuple[int, FloatArray]]:
     depth = -outline
     midline = cerebrum.midline_distance(slab.points)
-    below_surface = np.minimum(depth, 1.6 * np.abs(midline) + 1)
+    below_surface = np.minimum(depth, 1.2 * np.abs(midline) + 1)
     core = cerebrum.central_core(slab.points)
     sulci = cerebrum.sulcus_distance(slab.primary_folds, slab.secondary_folds, below_surface, slab.reach, core)
     envelope = depth - np.maximum(0.6 + 0.9 * slab.csf, 0.0)

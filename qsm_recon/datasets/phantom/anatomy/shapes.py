@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-FloatArray = NDArray[np.float32]
-FAR_MM = np.float32(99.0)
+FloatArray = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def tube(u: FloatArray, v: FloatArray, w: FloatArray, nodes: ArrayLike, fillet_m
     """
     table = np.asarray(nodes, dtype=np.float32)
     distance: FloatArray | None = None
-    for start, end in zip(table[:-1], table[1:], strict=True):
+    for start, end in pairwise(table):
         along = end[:3] - start[:3]
         du, dv, dw = u - start[0], v - start[1], w - start[2]
         t = np.clip((du * along[0] + dv * along[1] + dw * along[2]) / np.dot(along, along), 0, 1)

@@ -8,7 +8,14 @@ from qsm_recon.datasets.phantom.anatomy.cerebrum import callosal_profile
 from qsm_recon.datasets.phantom.anatomy.shapes import FloatArray, Points, tube
 
 OPTIC_RADIATION = [(22, -24, 2, 2), (33, -30, 2, 2.5), (35, -45, 5, 3), (28, -62, 6, 3), (16, -78, 6, 2)]
-INTERNAL_CAPSULE = [(13, 14, 4, 2), (17, 3, 5, 2), (17, -6, 4, 2), (22, -16, 6, 2.5), (25, -22, 14, 2), (26, -24, 26, 2)]
+INTERNAL_CAPSULE = [
+    (13, 14, 4, 2),
+    (17, 3, 5, 2),
+    (17, -6, 4, 2),
+    (22, -16, 6, 2.5),
+    (25, -22, 14, 2),
+    (26, -24, 26, 2),
+]
 
 
 def tract_myelin(points: Points) -> FloatArray:

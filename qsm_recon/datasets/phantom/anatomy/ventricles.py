@@ -41,7 +41,8 @@ def midline_ventricles(points: Points) -> FloatArray:
     third = smooth_max(third, -ellipsoid(a, y, z, (0, -13, 4), (6, 3.2, 2.6)), 1.5)  # interthalamic adhesion
     aqueduct = tube(a, y, z, [(0, -27, -3, 1.1), (0, -33, -12, 1.0), (0, -38, -22, 1.3)])
     fourth = smooth_min(
-        ellipsoid(a, y + 0.10 * z, z, (0, -46, -34), (5.5, 4.2, 12)), ellipsoid(a, y, z, (0, -43, -34), (11, 2.6, 3.2)), 3
+        ellipsoid(a, y + 0.10 * z, z, (0, -46, -34), (5.5, 4.2, 12)),
+        ellipsoid(a, y, z, (0, -43, -34), (11, 2.6, 3.2)),
+        3,
     )
     return smooth_min(smooth_min(third, aqueduct, 2), fourth, 2)
-

@@ -5,7 +5,7 @@ Random branches are walks with inertia that thin along the way; all walkers of a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,16 +16,30 @@ from qsm_recon.datasets.phantom.random_fields import SmoothField, generator
 Array = NDArray[np.floating]
 
 # (x, y, z, radius), mm; drawn on the right and mirrored where lateral.
-MIDLINE_VEINS = [
+MIDLINE_VEINS: list[list[tuple[float, float, float, float]]] = [
     [(0, -35, 13, 1.7), (0, -40, 15, 2.1), (0, -46, 14, 2.2), (0, -58, 8, 2.2), (0, -72, 1, 2.4), (0, -86, -5, 2.6)],
     [(0, 24, 30, 0.6), (0, 8, 33, 0.7), (0, -12, 33, 0.9), (0, -30, 28, 1.1), (0, -45, 17, 1.5)],
     [(0, -52, -12, 0.7), (0, -47, -4, 0.8), (0, -44, 6, 0.9), (0, -44, 12, 1.1)],
 ]
-PAIRED_VEINS = [
+PAIRED_VEINS: list[list[tuple[float, float, float, float]]] = [
     [(1.8, 1, 12.5, 0.9), (1.8, -8, 14, 1.0), (2.0, -20, 15, 1.1), (2.2, -30, 13.5, 1.2), (0.4, -37, 13.5, 1.6)],
-    [(1.8, 1, 12.5, 0.8), (6, 4, 11, 0.75), (11, 0, 13, 0.7), (14.5, -8, 16.5, 0.65), (18, -20, 17, 0.5), (24, -31, 13, 0.35)],
+    [
+        (1.8, 1, 12.5, 0.8),
+        (6, 4, 11, 0.75),
+        (11, 0, 13, 0.7),
+        (14.5, -8, 16.5, 0.65),
+        (18, -20, 17, 0.5),
+        (24, -31, 13, 0.35),
+    ],
     [(1.8, 1, 12.5, 0.6), (2, 12, 11, 0.55), (5, 22, 9, 0.5), (10, 30, 9, 0.4), (13, 36, 13, 0.3)],
-    [(9, 2, -17, 0.6), (14, -8, -17, 0.8), (17, -20, -10, 0.9), (14, -31, 1, 1.0), (6, -38, 9, 1.2), (0.5, -40, 13, 1.5)],
+    [
+        (9, 2, -17, 0.6),
+        (14, -8, -17, 0.8),
+        (17, -20, -10, 0.9),
+        (14, -31, 1, 1.0),
+        (6, -38, 9, 1.2),
+        (0.5, -40, 13, 1.5),
+    ],
     [(3, -36, 13, 0.8), (12, -40, 14, 0.7), (20, -46, 14, 0.55), (25, -58, 12, 0.4), (25, -68, 12, 0.3)],
     [(8, 0, 15, 0.5), (13, 9, 16, 0.42), (17, 16, 19, 0.35), (22, 22, 24, 0.28)],
     [(14.5, -8, 17, 0.5), (19, -6, 22, 0.42), (24, -6, 28, 0.34), (29, -8, 34, 0.26)],
@@ -64,7 +78,7 @@ def venous_tree(seed: int, surroundings: Surroundings) -> Array:
     return np.concatenate([wobbled(deep, seed), medullary_veins(seed, surroundings), pial_veins(seed, surroundings)])
 
 
-def polyline_segments(nodes: list[tuple[float, float, float, float]], pieces: int = 8) -> Array:
+def polyline_segments(nodes: Sequence[tuple[float, float, float, float]], pieces: int = 8) -> Array:
     """Smooth curve through nodes (Catmull-Rom), cut into short segments."""
     table = np.asarray(nodes, dtype=float)
     padded = np.concatenate([2 * table[:1] - table[1:2], table, 2 * table[-1:] - table[-2:-1]])
