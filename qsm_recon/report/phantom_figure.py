@@ -77,7 +77,16 @@ def phantom_figure(phantom: Phantom) -> Figure:
             )
             panel.imshow(plane.T, origin="lower", interpolation="nearest", aspect=aspect, **how)
             panel.set_axis_off()
-        panels[0].text(0.02, 0.97, row.title, color="white", fontsize=11, va="top", transform=panels[0].transAxes)
+        panels[0].text(
+            0.02,
+            0.97,
+            row.title,
+            color="white",
+            fontsize=11,
+            va="top",
+            transform=panels[0].transAxes,
+            backgroundcolor="black",
+        )
     figure.subplots_adjust(0, 0, 1, 1)
     return figure
 
