@@ -176,7 +176,7 @@ def multiply_planes(block: NDArray, weights: NDArray, first: int, nz: int) -> fl
 def next_direction(
     first: int, last: int, residual: NDArray, scaling: NDArray, nz: int, beta: Scalar, direction: NDArray
 ) -> None:
-    """d ← P² r + beta d on planes; an empty ``scaling`` stands for P² = 1."""
+    """Next direction: d ← P² r + beta d on planes; an empty ``scaling`` stands for P² = 1."""
     scaled = scaling.shape[0] > 0
     for i in range(first, last):
         for j in range(residual.shape[1]):
@@ -202,7 +202,7 @@ def advance_solution(
     solution: NDArray,
     residual: NDArray,
 ) -> float:
-    """x ← x + step d and r ← r - step (block + smooth) on planes; returns the sum of P² r²."""
+    """One step: x ← x + step d and r ← r - step (block + smooth) on planes; returns the sum of P² r²."""
     total = 0.0
     scaled = scaling.shape[0] > 0
     for i in range(block.shape[0]):

@@ -38,7 +38,7 @@ def spectral_advance(
     solution: NDArray,
     residual: NDArray,
 ) -> float:
-    """x ← x + step d and r ← r - step (smooth + D data); returns <r, C r> over the full spectrum.
+    """One step: x ← x + step d and r ← r - step (smooth + D data); returns <r, C r> over the full spectrum.
 
     Every interior entry of the half-spectrum stands for two frequencies; the first, and for an even number of
     voxels the last (``single_last``), for one.
@@ -76,7 +76,7 @@ def spectral_direction(
     image: NDArray,
     field: NDArray,
 ) -> None:
-    """d ← C r + beta d; fills ``image`` with the spectrum of d and ``field`` with that of D d, both scaled."""
+    """Next direction: d ← C r + beta d; fills ``image`` with its spectrum and ``field`` with that of D d."""
     for i in range(residual.shape[0]):
         for j in range(first, last):
             r, c, kernel_row = residual[i, j], inverse[i, j], dipole[i, j]

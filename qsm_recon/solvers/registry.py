@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 ENTRY_POINT_GROUP = "qsm_recon.solvers"
 
 # Each module names its solvers in SOLVERS; new families are added here.
-_MODULES = ("direct", "total_variation")
+_MODULES = ("direct", "total_variation", "medi")
 
 
 @cache

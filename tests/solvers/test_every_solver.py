@@ -16,7 +16,7 @@ ITERATIVE = [name for name in NAMES if registry.find_solver(name).iterative]
 
 # Scaling law: with the field times c, the echo time divided by c and the main parameter times c to this power, the
 # susceptibility is c times as large.  A new solver states its power here; None where it obeys no such law.
-SCALING_POWER = {"tkd": 0, "tsvd": 0, "tikhonov": 0, "tv": 1, "fansi": 1}
+SCALING_POWER = {"tkd": 0, "tsvd": 0, "tikhonov": 0, "tv": 1, "fansi": 1, "medi": None}
 
 every_solver = pytest.mark.parametrize("name", NAMES)
 every_iterative_solver = pytest.mark.parametrize("name", ITERATIVE)

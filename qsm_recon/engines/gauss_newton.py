@@ -1,0 +1,246 @@
+"""Gauss-Newton with lagged diffusivity for methods of the MEDI type.
+
+Minimises  fidelity(D χ) + alpha Σ sqrt((M ∇χ)² + e²) + ½ beta ‖χ - mean χ‖² over a region.  Each outer iteration
+replaces the fidelity by a quadratic of curvature W² in the field and the root by a quadratic with the weights V of
+the present χ, and solves the linear system that follows by conjugate gradient, inexactly.  Both quadratics lie above
+what they stand for wherever the fidelity's curvature is at most W², so the objective falls at every outer iteration,
+however few inner iterations are done.
+
+References
+----------
+Liu et al., Magn Reson Med 69:467-476 (2013), doi 10.1002/mrm.24272.
+Vogel and Oman, SIAM J Sci Comput 17:227-238 (1996), doi 10.1137/0917016: lagged diffusivity.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsm_recon.backend.fft import PLANES_PER_BLOCK
+from qsm_recon.engines.conjugate_gradient import (
+    ImageConjugateGradient,
+    LinearOutcome,
+    NormalSystem,
+    SpectralConjugateGradient,
+)
+from qsm_recon.engines.interrupt import Interruption, interruptible
+from qsm_recon.operators.dipole import DipoleOperator
+from qsm_recon.result import Callback, IterationState
+from qsm_recon.terms.field_model import FieldModel
+from qsm_recon.terms.morphology import EdgeWeightedVariation, UniformRegion
+
+TINY = 1e-30
+SHORTENINGS = 4
+
+
+@dataclass(frozen=True)
+class GaussNewtonSettings:
+    """How the loop runs.
+
+    Parameters
+    ----------
+    max_iterations
+        The most outer iterations.
+    update_tolerance
+        Stop when ‖step‖ / ‖χ‖ falls below this.
+    cg_tolerance
+        Inner iterations end when the residual has fallen to this fraction.
+    cg_iterations
+        The most inner iterations per outer iteration.
+    min_iterations
+        Outer iterations done whatever the update.
+    """
+
+    max_iterations: int = 10
+    update_tolerance: float = 0.01
+    cg_tolerance: float = 0.1
+    cg_iterations: int = 20
+    min_iterations: int = 1
+
+
+@dataclass(eq=False)
+class GaussNewtonOutcome:
+    """Where the loop ended: χ in a padded image buffer, history, and why it stopped."""
+
+    image: NDArray
+    history: dict[str, list[float]]
+    converged: bool
+    stop_reason: str
+
+
+class GaussNewton:
+    """The loop, its buffers, and nothing of any particular method.
+
+    Parameters
+    ----------
+    operator
+        Dipole operator on the padded grid.
+    model
+        Data fidelity.
+    variation
+        Regulariser.
+    settings
+        How to run.
+    region
+        Region that is kept uniform, if any.
+    scaling
+        (nx, ny, nz) voxelwise preconditioner P; None takes the circulant one if ``circulant``, else none.
+    outside
+        P of the padding.
+    circulant
+        Precondition in k-space.
+    watch
+        (nx, ny, nz) voxels in which the size of a step is measured; None for all.
+    """
+
+    def __init__(
+        self,
+        operator: DipoleOperator,
+        model: FieldModel,
+        variation: EdgeWeightedVariation,
+        settings: GaussNewtonSettings,
+        *,
+        region: UniformRegion | None = None,
+        scaling: NDArray | None = None,
+        outside: float = 1.0,
+        circulant: bool = False,
+        watch: NDArray[np.bool_] | None = None,
+    ) -> None:
+        transform = operator.transform
+        self._transform = transform
+        self._model = model
+        self._variation = variation
+        self._settings = settings
+        self._region = region
+        self._watch = watch
+        self._system = NormalSystem(transform, operator.kernel, model.squared_weight, variation, region)
+        self._linear: ImageConjugateGradient | SpectralConjugateGradient = (
+            SpectralConjugateGradient(self._system)
+            if circulant and scaling is None
+            else ImageConjugateGradient(self._system, scaling, outside)
+        )
+        self._image = transform.empty_image()
+        self._predicted = transform.empty_image()
+        self._derivative = transform.empty_image()
+        self._spectrum = transform.empty_spectrum()
+        self._slabs = transform.slabs()
+        self._work = [transform.empty_image(PLANES_PER_BLOCK) for _ in self._slabs]
+
+    def run(self, start: NDArray | None = None, callback: Callback | None = None) -> GaussNewtonOutcome:
+        """Iterate until convergence, the iteration limit, a callback's veto or Ctrl-C.
+
+        Parameters
+        ----------
+        start
+            (nx, ny, nz) susceptibility to start from; zero where absent.
+        callback
+            See :data:`qsm_recon.result.Callback`; called after every outer iteration.
+        """
+        settings = self._settings
+        history: dict[str, list[float]] = {}
+        reason, converged = "the iteration limit was reached", False
+        if start is not None:
+            nx, ny, nz = start.shape
+            self._image[:nx, :ny, :nz] = start
+        self._predict()
+        fidelity = self._evaluate()
+        objective = self._objective(fidelity)["objective"]
+        with interruptible() as interruption:
+            for iteration in range(1, settings.max_iterations + 1):
+                if self._model.begin_outer(iteration, self._predicted):
+                    objective = self._objective(self._evaluate())["objective"]
+                self._model.accept()
+                step, linear = self._solve(interruption)
+                values = self._take(step, objective)
+                objective = values["objective"]
+                values |= {"cg_iterations": float(linear.iterations), "cg_residual": linear.relative_residual}
+                for name, value in values.items():
+                    history.setdefault(name, []).append(value)
+                if not math.isfinite(objective):
+                    reason = f"the objective is not finite at iteration {iteration}"
+                    break
+                state = IterationState(iteration, settings.max_iterations, values)
+                vetoed = callback is not None and callback(state) is False
+                if iteration >= settings.min_iterations and values["update"] <= settings.update_tolerance:
+                    reason, converged = "the update is below its tolerance", True
+                    break
+                if vetoed or interruption.requested:
+                    reason = "the callback asked to stop" if vetoed else "interrupted by the user"
+                    break
+        return GaussNewtonOutcome(self._image, history, converged, reason)
+
+    def _predict(self) -> None:
+        """Field of the present χ."""
+        transform = self._transform
+        image, predicted = transform.image_view(self._image), transform.image_view(self._predicted)
+        spectrum = transform.spectrum_view(self._spectrum)
+        transform.for_planes(lambda _slab, _start, a, b: transform.blocks().forward_planes(image[a:b], spectrum[a:b]))
+        self._system.filter_rows(self._spectrum)
+        transform.for_planes(
+            lambda _slab, _start, a, b: transform.blocks().inverse_planes(spectrum[a:b], predicted[a:b])
+        )
+
+    def _evaluate(self) -> float:
+        """Fidelity of the predicted field; its derivative by the field is kept."""
+        shares = self._transform.for_planes(
+            lambda _slab, _start, a, b: self._model.evaluate(self._predicted[a:b], a, self._derivative[a:b])
+        )
+        return float(np.sum(shares))
+
+    def _objective(self, fidelity: float) -> dict[str, float]:
+        """All terms at the present χ; takes the lagged weights V from it."""
+        variation = self._variation.relinearise(self._image)
+        reference = 0.0 if self._region is None else self._region.prepare(self._image)
+        return {
+            "objective": fidelity + self._variation.weight * variation + reference,
+            "fidelity": fidelity,
+            "regularisation": variation,
+        }
+
+    def _solve(self, interruption: Interruption) -> tuple[NDArray, LinearOutcome]:
+        """Turn the derivative into the right-hand side and solve the linearised problem."""
+        transform = self._transform
+        derivative = transform.image_view(self._derivative)
+        spectrum = transform.spectrum_view(self._spectrum)
+        transform.for_planes(
+            lambda _slab, _start, a, b: transform.blocks().forward_planes(derivative[a:b], spectrum[a:b])
+        )
+        self._system.filter_rows(self._spectrum)
+
+        def receive(slab: int, _start: int, a: int, b: int) -> None:
+            transform.blocks().inverse_planes(spectrum[a:b], derivative[a:b])
+            work = self._work[slab][: b - a]
+            self._system.smooth_planes(self._image, a, b, work)
+            derivative[a:b] += work[..., : transform.shape[2]]
+            np.negative(derivative[a:b], out=derivative[a:b])
+
+        transform.for_planes(receive, self._slabs)
+        settings = self._settings
+        return self._linear.solve(
+            self._derivative, settings.cg_tolerance, settings.cg_iterations, lambda: interruption.requested
+        )
+
+    def _take(self, step: NDArray, before: float) -> dict[str, float]:
+        """Add the step, or where the objective would rise a shorter one."""
+        self._image += step
+        for shortening in range(SHORTENINGS + 1):
+            self._predict()
+            values = self._objective(self._evaluate())
+            # The allowance is for rounding of single-precision sums.
+            if not self._model.may_rise or not values["objective"] > before * (1 + 1e-6) or shortening == SHORTENINGS:
+                break
+            step *= 0.5
+            self._image -= step
+        return {**values, "update": self._relative_size(step)}
+
+    def _relative_size(self, step: NDArray) -> float:
+        new, change = self._image, step
+        if self._watch is not None:
+            nx, ny, nz = self._watch.shape
+            new, change = new[:nx, :ny, :nz][self._watch], change[:nx, :ny, :nz][self._watch]
+        squares = [float(np.sum(np.square(part), dtype=np.float64)) for part in (change, new)]
+        return math.sqrt(squares[0] / max(squares[1], TINY))
