@@ -1,14 +1,16 @@
-"""What the command lines share: errors as one clean line, logging, progress."""
+"""What the command lines share: a parser, errors as one clean line, logging, progress."""
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, NoReturn
 
-from qsm_recon.errors import QSMError
+from qsm_recon.errors import QSMError, did_you_mean
 from qsm_recon.result import Callback, IterationState
 
 logger = logging.getLogger("qsm_recon")
@@ -16,28 +18,59 @@ logger = logging.getLogger("qsm_recon")
 EXIT_DONE = 0
 EXIT_BAD_INPUT = 2
 EXIT_NOT_CONVERGED = 3
+EXIT_INTERRUPTED = 130
 SECONDS_BETWEEN_LOG_LINES = 2.0
 
 
-def run_command(program: Callable[[], int]) -> int:
-    """Run a command; user errors become one line on standard error and exit code 2."""
-    try:
-        return program()
-    except QSMError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
-    except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
-        return 130
+class CommandParser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, and that suggests near matches of unknown options.
+
+    Options must be written out: an abbreviation in a recorded command could mean something else one day.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line and exit."""
+        unknown = message.partition("unrecognized arguments: ")[2].split()
+        if unknown:
+            message = f"unknown argument {unknown[0]}"
+            suggestion = did_you_mean(unknown[0].partition("=")[0], self._option_string_actions)
+            if unknown[0].startswith("--") and suggestion.startswith("; did"):
+                message += suggestion.partition(" (known")[0]
+        print(f"error: {message}; --help shows what there is", file=sys.stderr)
+        raise SystemExit(EXIT_BAD_INPUT)
 
 
-def set_up_logging(*, quiet: bool) -> None:
-    """Log lines of this package to standard error; only warnings where quiet."""
+def run_command(program: Callable[[], int], *, quiet: bool = False) -> int:
+    """Run a command with log lines on standard error; user errors become one line there and exit code 2."""
+    with logging_to_stderr(quiet=quiet):
+        try:
+            return program()
+        except QSMError as error:
+            print("error:", " ".join(str(error).split()), file=sys.stderr)
+        except MemoryError:
+            print("error: out of memory; close other programs or use a machine with more", file=sys.stderr)
+        except KeyboardInterrupt:
+            print("interrupted; nothing was written", file=sys.stderr)
+            return EXIT_INTERRUPTED
+    return EXIT_BAD_INPUT
+
+
+@contextmanager
+def logging_to_stderr(*, quiet: bool) -> Iterator[None]:
+    """Send log lines of this package to standard error; only warnings where quiet."""
+    before = logger.handlers[:], logger.level, logger.propagate
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger.handlers[:] = [handler]
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
     logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.handlers[:], logger.level, logger.propagate = before
 
 
 @contextmanager
@@ -47,12 +80,13 @@ def iteration_progress(title: str, *, quiet: bool) -> Iterator[Callback | None]:
         yield None
     elif sys.stderr.isatty():
         from tqdm import tqdm
+        from tqdm.contrib.logging import logging_redirect_tqdm
 
-        with tqdm(desc=title, unit="it", leave=False) as bar:
+        with logging_redirect_tqdm([logger]), tqdm(desc=title, unit="it", leave=False) as bar:
 
             def advance(state: IterationState) -> None:
                 bar.total = state.max_iterations
-                bar.set_postfix(objective=f"{state.values.get('objective', float('nan')):.6g}", refresh=False)
+                bar.set_postfix_str(_values(state), refresh=False)
                 bar.update(state.iteration - bar.n)
 
             yield advance
@@ -63,11 +97,12 @@ def iteration_progress(title: str, *, quiet: bool) -> Iterator[Callback | None]:
             nonlocal last
             if time.monotonic() - last >= SECONDS_BETWEEN_LOG_LINES:
                 last = time.monotonic()
-                logger.info(
-                    "%s: iteration %d, objective %.6g",
-                    title,
-                    state.iteration,
-                    state.values.get("objective", float("nan")),
-                )
+                logger.info("%s: iteration %d of at most %d%s", title, state.iteration, state.max_iterations,
+                            f", {text}" if (text := _values(state)) else "")  # fmt: skip
 
         yield report
+
+
+def _values(state: IterationState) -> str:
+    """The objective, where an engine monitors one."""
+    return f"objective {state.values['objective']:.6g}" if "objective" in state.values else ""

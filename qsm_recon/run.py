@@ -9,134 +9,84 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
+import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.command_line import (
-    EXIT_DONE,
-    EXIT_NOT_CONVERGED,
-    iteration_progress,
-    logger,
-    run_command,
-    set_up_logging,
+from qsm_recon.command_line import EXIT_DONE, EXIT_NOT_CONVERGED, iteration_progress, logger, run_command
+from qsm_recon.command_options import (
+    build_parser,
+    case_from_options,
+    output_folder,
+    reference_from_options,
+    solver_from_options,
 )
-from qsm_recon.errors import DataError, ParameterError, did_you_mean
+from qsm_recon.errors import DataError
 from qsm_recon.solvers.base import Solver
-from qsm_recon.solvers.registry import find_solver, make_solver, solvers
+from qsm_recon.solvers.registry import find_solver, solvers
+
+OUTPUT_VOLUMES = 6
+"""Volumes of the image grid that the result, its comparison with a truth and the picture take."""
+OVERHEAD_BYTES = 150e6
+"""Libraries and compiled kernels that a run loads."""
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from qsm_recon.datasets.case import Case
     from qsm_recon.result import Reconstruction
-
-DEFAULT_ALGORITHM = "fansi"
-DEFAULT_DATASET = "phantom:sim2?size=reduced"
-FILE_OPTIONS = ("field", "phase", "mask", "magnitude", "weight", "truth", "labels")
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """Describe the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m qsm_recon.run",
-        description="Reconstruct a susceptibility map (ppm) from a local field map or from multi-echo phase.",
-        epilog="Add --help to --algo NAME to see that algorithm's parameters.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        add_help=False,
-    )
-    general = parser.add_argument_group("what to do")
-    general.add_argument("--algo", default=DEFAULT_ALGORITHM, metavar="NAME", help="algorithm (default: %(default)s)")
-    general.add_argument("--list", action="store_true", help="list the algorithms and exit")
-    general.add_argument("-h", "--help", action="store_true", help="show this help, with the algorithm's parameters")
-    general.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the algorithm; repeatable"
-    )
-    general.add_argument(
-        "--regularisation", type=float, metavar="VALUE", help="the main regularisation parameter, whatever its name"
-    )
-    general.add_argument(
-        "--reference",
-        default="mean",
-        metavar="mean|none|MASK",
-        help="zero point of the map: mean over the mask, none, or mean over a mask file (default: %(default)s)",
-    )
-
-    data = parser.add_argument_group("input (none: the embedded phantom)")
-    data.add_argument(
-        "--dataset", metavar="SPEC", help="phantom:sim1, phantom:sim2, rc1:DIR, rc2:DIR, bids:DIR or qsmci:DIR"
-    )
-    data.add_argument("--field", type=Path, metavar="NIFTI", help="local field map")
-    data.add_argument("--field-unit", choices=("ppm", "Hz", "rad"), help="its unit")
-    data.add_argument("--phase", type=Path, nargs="+", metavar="NIFTI", help="multi-echo phase, 4D or one per echo")
-    data.add_argument(
-        "--phase-unit", default="auto", metavar="UNIT", help="unit of the phase (default: recognised, and reported)"
-    )
-    data.add_argument(
-        "--field-estimate",
-        choices=("fit", "difference"),
-        help="field from echoes: nonlinear fit (default) or differences",
-    )
-    data.add_argument("--mask", type=Path, metavar="NIFTI", help="binary mask of the voxels to reconstruct")
-    data.add_argument(
-        "--magnitude", type=Path, nargs="+", metavar="NIFTI", help="magnitude (one per echo with --phase)"
-    )
-    data.add_argument("--weight", type=Path, metavar="NIFTI", help="data weight W, any scale")
-    data.add_argument("--b0", type=float, metavar="TESLA", help="field strength in T")
-    data.add_argument("--te", type=float, nargs="+", default=[], metavar="SECONDS", help="echo times in s")
-    data.add_argument(
-        "--b0-direction",
-        type=float,
-        nargs="+",
-        metavar="X",
-        help="field direction in voxel axes (default: from affine)",
-    )
-    data.add_argument("--truth", type=Path, metavar="NIFTI", help="true susceptibility (ppm): adds error metrics")
-    data.add_argument("--labels", type=Path, metavar="NIFTI", help="label map in the challenge's numbering")
-    data.add_argument("--accept-range", action="store_true", help="accept a field whose range does not fit its unit")
-
-    output = parser.add_argument_group("output and machine")
-    output.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="folder (default: %(default)s)")
-    output.add_argument("--threads", type=int, metavar="N", help="threads (default: all cores)")
-    output.add_argument("--seed", type=int, metavar="N", help="seed of the phantom's noise")
-    output.add_argument("--quiet", action="store_true", help="no progress, warnings only")
-    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    parser = build_parser()
-    options = parser.parse_args(arguments)
     command = list(sys.argv[1:] if arguments is None else arguments)
-    return run_command(lambda: _run(parser, options, command))
+    options = build_parser().parse_args(command)
+    return run_command(lambda: _run(options, command), quiet=options.quiet)
 
 
-def _run(parser: argparse.ArgumentParser, options: argparse.Namespace, command: list[str]) -> int:
+def _run(options: argparse.Namespace, command: list[str]) -> int:
     if options.list:
         print(list_algorithms())
         return EXIT_DONE
     if options.help:
-        print(parser.format_help() + "\n" + describe_algorithm(find_solver(options.algo)))
+        print(build_parser().format_help() + "\n" + describe_algorithm(find_solver(options.algo)))
         return EXIT_DONE
-    set_up_logging(quiet=options.quiet)
+    _set_up_machine(options)
     solver = solver_from_options(options)
-    if options.threads is not None:
-        from qsm_recon.backend.threads import set_thread_count
-
-        set_thread_count(options.threads)
-    _require_writable(options.out)
-    case = case_from_options(options)
-    region, reference = _reference_region(options.reference, case)
-    _require_memory(solver, case)
+    folder = output_folder(options)
+    began = time.perf_counter()
+    case, region, reference = reference_from_options(options.reference, case_from_options(options))
+    read = time.perf_counter() - began
+    memory_gib = _require_memory(solver, case)
     result = _solve(solver, case, quiet=options.quiet)
-    from qsm_recon.result import referenced
-
-    susceptibility = referenced(result.susceptibility_ppm, result.mask, region)
+    susceptibility = _referenced(result, region, reference)
+    began = time.perf_counter()
     metrics = _score(susceptibility, case)
-    _write(options.out, case, solver, result, susceptibility, metrics, command=command, reference=reference)
-    _summarise(options.out, solver, result, metrics, quiet=options.quiet)
+    timings = {"read": read, **result.timings_s, "metrics": time.perf_counter() - began}
+
+    from qsm_recon.report.document import run_document
+    from qsm_recon.report.outputs import write_outputs
+
+    document = run_document(
+        case, solver, result, susceptibility,
+        command=command, reference=reference, metrics=metrics, timings_s=timings, memory_estimate_gib=memory_gib,
+    )  # fmt: skip
+    write_outputs(folder, case, result, susceptibility, document, _headline(solver, case, result, metrics))
+    _summarise(folder, solver, result, metrics, quiet=options.quiet)
     return EXIT_DONE if result.converged else EXIT_NOT_CONVERGED
+
+
+def _set_up_machine(options: argparse.Namespace) -> None:
+    """Set threads and memory limit; they hold for the whole process."""
+    from qsm_recon.backend.memory import set_memory_limit
+    from qsm_recon.backend.threads import set_thread_count
+
+    set_memory_limit(options.memory_limit)
+    if options.threads is not None:
+        set_thread_count(options.threads)
 
 
 def list_algorithms() -> str:
@@ -163,139 +113,33 @@ def describe_algorithm(solver: type[Solver]) -> str:
     return "\n".join(lines)
 
 
-def solver_from_options(options: argparse.Namespace) -> Solver:
-    """Make the solver that the options ask for.
+def memory_estimate_bytes(solver: Solver, case: Case) -> float:
+    """Memory that a reconstruction takes on top of the data, in bytes."""
+    from math import prod
 
-    Raises
-    ------
-    ParameterError
-        If the algorithm or a parameter is unknown, malformed or out of range.
-    """
-    kind = find_solver(options.algo)
-    declared = kind.declared()
-    chosen: dict[str, Any] = {}
-    for text in options.set:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise ParameterError(f"--set {text}: expected NAME=VALUE")
-        if name not in declared:
-            raise ParameterError(f"'{options.algo}' has no parameter '{name}'{did_you_mean(name, declared)}")
-        chosen[name] = declared[name].parse(value)
-    if options.regularisation is not None:
-        main_name = kind.main_parameter().name
-        if main_name in chosen:
-            raise ParameterError(f"--regularisation and --set {main_name} both set the same parameter; give one")
-        chosen[main_name] = options.regularisation
-    return make_solver(options.algo, **chosen)
-
-
-def case_from_options(options: argparse.Namespace) -> Case:
-    """Read the data set or the files that the options name.
-
-    Raises
-    ------
-    QSMError
-        If they are missing, contradictory or unusable.
-    """
-    given = [f"--{name}" for name in FILE_OPTIONS if getattr(options, name)]
-    if options.dataset or not given:
-        inputs = [option for option in given if option not in ("--truth", "--labels")]
-        if inputs:
-            raise ParameterError(f"--dataset and {', '.join(inputs)} exclude each other; give one or the other")
-        if given:
-            raise ParameterError(f"{', '.join(given)}: a data set brings its own truth and labels; leave them out")
-        from qsm_recon.datasets.registry import load_case
-
-        return load_case(
-            _seeded(options.dataset or DEFAULT_DATASET, options.seed),
-            field_estimate=options.field_estimate,
-            b0_direction=options.b0_direction,
-            phase_unit=options.phase_unit,
-            accept_range=options.accept_range,
-        )
-    from qsm_recon.datasets.files import case_from_files
-
-    if options.field is None and not options.phase:
-        raise ParameterError(f"{', '.join(given)} given without --field or --phase; give one of them")
-    if options.field is not None and options.field_unit is None:
-        raise ParameterError("--field needs --field-unit ppm, Hz or rad: the unit is never guessed")
-    if options.mask is None:
-        raise ParameterError("--mask is missing; give a binary mask of the voxels to reconstruct")
-    return case_from_files(
-        field=options.field,
-        field_unit=options.field_unit or "ppm",
-        mask=options.mask,
-        magnitude=options.magnitude,
-        weight=options.weight,
-        phase=options.phase,
-        field_estimate=options.field_estimate or "fit",
-        phase_unit=options.phase_unit,
-        b0_tesla=options.b0,
-        echo_times_s=tuple(options.te),
-        b0_direction=options.b0_direction,
-        truth=options.truth,
-        labels=options.labels,
-        accept_range=options.accept_range,
-    )
-
-
-def _seeded(dataset: str, seed: int | None) -> str:
-    """Hand the seed to a phantom; nothing else is random."""
-    if seed is None or not dataset.startswith("phantom:"):
-        return dataset
-    return f"{dataset}{'&' if '?' in dataset else '?'}noise_seed={seed}"
-
-
-def _reference_region(choice: str, case: Case) -> tuple[NDArray[np.bool_] | None, str]:
-    """Region whose mean becomes zero, and how it is named in the report."""
-    if choice == "none":
-        return None, "none"
-    if choice == "mean":
-        return case.problem.mask, "mean over the mask"
-    from qsm_recon.io import load_mask
-
-    image = load_mask(choice)
-    if image.data.shape != case.problem.grid.shape:
-        raise DataError(
-            f"{choice}: shape {image.data.shape} differs from {case.problem.grid.shape} of the data; resample it"
-        )
-    region = image.data & case.problem.mask
-    if not region.any():
-        raise DataError(f"{choice}: the reference region does not meet the mask; choose another")
-    return region, f"mean over {choice}"
-
-
-def _require_writable(folder: Path) -> None:
-    """Make sure the output folder can be made, before any work is done; leaves nothing behind."""
-    import os
-
-    from qsm_recon.errors import ResourceError
-
-    existing = folder.absolute()
-    while not existing.exists():
-        existing = existing.parent
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise ResourceError(f"--out {folder}: '{existing}' is not a folder that can be written; choose another")
-
-
-def _require_memory(solver: Solver, case: Case) -> None:
-    """Print the memory estimate, and refuse a job that cannot fit."""
-    import psutil
-
-    from qsm_recon.errors import ResourceError
     from qsm_recon.operators.padding import padded_shape
 
-    parameters = solver.parameters()
-    voxels = float(np.prod(padded_shape(case.problem.grid.shape, parameters.get("padding", 0))))
-    item = 8 if parameters.get("precision") == "double" else 4
-    needed = solver.memory_volumes() * voxels * item / 2**30
-    available = psutil.virtual_memory().available / 2**30
-    logger.info("memory: about %.2f GiB needed, %.1f GiB available", needed, available)
-    if needed > available:
-        raise ResourceError(
-            f"memory: about {needed:.1f} GiB needed but {available:.1f} GiB available; "
-            "close other programs, use --set precision=single or less padding, or a machine with more memory"
-        )
+    shape = case.problem.grid.shape
+    item = 8 if getattr(solver, "precision", "single") == "double" else 4
+    padded = solver.memory_volumes() * item * prod(padded_shape(shape, getattr(solver, "padding", 0)))
+    return padded + OUTPUT_VOLUMES * 4 * prod(shape) + OVERHEAD_BYTES
+
+
+def _require_memory(solver: Solver, case: Case) -> float:
+    """Print the memory estimate in GiB and return it; refuse a job that cannot fit."""
+    from qsm_recon.backend.memory import GIB, available_bytes, require_memory
+
+    needed = memory_estimate_bytes(solver, case)
+    data = sum(array.nbytes for array in vars(case.problem).values() if isinstance(array, np.ndarray))
+    logger.info(
+        "memory: about %.3g GiB needed on top of %.3g GiB of data, %.3g GiB available",
+        needed / GIB, data / GIB, available_bytes() / GIB,
+    )  # fmt: skip
+    advice = "close other programs, use a machine with more memory"
+    advice += ", --set precision=single" if getattr(solver, "precision", "single") == "double" else ""
+    advice += ", or less --set padding" if getattr(solver, "padding", 0) else ""
+    require_memory(needed, f"{solver.name} on {case.name}", advice)
+    return (needed + data) / GIB
 
 
 def _solve(solver: Solver, case: Case, *, quiet: bool) -> Reconstruction:
@@ -325,37 +169,26 @@ def _score(susceptibility: NDArray, case: Case) -> dict[str, Any]:
     return {**scores.values, "not_computed": dict(scores.reasons)}
 
 
-def _write(
-    folder: Path,
-    case: Case,
-    solver: Solver,
-    result: Reconstruction,
-    susceptibility: NDArray,
-    metrics: dict[str, Any],
-    *,
-    command: list[str],
-    reference: str,
-) -> None:
-    from qsm_recon.io import save_image, write_json
-    from qsm_recon.report.document import run_document
-    from qsm_recon.report.run_figure import Panel, run_figure, save_figure
+def _referenced(result: Reconstruction, region: NDArray | None, reference: str) -> NDArray:
+    """The map with its zero reference; the region counts only where the method gives a result."""
+    from qsm_recon.result import referenced
 
-    mask = case.problem.mask
-    save_image(folder / "chi.nii.gz", susceptibility, case.affine)
-    for name, image in result.images.items():
-        save_image(folder / f"{name}.nii.gz", np.asarray(image, np.float32), case.affine)
-    field = case.problem.field_ppm
-    window = float(np.percentile(np.abs(field[mask]), 98)) or 1.0
-    panels = [Panel("field [ppm]", field, window), Panel("susceptibility [ppm]", susceptibility, 0.1)]
-    if case.truth is not None:
-        truth = case.truth.susceptibility_ppm
-        error = susceptibility - susceptibility[mask].mean() - (truth - truth[mask].mean())
-        panels.append(Panel("error [ppm]", error, 0.1))
-    state = "" if result.converged else f" — did not converge: {result.stop_reason}"
-    figure = run_figure(panels, mask, case.affine, result.history, f"{solver.title} · {case.name}{state}")
-    save_figure(figure, folder / "figure.png")
-    document = run_document(case, solver, result, command=command, reference=reference, metrics=metrics)
-    write_json(folder / "report.json", document)
+    if region is not None:
+        region = region & result.mask
+        if not region.any():
+            raise DataError(f"{reference}: no voxel of it is left where '{result.solver}' gives a result")
+    return referenced(result.susceptibility_ppm, result.mask, region)
+
+
+def _headline(solver: Solver, case: Case, result: Reconstruction, metrics: dict[str, Any]) -> str:
+    main = solver.main_parameter()
+    facts = [f"{main.name.replace('_', ' ')} {getattr(solver, main.name):g} {main.unit if main.unit != '1' else ''}"]
+    if result.history:
+        facts.append(f"{result.iterations} iterations" + ("" if result.converged else f", {result.stop_reason}"))
+    if metrics.get("nrmse") is not None:
+        facts.append(f"NRMSE {metrics['nrmse']:.1f} %")
+    marked = "" if result.converged else "NOT CONVERGED · "
+    return f"{marked}{solver.title} · {case.name}\n" + " · ".join(fact.strip() for fact in facts)
 
 
 def _summarise(folder: Path, solver: Solver, result: Reconstruction, metrics: dict[str, Any], *, quiet: bool) -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import shlex
+from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from qsm_recon.backend.fft import library_name
+from qsm_recon.backend.threads import thread_count
 from qsm_recon.datasets.case import Case
 from qsm_recon.result import Reconstruction
 from qsm_recon.solvers.base import Solver
@@ -19,7 +24,16 @@ LIBRARIES = ("numpy", "scipy", "numba", "pyfftw", "nibabel", "matplotlib")
 
 
 def run_document(
-    case: Case, solver: Solver, result: Reconstruction, *, command: list[str], reference: str, metrics: dict[str, Any]
+    case: Case,
+    solver: Solver,
+    result: Reconstruction,
+    susceptibility: NDArray[np.float32],
+    *,
+    command: list[str],
+    reference: str,
+    metrics: dict[str, Any],
+    timings_s: dict[str, float],
+    memory_estimate_gib: float,
 ) -> dict[str, Any]:
     """Describe a run.
 
@@ -31,12 +45,18 @@ def run_document(
         The solver with its parameters.
     result
         What it returned.
+    susceptibility
+        (nx, ny, nz) the map in ppm as it is written.
     command
         Arguments of the command line.
     reference
         How the zero point was chosen.
     metrics
         Error metrics, empty without a truth.
+    timings_s
+        Seconds by stage.
+    memory_estimate_gib
+        What the run was expected to need.
 
     Returns
     -------
@@ -47,10 +67,17 @@ def run_document(
     declared = solver.declared()
     return {
         "software": software_versions(),
-        "command": command,
+        "run": {
+            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "command": ["python", "-m", "qsm_recon.run", *command],
+            "command_line": shlex.join(["python", "-m", "qsm_recon.run", *command]),
+            "threads": thread_count(),
+            "fft_library": library_name(),
+            "memory_estimate_gib": memory_estimate_gib,
+        },
         "input": {
             "name": case.name,
-            "files": {role: _describe_file(path) for role, path in case.sources.items()},
+            "files": {role: _describe_source(source) for role, source in case.sources.items()},
             "notes": [*case.notes, *problem.notes],
             "b0_tesla": problem.b0_tesla,
             "echo_times_s": list(problem.echo_times_s),
@@ -80,10 +107,12 @@ def run_document(
             "converged": result.converged,
             "stop_reason": result.stop_reason,
             "iterations": result.iterations,
+            "statistics_in_mask": _statistics(susceptibility[result.mask]),
+            "voxels_sha256": hashlib.sha256(np.ascontiguousarray(susceptibility, "<f4").tobytes()).hexdigest(),
             **result.details,
         },
         "metrics": metrics,
-        "timings_s": result.timings_s,
+        "timings_s": timings_s,
         "history": result.history,
     }
 
@@ -99,12 +128,31 @@ def software_versions() -> dict[str, str]:
     return found
 
 
-def _describe_file(source: str) -> dict[str, Any]:
+def _statistics(values: NDArray[np.floating]) -> dict[str, float]:
+    """Numbers by which a repeated run can be compared."""
+    low, high = np.percentile(values, (1, 99))
+    return {
+        "mean": float(values.mean(dtype=np.float64)),
+        "standard_deviation": float(values.std(dtype=np.float64)),
+        "percentile_1": float(low),
+        "percentile_99": float(high),
+    }
+
+
+def _describe_source(source: str) -> dict[str, Any]:
+    """Source of an input; with the checksum of the file, or of each of several files named one after another."""
     path = Path(source)
-    if not path.is_file():
-        return {"source": source}
+    if path.is_file():
+        return {"source": source, "sha256": _checksum(path)}
+    parts = [Path(part) for part in source.split(", ")]
+    if len(parts) > 1 and all(part.is_file() for part in parts):
+        return {"source": source, "sha256": [_checksum(part) for part in parts]}
+    return {"source": source}
+
+
+def _checksum(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         for block in iter(lambda: stream.read(1 << 20), b""):
             digest.update(block)
-    return {"source": source, "sha256": digest.hexdigest()}
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""The picture of a run: field, susceptibility and error in three planes, and the convergence curve."""
+"""The picture of a run: field, susceptibility and error in three planes, and the convergence curves."""
 
 from __future__ import annotations
 
@@ -14,20 +14,43 @@ from qsm_recon.io import atomic_write, axes_to_ras
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.gridspec import SubplotSpec
 
-PANEL_INCHES = 2.9
-DOTS_PER_INCH = 110
+WIDTH_INCHES = 10.0
+HISTORY_INCHES = 2.3
+DOTS_PER_INCH = 120
+MARGIN_VOXELS = 3
+USUAL_WINDOW_PPM = 0.1
+"""Brain tissue lies within this of zero; the usual grey window of susceptibility maps."""
 # Axis cut, axis drawn to the right, axis drawn upwards, and the name, in right-anterior-superior axes.
 PLANES = ((2, 0, 1, "axial"), (1, 0, 2, "coronal"), (0, 1, 2, "sagittal"))
+LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))
+COLOURS = {"primal": "tab:blue", "dual": "tab:red", "update": "tab:green", "": "tab:purple"}
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One image of the figure: name with unit, values (nx, ny, nz), and the grey window's half width."""
+    """One image of the figure in ppm: name, values (nx, ny, nz), and the grey window's half width and centre."""
 
     name: str
     values: NDArray
     window: float
+    centre: float = 0.0
+
+
+def grey_window(values: NDArray[np.floating]) -> float:
+    """Half width of the grey window: the usual one wherever it is sensible, so that pictures compare.
+
+    Parameters
+    ----------
+    values
+        Susceptibility in ppm inside the mask.
+    """
+    reach = float(np.percentile(np.abs(values), 95))
+    if reach == 0 or USUAL_WINDOW_PPM / 10 <= reach <= 2 * USUAL_WINDOW_PPM:
+        return USUAL_WINDOW_PPM
+    power = 10.0 ** np.floor(np.log10(reach))
+    return float(next(power * step for step in (1, 2, 5, 10) if power * step >= reach))
 
 
 def run_figure(
@@ -57,39 +80,32 @@ def run_figure(
     order, flips, sizes = axes_to_ras(affine)
     region = _to_ras(mask, order, flips)
     occupied = [np.flatnonzero(region.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
-    box = tuple(slice(max(int(i[0]) - 3, 0), int(i[-1]) + 4) for i in occupied)
+    box = tuple(slice(max(int(i[0]) - MARGIN_VOXELS, 0), int(i[-1]) + 1 + MARGIN_VOXELS) for i in occupied)
     region = region[box]
-    centre = [n // 2 for n in region.shape]
     lengths = [n * d for n, d in zip(region.shape, sizes, strict=True)]
-
-    rows = len(panels) + (1 if history else 0)
     widths = [lengths[right] for _, right, _, _ in PLANES]
     tallest = max(lengths[up] for _, _, up, _ in PLANES)
-    height = PANEL_INCHES * tallest / max(widths)
-    figure = Figure(figsize=(3 * PANEL_INCHES + 1.2, rows * height + 0.5), layout="constrained")
-    figure.suptitle(title)
-    grid = figure.add_gridspec(rows, 3, width_ratios=widths)
+
+    row_inches = (WIDTH_INCHES - 1.2) * tallest / sum(widths)
+    row_inches = min(max(row_inches, 1.5), 6.0)
+    heights = [row_inches] * len(panels) + ([HISTORY_INCHES] if history else [])
+    figure = Figure(figsize=(WIDTH_INCHES, sum(heights) + 0.7), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    grid = figure.add_gridspec(len(heights), 3, width_ratios=widths, height_ratios=heights)
     for row, panel in enumerate(panels):
-        volume = np.where(region, _to_ras(panel.values, order, flips)[box], 0)
+        volume = np.where(region, _to_ras(panel.values, order, flips)[box], panel.centre)
         axes = [figure.add_subplot(grid[row, column]) for column in range(3)]
-        for axis, (cut, right, up, name) in zip(axes, PLANES, strict=True):
-            shown = volume.take(centre[cut], axis=cut).T
-            axis.imshow(
-                shown,
-                cmap="gray",
-                origin="lower",
-                vmin=-panel.window,
-                vmax=panel.window,
-                aspect=sizes[up] / sizes[right],
-            )
-            axis.set_xticks([])
-            axis.set_yticks([])
+        for axis, plane in zip(axes, PLANES, strict=True):
+            _draw_plane(axis, volume, plane, panel, sizes, tallest)
             if row == 0:
-                axis.set_title(name)
-        axes[0].set_ylabel(panel.name)
-        figure.colorbar(axes[-1].images[0], ax=axes, shrink=0.8, pad=0.01)
+                axis.set_title(plane[3], fontsize=10)
+        axes[0].set_ylabel(panel.name, fontsize=11)
+        scale = figure.colorbar(axes[-1].images[0], ax=axes, shrink=0.75, pad=0.01, aspect=16, extend="both")
+        scale.set_label("ppm", fontsize=9)
+        scale.ax.locator_params(nbins=5)
+        scale.ax.tick_params(labelsize=9)
     if history:
-        _draw_history(figure.add_subplot(grid[rows - 1, :]), history)
+        _draw_history(figure, grid[len(panels), :], history)
     return figure
 
 
@@ -104,24 +120,82 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     return atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=DOTS_PER_INCH))
 
 
-def _draw_history(axis: Axes, history: dict[str, list[float]]) -> None:
-    iterations = np.arange(1, len(history["objective"]) + 1)
-    axis.semilogy(iterations, history["objective"], color="black", label="objective")
-    axis.set_xlabel("iteration")
-    axis.set_ylabel("objective")
-    axis.margins(x=0)
-    other = axis.twinx()
-    styles = {"primal_residual": "tab:blue", "dual_residual": "tab:red", "update": "tab:green"}
-    for name, values in history.items():
-        colour = next((c for start, c in styles.items() if name.startswith(start)), None)
-        if colour is not None:
-            line = "--" if name.endswith("field") else "-"
-            other.semilogy(
-                iterations, np.maximum(values, 1e-12), line, color=colour, lw=1, label=name.replace("_", " ")
-            )
-    other.set_ylabel("relative residual")
-    lines = [*axis.get_lines(), *other.get_lines()]
-    axis.legend(lines, [str(line.get_label()) for line in lines], fontsize="x-small", loc="upper right", ncols=3)
+def _draw_plane(
+    axis: Axes,
+    volume: NDArray,
+    plane: tuple[int, int, int, str],
+    panel: Panel,
+    sizes: tuple[float, ...],
+    tallest: float,
+) -> None:
+    """Draw one view to scale in millimetres, in a frame as tall as the tallest view, with the directions' letters."""
+    cut, right, up, _ = plane
+    width, height = volume.shape[right] * sizes[right], volume.shape[up] * sizes[up]
+    axis.imshow(
+        volume.take(volume.shape[cut] // 2, axis=cut).T,
+        cmap="gray",
+        origin="lower",
+        interpolation="nearest",
+        extent=(0, width, 0, height),
+        vmin=panel.centre - panel.window,
+        vmax=panel.centre + panel.window,
+    )
+    axis.set_facecolor("0.5")  # the grey of zero, which is the value outside the mask
+    axis.set_ylim((height - tallest) / 2, (height + tallest) / 2)
+    axis.set_xticks([])
+    axis.set_yticks([])
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+    places = ((0.01, 0.5, right, 0), (0.99, 0.5, right, 1), (0.5, 0.01, up, 0), (0.5, 0.99, up, 1))
+    for x, y, direction, end in places:
+        horizontal = {0.01: "left", 0.99: "right"}.get(x, "center")
+        vertical = {0.01: "bottom", 0.99: "top"}.get(y, "center")
+        letter = LETTERS[direction][end]
+        axis.text(x, y, letter, transform=axis.transAxes, color="white", fontsize=8, ha=horizontal, va=vertical)
+
+
+def _draw_history(figure: Figure, place: SubplotSpec, history: dict[str, list[float]]) -> None:
+    """Draw what falls towards a minimum on the left, what must vanish on the right."""
+    terms = {name: history[name] for name in ("objective", "fidelity") if name in history}
+    words = ("residual", "update", "gradient_norm")
+    relative = {name: values for name, values in history.items() if any(word in name for word in words)}
+    groups = [(name, group) for name, group in (("objective", terms), ("relative residual", relative)) if group]
+    grid = place.subgridspec(1, max(len(groups), 1), wspace=0.05)
+    for column, (label, group) in enumerate(groups):
+        axis = figure.add_subplot(grid[0, column])
+        for name, values in group.items():
+            _draw_curve(axis, name, values)
+        _tidy(axis, label)
+
+
+def _draw_curve(axis: Axes, name: str, values: list[float]) -> None:
+    iterations = np.arange(1, len(values) + 1)
+    positive = np.where(np.isfinite(values) & (np.asarray(values) > 0), values, np.nan)
+    if name in ("objective", "fidelity"):
+        colour, dash = ("black", "-") if name == "objective" else ("0.55", "--")
+    else:
+        colour = next(c for word, c in COLOURS.items() if word in name)
+        dash = "--" if name.endswith("field") else "-"
+    marker = "." if len(values) < 8 else ""
+    axis.plot(iterations, positive, dash, marker=marker, color=colour, lw=1.3, label=name.replace("_", " "))
+
+
+def _tidy(axis: Axes, label: str) -> None:
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+    axis.set_yscale("log")
+    low, high = axis.get_ylim()
+    if high / low < 30:  # less than a decade or two: round numbers between the powers of ten
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7) if high / low < 5 else (1, 2, 5)))
+        axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_formatter(NullFormatter())
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.margins(x=0.01)
+    axis.grid(color="0.9", lw=0.6)
+    axis.set_xlabel("iteration", fontsize=9)
+    axis.set_ylabel(label, fontsize=9)
+    axis.tick_params(labelsize=9)
+    axis.legend(fontsize=7.5, loc="best", framealpha=0.7, edgecolor="none")
 
 
 def _to_ras(volume: NDArray, order: tuple[int, ...], flips: tuple[bool, ...]) -> NDArray:

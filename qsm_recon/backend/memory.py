@@ -1,0 +1,58 @@
+"""How much memory this process may still take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qsm_recon.errors import ParameterError, ResourceError
+
+GIB = 2**30
+_CONTROL_GROUP = Path("/sys/fs/cgroup")
+_limit: dict[str, float | None] = {"bytes": None}
+
+
+def set_memory_limit(gibibytes: float | None) -> None:
+    """Choose how much memory this process may take in all; None leaves it to the machine.
+
+    Raises
+    ------
+    ParameterError
+        If the limit is not positive.
+    """
+    if gibibytes is not None and not gibibytes > 0:
+        raise ParameterError(f"memory limit: expected a positive number of GiB, found {gibibytes:g}")
+    _limit["bytes"] = None if gibibytes is None else gibibytes * GIB
+
+
+def available_bytes() -> float:
+    """Return how much more memory this process may take: what the machine, its container and the limit allow."""
+    import psutil
+
+    available = float(psutil.virtual_memory().available)
+    try:  # a container's limit, which the machine's own figure does not show
+        allowed = int((_CONTROL_GROUP / "memory.max").read_text())
+        used = int((_CONTROL_GROUP / "memory.current").read_text())
+    except (OSError, ValueError):  # none, or not Linux
+        pass
+    else:
+        available = min(available, float(allowed - used))
+    if _limit["bytes"] is not None:
+        available = min(available, _limit["bytes"] - psutil.Process().memory_info().rss)
+    return max(available, 0.0)
+
+
+def require_memory(needed_bytes: float, what: str, advice: str) -> None:
+    """Refuse a job that needs more memory than there is.
+
+    Raises
+    ------
+    ResourceError
+        Naming the job, both amounts, and what to do.
+    """
+    available = available_bytes()
+    if needed_bytes > available:
+        limit = "" if _limit["bytes"] is None else f" within the limit of {_limit['bytes'] / GIB:g} GiB"
+        raise ResourceError(
+            f"{what}: about {needed_bytes / GIB:.3g} GiB of memory needed, but {available / GIB:.3g} GiB "
+            f"available{limit}; {advice}"
+        )

@@ -1,0 +1,275 @@
+"""The options of the reconstruction command, and what they ask for: a solver, a case, a zero reference."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsm_recon.command_line import CommandParser
+from qsm_recon.errors import DataError, ParameterError, did_you_mean
+from qsm_recon.solvers.base import Solver
+from qsm_recon.solvers.registry import find_solver, make_solver
+
+if TYPE_CHECKING:
+    from qsm_recon.datasets.case import Case
+
+DEFAULT_ALGORITHM = "fansi"
+DEFAULT_DATASET = "phantom:sim2?size=reduced"
+FILE_OPTIONS = ("field", "phase", "mask", "magnitude", "weight", "truth", "labels")
+ACQUISITION_OPTIONS = ("field_unit", "b0", "te")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = CommandParser(
+        prog="python -m qsm_recon.run",
+        description="Reconstruct a susceptibility map (ppm) from a local field map or from multi-echo phase.",
+        epilog="Add --help to --algo NAME to see that algorithm's parameters.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+    )
+    general = parser.add_argument_group("what to do")
+    general.add_argument("--algo", default=DEFAULT_ALGORITHM, metavar="NAME", help="algorithm (default: %(default)s)")
+    general.add_argument("--list", action="store_true", help="list the algorithms and exit")
+    general.add_argument("-h", "--help", action="store_true", help="show this help, with the algorithm's parameters")
+    general.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the algorithm; repeatable"
+    )
+    general.add_argument(
+        "--regularisation",
+        "--regularization",
+        type=float,
+        metavar="VALUE",
+        help="the main regularisation parameter, whatever its name",
+    )
+    general.add_argument(
+        "--reference",
+        default="mean",
+        metavar="mean|none|MASK",
+        help="zero point of the map: mean over the mask, none, or mean over a mask file (default: %(default)s)",
+    )
+
+    data = parser.add_argument_group("input (none: the embedded phantom)")
+    data.add_argument(
+        "--dataset", metavar="SPEC", help="phantom:sim1, phantom:sim2, rc1:DIR, rc2:DIR, bids:DIR or qsmci:DIR"
+    )
+    data.add_argument("--field", type=Path, metavar="NIFTI", help="local field map")
+    data.add_argument("--field-unit", choices=("ppm", "Hz", "rad"), help="its unit")
+    data.add_argument("--phase", type=Path, nargs="+", metavar="NIFTI", help="multi-echo phase, 4D or one per echo")
+    data.add_argument("--phase-unit", metavar="UNIT", help="unit of the phase (default: recognised, and reported)")
+    data.add_argument(
+        "--field-estimate",
+        choices=("fit", "difference"),
+        help="field from echoes: nonlinear fit (default) or differences",
+    )
+    data.add_argument("--mask", type=Path, metavar="NIFTI", help="binary mask of the voxels to reconstruct")
+    data.add_argument(
+        "--magnitude", type=Path, nargs="+", metavar="NIFTI", help="magnitude (one per echo with --phase)"
+    )
+    data.add_argument("--weight", type=Path, metavar="NIFTI", help="data weight W, any scale")
+    data.add_argument("--b0", type=float, metavar="TESLA", help="field strength in T")
+    data.add_argument("--te", type=float, nargs="+", default=[], metavar="SECONDS", help="echo times in s")
+    data.add_argument(
+        "--b0-direction",
+        type=float,
+        nargs="+",
+        metavar="X",
+        help="field direction in voxel axes (default: from affine)",
+    )
+    data.add_argument("--truth", type=Path, metavar="NIFTI", help="true susceptibility (ppm): adds error metrics")
+    data.add_argument("--labels", type=Path, metavar="NIFTI", help="label map in the challenge's numbering")
+    data.add_argument("--accept-range", action="store_true", help="accept a field whose range does not fit its unit")
+
+    output = parser.add_argument_group("output and machine")
+    output.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="folder (default: %(default)s)")
+    output.add_argument("--threads", type=int, metavar="N", help="threads (default: all cores)")
+    output.add_argument(
+        "--memory-limit", type=float, metavar="GIB", help="refuse a job that needs more memory (default: all there is)"
+    )
+    output.add_argument("--seed", type=int, metavar="N", help="seed of the phantom's noise")
+    output.add_argument("--quiet", action="store_true", help="no progress, warnings only")
+    return parser
+
+
+def solver_from_options(options: argparse.Namespace) -> Solver:
+    """Make the solver that the options ask for.
+
+    Raises
+    ------
+    ParameterError
+        If the algorithm or a parameter is unknown, malformed or out of range.
+    """
+    kind = find_solver(options.algo)
+    declared = kind.declared()
+    chosen: dict[str, Any] = {}
+    for text in options.set:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ParameterError(f"--set {text}: expected NAME=VALUE")
+        if name not in declared:
+            raise ParameterError(f"'{options.algo}' has no parameter '{name}'{did_you_mean(name, declared)}")
+        if name in chosen:
+            raise ParameterError(f"--set {name}: given twice; give it once")
+        chosen[name] = declared[name].parse(value)
+    if options.regularisation is not None:
+        main_name = kind.main_parameter().name
+        if main_name in chosen:
+            raise ParameterError(f"--regularisation and --set {main_name} both set the same parameter; give one")
+        chosen[main_name] = options.regularisation
+    return make_solver(options.algo, **chosen)
+
+
+def case_from_options(options: argparse.Namespace) -> Case:
+    """Read the data set or the files that the options name.
+
+    Raises
+    ------
+    QSMError
+        If they are missing, contradictory or unusable.
+    """
+    given = _given(options, FILE_OPTIONS)
+    if options.dataset or not given:
+        return _case_from_dataset(options)
+    from qsm_recon.datasets.files import case_from_files
+
+    if options.field is None and not options.phase:
+        raise ParameterError(f"{', '.join(given)} given without --field or --phase; give one of them")
+    if options.field is not None:
+        if options.field_unit is None:
+            raise ParameterError("--field needs --field-unit ppm, Hz or rad: the unit is never guessed")
+        useless = _given(options, ("field_estimate", "phase_unit"))
+    else:
+        useless = _given(options, ("field_unit", "accept_range"))
+    if useless:
+        raise ParameterError(f"{', '.join(useless)}: has no meaning for --{'field' if options.field else 'phase'}")
+    if options.mask is None:
+        raise ParameterError("--mask is missing; give a binary mask of the voxels to reconstruct")
+    return case_from_files(
+        field=options.field,
+        field_unit=options.field_unit or "ppm",
+        mask=options.mask,
+        magnitude=options.magnitude,
+        weight=options.weight,
+        phase=options.phase,
+        field_estimate=options.field_estimate or "fit",
+        phase_unit=options.phase_unit or "auto",
+        b0_tesla=options.b0,
+        echo_times_s=tuple(options.te),
+        b0_direction=options.b0_direction,
+        truth=options.truth,
+        labels=options.labels,
+        accept_range=options.accept_range,
+    )
+
+
+def _case_from_dataset(options: argparse.Namespace) -> Case:
+    from qsm_recon.datasets.registry import load_case
+
+    inputs = _given(options, ("field", "phase", "mask", "magnitude", "weight", *ACQUISITION_OPTIONS))
+    if inputs:
+        raise ParameterError(
+            f"{', '.join(inputs)}: a data set brings its own; leave them out, or give files instead of a data set"
+        )
+    case = load_case(
+        _seeded(options.dataset or DEFAULT_DATASET, options.seed),
+        field_estimate=options.field_estimate,
+        b0_direction=options.b0_direction,
+        phase_unit=options.phase_unit or "auto",
+        accept_range=options.accept_range,
+    )
+    if options.labels is not None and options.truth is None:
+        raise ParameterError("--labels: give the truth they belong to as well (--truth)")
+    return case if options.truth is None else case.with_truth(options.truth, options.labels)
+
+
+def _given(options: argparse.Namespace, names: tuple[str, ...]) -> list[str]:
+    """Options among these that were given, as the user writes them."""
+    values = {name: getattr(options, name) for name in names}
+    return [
+        "--" + name.replace("_", "-")
+        for name, value in values.items()
+        if not (value is None or value is False or value == [])
+    ]
+
+
+def _seeded(dataset: str, seed: int | None) -> str:
+    """Hand the seed to a phantom; nothing else is random."""
+    if seed is None or not dataset.startswith("phantom:"):
+        return dataset
+    return f"{dataset}{'&' if '?' in dataset else '?'}noise_seed={seed}"
+
+
+def reference_from_options(choice: str, case: Case) -> tuple[Case, NDArray[np.bool_] | None, str]:
+    """Region whose mean becomes zero.
+
+    Parameters
+    ----------
+    choice
+        ``mean``, ``none``, or a mask file.
+    case
+        The data set.
+
+    Returns
+    -------
+    case
+        The same, with the mask file among its sources.
+    region
+        (nx, ny, nz) boolean, None for no shift.
+    description
+        For the report.
+
+    Raises
+    ------
+    DataError
+        If the file is no mask, lies on another grid, or does not meet the mask of the problem.
+    """
+    if choice == "none":
+        return case, None, "none"
+    if choice == "mean":
+        return case, case.problem.mask, "mean over the mask"
+    from qsm_recon.io import Image, load_mask, require_same_geometry
+
+    image = load_mask(choice)
+    first = next(iter(case.sources.values()), case.name)
+    require_same_geometry(Image(case.problem.field_ppm, case.affine, Path(first)), image)
+    region = image.data & case.problem.mask
+    if not region.any():
+        raise DataError(f"{choice}: the reference region does not meet the mask; choose another")
+    return replace(case, sources={**case.sources, "reference": choice}), region, f"mean over {choice}"
+
+
+def output_folder(options: argparse.Namespace) -> Path:
+    """Folder for the results, after making sure that it can be written and that no input would be overwritten.
+
+    Raises
+    ------
+    ResourceError
+        If it cannot be made or written.
+    ParameterError
+        If a result would replace an input.
+    """
+    import os
+
+    from qsm_recon.errors import ResourceError
+    from qsm_recon.report.outputs import OUTPUT_NAMES
+
+    folder: Path = options.out
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise ResourceError(f"--out {folder}: '{existing}' is not a folder that can be written; choose another")
+    for name in OUTPUT_NAMES:
+        if (folder / name).is_dir():
+            raise ResourceError(f"--out {folder}: '{folder / name}' is a folder in the way; choose another place")
+    used = [options.field, options.mask, options.weight, options.truth, options.labels]
+    used += [*(options.phase or []), *(options.magnitude or []), Path(options.reference)]
+    for path in used:
+        if path is not None and path.exists() and path.resolve() in {(folder / n).resolve() for n in OUTPUT_NAMES}:
+            raise ParameterError(f"--out {folder}: the result would replace the input {path}; choose another folder")
+    return folder

@@ -1,0 +1,108 @@
+"""What a run leaves behind: all of its files, or none."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsm_recon.datasets.case import Case
+from qsm_recon.errors import ResourceError
+from qsm_recon.io import save_image, write_json
+from qsm_recon.report.run_figure import Panel, grey_window, run_figure, save_figure
+from qsm_recon.result import Reconstruction
+
+MAP_NAME, REPORT_NAME, FIGURE_NAME = OUTPUT_NAMES = ("chi.nii.gz", "report.json", "figure.png")
+
+
+@contextmanager
+def all_or_nothing(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder to write to; its files move to ``folder`` when the block ends without an error.
+
+    Raises
+    ------
+    ResourceError
+        If the folder cannot be written.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    staging = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
+        yield staging
+        for path in sorted(staging.iterdir()):
+            path.replace(folder / path.name)
+        made = []
+    except ResourceError as error:
+        raise ResourceError(str(error).replace(f"{staging}", f"{folder}")) from error
+    except OSError as error:
+        raise ResourceError(
+            f"{folder}: cannot be written ({error.strerror or error}); choose another folder"
+        ) from error
+    finally:
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+        for path in made:  # innermost first; one that something else has been put into stays
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+
+
+def write_outputs(
+    folder: Path,
+    case: Case,
+    result: Reconstruction,
+    susceptibility: NDArray[np.float32],
+    document: dict[str, Any],
+    title: str,
+) -> None:
+    """Write the susceptibility map, further maps of the method, the picture and the report.
+
+    Parameters
+    ----------
+    folder
+        Where to; made where missing.
+    case
+        The data set, with its truth where known.
+    result
+        What the solver returned.
+    susceptibility
+        (nx, ny, nz) the map in ppm with its zero reference, 0 outside the mask.
+    document
+        The report, see :func:`qsm_recon.report.document.run_document`.
+    title
+        Headline of the picture.
+
+    Raises
+    ------
+    ResourceError
+        If something cannot be written; then nothing is.
+    """
+    figure = run_figure(_panels(case, susceptibility), result.mask, case.affine, result.history, title)
+    with all_or_nothing(folder) as staging:
+        save_image(staging / MAP_NAME, susceptibility, case.affine)
+        for name, image in result.images.items():
+            save_image(staging / f"{name}.nii.gz", np.asarray(image, np.float32), case.affine)
+        save_figure(figure, staging / FIGURE_NAME)
+        write_json(staging / REPORT_NAME, document)
+
+
+def _panels(case: Case, susceptibility: NDArray[np.float32]) -> list[Panel]:
+    field, mask = case.problem.field_ppm, case.problem.mask
+    offset = float(np.median(field[mask]))  # a constant has no effect on the susceptibility
+    window = grey_window(susceptibility[mask])
+    panels = [
+        Panel("field", field, float(np.percentile(np.abs(field[mask] - offset), 98)) or 1.0, offset),
+        Panel("susceptibility", susceptibility, window),
+    ]
+    if case.truth is not None:
+        region = case.evaluation_mask
+        maps = (susceptibility, case.truth.susceptibility_ppm)
+        estimate, truth = (np.where(region, values - values[region].mean(), 0) for values in maps)
+        panels.append(Panel("error", estimate - truth, window))
+    return panels
