@@ -82,7 +82,7 @@ def iteration_progress(title: str, *, quiet: bool) -> Iterator[Callback | None]:
         from tqdm import tqdm
         from tqdm.contrib.logging import logging_redirect_tqdm
 
-        with logging_redirect_tqdm([logger]), tqdm(desc=title, unit="it", leave=False) as bar:
+        with logging_redirect_tqdm([logger]), tqdm(desc=title, unit="it", leave=False, delay=0.5) as bar:
 
             def advance(state: IterationState) -> None:
                 bar.total = state.max_iterations

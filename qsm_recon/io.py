@@ -7,12 +7,14 @@ import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from qsm_recon.backend.memory import require_memory
 from qsm_recon.errors import DataError, ResourceError
 
 AFFINE_TOLERANCE_MM = 1e-2
@@ -53,6 +55,8 @@ def load_image(path: str | Path, *, dtype: DTypeLike = np.float32, ndim: int | N
     ------
     DataError
         If the file is missing or unreadable, or has another number of dimensions.
+    ResourceError
+        If it does not fit into memory.
     """
     import nibabel
 
@@ -61,9 +65,15 @@ def load_image(path: str | Path, *, dtype: DTypeLike = np.float32, ndim: int | N
         raise DataError(f"{path}: no such file")
     try:
         stored = nibabel.load(path)
+    except Exception as error:  # nibabel raises many kinds; the file name is what the user needs
+        raise DataError(f"{path}: not a readable NIfTI image ({error})") from error
+    voxel_bytes = np.dtype(dtype).itemsize + stored.get_data_dtype().itemsize  # type: ignore[attr-defined]
+    size = prod(stored.shape)  # type: ignore[attr-defined]
+    require_memory(size * voxel_bytes, str(path), "crop or resample it, or use a machine with more memory")
+    try:
         data = np.asanyarray(stored.dataobj)  # type: ignore[attr-defined]
         affine = np.asarray(stored.affine, dtype=float)  # type: ignore[attr-defined]
-    except Exception as error:  # nibabel raises many kinds; the file name is what the user needs
+    except Exception as error:
         raise DataError(f"{path}: not a readable NIfTI image ({error})") from error
     if np.iscomplexobj(data) and np.dtype(dtype).kind != "c":
         raise DataError(f"{path}: the image is complex; give magnitude and phase as separate images")

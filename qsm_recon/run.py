@@ -199,8 +199,9 @@ def _summarise(folder: Path, solver: Solver, result: Reconstruction, metrics: di
     for name, value in metrics.items():
         if isinstance(value, float):
             print(f"{name:>32}: {value:.4g}")
+    iterations = f"{result.iterations} iterations, " if result.history else ""
     print(
-        f"{solver.name}: {result.iterations} iterations, {result.timings_s['solve']:.1f} s, {result.stop_reason}; "
+        f"{solver.name}: {iterations}{result.stop_reason}, {result.timings_s['solve']:.1f} s; "
         f"susceptibility map, picture and report are in {folder}/"
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -65,6 +66,7 @@ class Assembly:
     parts: dict[str, NDArray] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    field_estimate: dict[str, Any] | None = None
 
     def add_echoes(
         self, magnitude: NDArray[np.floating], phase_rad: NDArray[np.floating], mask: NDArray[np.bool_]
@@ -102,6 +104,7 @@ class Assembly:
         self.parts.update(field_ppm=estimate.field_ppm, mask=estimate.mask, field_noise_ppm=estimate.field_noise_ppm)
         if estimate.r2star_per_s is not None:
             self.parts["r2star_per_s"] = estimate.r2star_per_s
+        self.field_estimate = dict(estimate.report)
         self.notes.append(
             f"field: estimated from {series.echo_count} echo(es), method {method}; noise level "
             f"{estimate.report['noise_sigma_from']}"
@@ -133,13 +136,14 @@ class Assembly:
                 **self.parts,
             )
         origin = "from the affine" if self.acquisition.b0_direction is None else "as given"
-        x, y, z = grid.b0_direction
+        x, y, z = (round(b, 3) + 0.0 for b in grid.b0_direction)  # the sum turns -0 into 0
         direction = (
             f"B0 direction ({x:.3f}, {y:.3f}, {z:.3f}) in voxel axes, {origin}, {grid.b0_angle_deg:.1f}° from the "
             "nearest image axis"
         )
         notes = (*self.notes, direction)
-        return Case(problem, np.asarray(reference.affine, dtype=float), name, truth, dict(self.sources), notes)
+        affine = np.asarray(reference.affine, dtype=float)
+        return Case(problem, affine, name, truth, dict(self.sources), notes, self.field_estimate)
 
 
 def _complex_signal(series: EchoSeries) -> NDArray[np.complex64]:

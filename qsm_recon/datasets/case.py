@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,9 @@ class Case:
     notes
         What was converted, estimated, assumed or set to zero on the way; ``problem.notes`` tells of its validation.
 
+    field_estimate
+        How the field came from the echoes, see :func:`qsm_recon.field.estimate_field`; None where it was given.
+
     Raises
     ------
     DataError
@@ -65,6 +69,7 @@ class Case:
     truth: Truth | None = None
     sources: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    field_estimate: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Check the shapes of the truth."""

@@ -121,7 +121,7 @@ def estimate_field(
     report = {"method": method, "bipolar": bipolar, "b0_tesla": echoes.b0_tesla, **found.report}
     report["r2star_method"] = decay.method if decay else None
     report["r2star_limited_voxels"] = decay.limited_voxels if decay else None
-    logger.info("field estimated: %s", report)
+    logger.debug("field estimated: %s", report)
     return FieldEstimate(
         found.frequency_hz,
         found.initial_phase_rad,

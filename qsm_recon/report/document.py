@@ -79,6 +79,7 @@ def run_document(
             "name": case.name,
             "files": {role: _describe_source(source) for role, source in case.sources.items()},
             "notes": [*case.notes, *problem.notes],
+            "field_estimate": case.field_estimate,
             "b0_tesla": problem.b0_tesla,
             "echo_times_s": list(problem.echo_times_s),
             "phase_scale_rad_per_ppm": problem.phase_scale,
