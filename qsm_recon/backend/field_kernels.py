@@ -203,3 +203,61 @@ def nonlinear_step_double(
                 split[first + i, j, k] = new
                 predicted[i, j, k] = new - s
     return 2.0 * fidelity, primal, change, split_norm, dual_norm
+
+
+@kernel
+def masked_decay_step(
+    predicted: NDArray,
+    split: NDArray,
+    mask: NDArray,
+    first: int,
+    nz: int,
+    ratio: Scalar,
+    relaxation: Scalar,
+) -> Sums:
+    """Step of ½ beta ‖M z‖² on a block of planes: z shrinks by 1 + beta/mu inside the mask and is free outside.
+
+    Parameters
+    ----------
+    predicted
+        (planes, ny, stride) what z is split from; replaced by z - s.
+    split
+        (nx, ny, stride) z, updated; the dual is ratio · M · z.
+    mask
+        (nx, ny, stride) M, 0 or 1.
+    first, nz, relaxation
+        As in :func:`quadratic_step`.
+    ratio
+        beta / mu.
+
+    Returns
+    -------
+    tuple of float
+        Sums of M |predicted|², |predicted - z|², |z - z_old|², |z|² and |s|².
+    """
+    planes, ny = predicted.shape[0], predicted.shape[1]
+    one = relaxation / relaxation
+    energy = primal = change = split_norm = dual_norm = 0.0
+    for i in range(planes):
+        for j in range(ny):
+            p, z, m = predicted[i, j], split[first + i, j], mask[first + i, j]
+            zero = p[0] - p[0]
+            e_row = p_row = c_row = z_row = s_row = zero
+            for k in range(nz):
+                old, given, factor = z[k], p[k], ratio * m[k]
+                q = old + relaxation * (given - old) + factor * old
+                new = q / (one + factor)
+                s = q - new
+                e_row += m[k] * given * given
+                p_row += (given - new) * (given - new)
+                c_row += (new - old) * (new - old)
+                z_row += new * new
+                s_row += s * s
+                z[k] = new
+                p[k] = new - s
+            energy += e_row
+            primal += p_row
+            change += c_row
+            split_norm += z_row
+            dual_norm += s_row
+    return energy, primal, change, split_norm, dual_norm

@@ -16,7 +16,16 @@ logger = logging.getLogger(__name__)
 ENTRY_POINT_GROUP = "qsm_recon.solvers"
 
 # Each module names its solvers in SOLVERS; new families are added here.
-_MODULES = ("direct", "total_variation", "medi")
+_MODULES = (
+    "direct",
+    "total_variation",
+    "medi",
+    "generalised_variation",
+    "absolute",
+    "hybrid",
+    "weak_harmonic",
+    "generic",
+)
 
 
 @cache

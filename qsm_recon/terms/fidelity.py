@@ -6,7 +6,7 @@ A fidelity owns the splitting z ≈ D χ: its state, and the proximal step with 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,24 +33,41 @@ class Fidelity(Protocol):
 
 
 class _WeightedFidelity:
-    """State and bookkeeping common to the fidelities with a squared weight."""
+    """Buffers common to all fidelities."""
+
+    power: ClassVar[int]
+    """Power in which the weight W enters."""
 
     def __init__(self, transform: FourierTransform, field: NDArray, weight: NDArray) -> None:
         self._transform = transform
         self._field = transform.load_image(field)
         self._weight = transform.load_image(weight)
-        np.square(self._weight, out=self._weight)
-        self._split = transform.empty_image()
+        if self.power == 2:
+            np.square(self._weight, out=self._weight)
+        self._state = transform.empty_image()
+
+    def _choose(self, single: Callable[..., Sums], double: Callable[..., Sums]) -> Callable[..., Sums]:
+        return single if self._transform.dtype == np.float32 else double
+
+
+class _SquaredFidelity(_WeightedFidelity):
+    """Fidelities with a squared weight, whose dual follows from z alone."""
+
+    power = 2
+
+    def __init__(self, transform: FourierTransform, field: NDArray, weight: NDArray) -> None:
+        super().__init__(transform, field, weight)
         self._dual_scale = 0.0
 
     def start(self, penalty: float, out: NDArray) -> None:
-        mu = self._transform.dtype.type(penalty)
-        np.multiply(self._weight, self._field, out=self._split)
-        self._split /= self._weight + mu
-        out[...] = self._split
+        """See :class:`Fidelity`: z = W² φ / (W² + mu2), s = 0."""
+        np.multiply(self._weight, self._field, out=self._state)
+        self._state /= self._weight + self._transform.dtype.type(penalty)
+        out[...] = self._state
         self._dual_scale = 0.0
 
     def finish_iteration(self, penalty: float) -> None:
+        """See :class:`Fidelity`."""
         self._dual_scale = 1.0 / penalty
 
     def _run(
@@ -59,7 +76,7 @@ class _WeightedFidelity:
         real = self._transform.dtype.type
         return kernel(
             predicted,
-            self._split,
+            self._state,
             self._field,
             self._weight,
             first,
@@ -70,7 +87,28 @@ class _WeightedFidelity:
         )
 
 
-class QuadraticFidelity(_WeightedFidelity):
+class _AbsoluteFidelity(_WeightedFidelity):
+    """Fidelities in the l1 norm; z - φ and the dual share one number."""
+
+    power = 1
+
+    def start(self, penalty: float, out: NDArray) -> None:
+        """See :class:`Fidelity`: z = φ, s = 0."""
+        self._state[...] = 0
+        out[...] = self._field
+
+    def finish_iteration(self, penalty: float) -> None:
+        """Nothing to note: the penalty stays."""
+
+    def _run(
+        self, kernel: Callable[..., Sums], predicted: NDArray, first: int, penalty: float, relaxation: float
+    ) -> Sums:
+        real = self._transform.dtype.type
+        nz = self._transform.shape[2]
+        return kernel(predicted, self._state, self._field, self._weight, first, nz, real(penalty), real(relaxation))
+
+
+class QuadraticFidelity(_SquaredFidelity):
     """½‖W (D χ - φ)‖².
 
     Parameters
@@ -90,7 +128,7 @@ class QuadraticFidelity(_WeightedFidelity):
         return self._run(quadratic_step, predicted, first, penalty, relaxation)
 
 
-class NonlinearFidelity(_WeightedFidelity):
+class NonlinearFidelity(_SquaredFidelity):
     """½‖W (exp(i D χ) - exp(i φ))‖², with χ and φ in rad.
 
     Parameters are those of :class:`QuadraticFidelity`.  (Milovic et al., MRM 2018, doi 10.1002/mrm.27073.)
@@ -100,7 +138,32 @@ class NonlinearFidelity(_WeightedFidelity):
         """See :class:`Fidelity`."""
         from qsm_recon.backend.field_kernels import nonlinear_step_double, nonlinear_step_single
 
-        single = self._transform.dtype == np.float32
-        return self._run(
-            nonlinear_step_single if single else nonlinear_step_double, predicted, first, penalty, relaxation
-        )
+        kernel = self._choose(nonlinear_step_single, nonlinear_step_double)
+        return self._run(kernel, predicted, first, penalty, relaxation)
+
+
+class AbsoluteFidelity(_AbsoluteFidelity):
+    """‖W (D χ - φ)‖₁; parameters are those of :class:`QuadraticFidelity`, W not squared.
+
+    (Milovic et al., MRM 2022, doi 10.1002/mrm.28957.)
+    """
+
+    def step(self, predicted: NDArray, first: int, penalty: float, relaxation: float) -> Sums:
+        """See :class:`Fidelity`."""
+        from qsm_recon.backend.l1_kernels import absolute_step
+
+        return self._run(absolute_step, predicted, first, penalty, relaxation)
+
+
+class NonlinearAbsoluteFidelity(_AbsoluteFidelity):
+    """‖W (exp(i D χ) - exp(i φ))‖₁, with χ and φ in rad; W not squared.
+
+    (Milovic et al., MRM 2022, doi 10.1002/mrm.28957, who split it twice; one exact proximal step does the same.)
+    """
+
+    def step(self, predicted: NDArray, first: int, penalty: float, relaxation: float) -> Sums:
+        """See :class:`Fidelity`."""
+        from qsm_recon.backend.l1_kernels import chord_step_double, chord_step_single
+
+        kernel = self._choose(chord_step_single, chord_step_double)
+        return self._run(kernel, predicted, first, penalty, relaxation)

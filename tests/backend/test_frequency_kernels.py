@@ -37,7 +37,7 @@ def test_solves_the_normal_equations(shape, zero_frequency):
     half = shape[2] // 2 + 1
     image_spectrum, field_spectrum = np.fft.rfftn(image), np.fft.rfftn(field)
     symbols = [squared_difference_symbol(n, h) for n, h in zip(shape, SPACING, strict=True)]
-    settings = (MU1, MU2, 1.0)
+    settings = (MU1, 0.0, MU2, 1.0)
     for first, last in ((0, 2), (2, shape[1])):
         solve_susceptibility(
             image_spectrum, field_spectrum, kernel[..., :half].copy(), *symbols, first, last, half, *settings

@@ -41,7 +41,9 @@ def fused_and_naive(shape, spacing, components, relaxation, pieces, dtype, block
             start, stop = slabs[index]
             for a in range(start, stop, block):
                 b = min(a + block, stop)
-                sums += term.step(image, index, a, b, out[a:b])
+                sums += term.step(image, index, a, b)
+        spectrum = transform.spectrum_view(term.spectra[0])
+        transform.image_view(out)[...] = np.fft.irfft2(spectrum, s=shape[1:], axes=(1, 2))
         gradient = forward_difference(x.astype(np.float64), spacing)
         relaxed = relaxation * gradient + (1 - relaxation) * z
         u = relaxed + s * before / mu

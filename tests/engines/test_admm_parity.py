@@ -51,7 +51,7 @@ def test_iterates_equal_those_of_the_oracle(nonlinear, relaxation, spacing, comp
         operator.transform, operator.kernel, fidelity, regulariser, fixed_iterations(50, relaxation=relaxation)
     )
     iterates = []
-    outcome = engine.run(callback=lambda _state: iterates.append(operator.crop(engine._image)))
+    outcome = engine.run(callback=lambda _state: iterates.append(operator.crop(engine.image)))
     assert len(iterates) == 50
     for found, naive in zip(iterates, expected, strict=True):
         assert relative_error(found, naive) < 1e-10
@@ -90,7 +90,7 @@ def run_as_the_toolbox(inputs, operator, fidelity, settings, voxel_weights=None)
 
     def keep(state):
         if state.iteration in (1, 10, 50):
-            iterates[state.iteration] = operator.crop(engine._image)
+            iterates[state.iteration] = operator.crop(engine.image)
 
     return engine.run(callback=keep), iterates
 

@@ -16,7 +16,22 @@ ITERATIVE = [name for name in NAMES if registry.find_solver(name).iterative]
 
 # Scaling law: with the field times c, the echo time divided by c and the main parameter times c to this power, the
 # susceptibility is c times as large.  A new solver states its power here; None where it obeys no such law.
-SCALING_POWER = {"tkd": 0, "tsvd": 0, "tikhonov": 0, "tv": 1, "fansi": 1, "medi": None}
+SCALING_POWER = {
+    "tkd": 0,
+    "tsvd": 0,
+    "tikhonov": 0,
+    "tv": 1,
+    "fansi": 1,
+    "tgv": 1,
+    "fansi-tgv": 1,
+    "wl1": 0,
+    "l1qsm": 0,
+    "wl1l2": None,  # the published link between the weights of its stages holds in ppm only
+    "wh-qsm": 1,
+    "wh-nlqsm": 1,
+    "admm": 1,
+    "medi": None,
+}
 
 every_solver = pytest.mark.parametrize("name", NAMES)
 every_iterative_solver = pytest.mark.parametrize("name", ITERATIVE)

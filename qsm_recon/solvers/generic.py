@@ -1,0 +1,38 @@
+"""Any fidelity with any regulariser, with or without a background: ``admm``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from qsm_recon.solvers.parameters import parameter
+from qsm_recon.solvers.variational import FIDELITIES, Composition, VariationalSolver
+
+
+@dataclass(frozen=True)
+class GenericADMM(VariationalSolver):
+    """fidelity(D χ [+ h]) + alpha · regulariser(χ) [+ ½ beta ‖M Δh‖²]; the named methods are presets of it."""
+
+    name: ClassVar[str] = "admm"
+    title: ClassVar[str] = "Any fidelity, regulariser and background"
+    citation: ClassVar[str] = "Milovic et al., Magn Reson Med 80:814-821 (2018), doi 10.1002/mrm.27073"
+
+    regularisation_weight: float = parameter(
+        5e-4, "ppm·mm (mm for l1 fidelities)", "weight alpha of the regulariser", low=1e-12, high=1e6, main=True
+    )
+    fidelity: str = parameter("quadratic", "1", "data fidelity", choices=tuple(FIDELITIES))
+    regulariser: str = parameter("tv", "1", "regulariser", choices=("tv", "tgv"))
+    second_weight_ratio: float = parameter(2.0, "mm", "alpha0 / alpha1 of tgv", low=1e-3, high=1e3)
+    harmonic_weight: float = parameter(
+        0.0, "mm⁴", "weight beta of a weakly harmonic background; 0 for no background", low=0, high=1e9
+    )
+    harmonic_penalty: float = parameter(5.0, "mm⁴", "penalty muh of its splitting", low=1e-9, high=1e9)
+
+    def composition(self) -> Composition:
+        """See :class:`VariationalSolver`."""
+        return Composition(
+            self.fidelity, self.regulariser, self.second_weight_ratio, self.harmonic_weight, self.harmonic_penalty
+        )
+
+
+SOLVERS = (GenericADMM,)

@@ -1,0 +1,271 @@
+"""What all solvers on the ADMM engine share: their parameters, and how the parts are put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsm_recon.engines.admm import ADMM, ADMMOutcome, ADMMSettings
+from qsm_recon.operators.dipole import DipoleOperator
+from qsm_recon.operators.gradient import gradient_spacing
+from qsm_recon.problem import Problem
+from qsm_recon.result import Callback, Reconstruction
+from qsm_recon.solvers.base import Solver
+from qsm_recon.solvers.parameters import parameter
+from qsm_recon.terms.background import WeakHarmonic
+from qsm_recon.terms.fidelity import (
+    AbsoluteFidelity,
+    Fidelity,
+    NonlinearAbsoluteFidelity,
+    NonlinearFidelity,
+    QuadraticFidelity,
+)
+from qsm_recon.terms.regulariser import Regulariser, TotalGeneralisedVariation, TotalVariation
+from qsm_recon.terms.voxel_weights import regularisation_voxel_weights
+from qsm_recon.terms.weights import data_weight
+
+# Penalties chosen for the fewest iterations to within 0.1 % of the final objective, on the reduced phantom and RC1:
+# thresholds of gradient and l1 residual as fractions of the field's spread, and mu2 as a fraction of the mean of W².
+GRADIENT_THRESHOLD = 0.07
+RESIDUAL_THRESHOLD = 0.1
+FIELD_PENALTY = 0.5
+
+
+@dataclass(frozen=True)
+class Composition:
+    """Which parts a method is made of.
+
+    Parameters
+    ----------
+    fidelity
+        ``quadratic``, ``nonlinear``, ``l1`` or ``nonlinear-l1``.
+    regulariser
+        ``tv`` or ``tgv``.
+    second_weight_ratio
+        alpha0 / alpha1 of ``tgv``, in mm.
+    harmonic_weight, harmonic_penalty
+        beta and muh of a weakly harmonic background, in mm⁴; none where beta is 0.
+    """
+
+    fidelity: str = "quadratic"
+    regulariser: str = "tv"
+    second_weight_ratio: float = 2.0
+    harmonic_weight: float = 0.0
+    harmonic_penalty: float = 5.0
+
+    @property
+    def nonlinear(self) -> bool:
+        """Whether the fidelity is one of phase, in rad."""
+        return self.fidelity.startswith("nonlinear")
+
+    @property
+    def absolute(self) -> bool:
+        """Whether the fidelity is an l1 norm."""
+        return self.fidelity.endswith("l1")
+
+
+FIDELITIES = {
+    "quadratic": QuadraticFidelity,
+    "nonlinear": NonlinearFidelity,
+    "l1": AbsoluteFidelity,
+    "nonlinear-l1": NonlinearAbsoluteFidelity,
+}
+WEIGHTINGS = ("auto", "uniform", "mask", "magnitude", "magnitude-squared", "noise", "given")
+
+
+@dataclass(frozen=True)
+class VariationalSolver(Solver):
+    """Base of the recipes on the ADMM engine; a recipe says which :class:`Composition` it is."""
+
+    regularisation_weight: float = parameter(
+        5e-4, "ppm·mm", "weight alpha of the total variation", low=1e-12, high=1e3, main=True
+    )
+    weighting: str = parameter(
+        "auto", "1", "data weight W; auto takes the given weight, else the magnitude, else the mask", choices=WEIGHTINGS
+    )
+    weight_normalisation: str = parameter(
+        "rms", "1", "scale of W: root mean square 1 in the mask, maximum 1, or as it is", choices=("rms", "max", "none")
+    )
+    regularisation_weighting: str = parameter(
+        "none", "1", "weaken the regulariser where this image has edges", choices=("none", "magnitude", "r2star")
+    )
+    kernel: str = parameter("continuous", "1", "dipole kernel", choices=("continuous", "discrete", "green"))
+    gradient: str = parameter(
+        "physical", "1", "differences per mm, or per voxel as the FANSI toolbox takes them",
+        choices=("physical", "unit-voxel"),
+    )  # fmt: skip
+    padding: int = parameter(0, "voxels", "zeros added around the image at least", low=0, high=512)
+    max_iterations: int = parameter(500, "1", "most iterations", low=1, high=1_000_000)
+    tolerance: float = parameter(
+        5e-4, "1", "relative change of the objective over 20 iterations to stop at", low=0, high=1
+    )
+    residual_tolerance: float = parameter(
+        0.03, "1", "relative primal and dual residuals that must be reached as well", low=0, high=10
+    )
+    update_tolerance: float = parameter(
+        0.0, "1", "relative update to stop at as well; 0 for never (the toolbox stops at 1e-3)", low=0, high=1
+    )
+    gradient_penalty: float | None = parameter(
+        None, "1", "penalty mu1 of the gradient splitting; by default from the spread of the field",
+        low=1e-12, high=1e12, kind=float,
+    )  # fmt: skip
+    field_penalty: float | None = parameter(
+        None, "1", "penalty mu2 of the field splitting; by default from W (and the spread of the field for l1)",
+        low=1e-12, high=1e12, kind=float,
+    )  # fmt: skip
+    relaxation: float = parameter(1.8, "1", "over-relaxation; 1 for none", low=1.0, high=1.99)
+    balance: bool = parameter(False, "1", "adapt mu1 so that primal and dual residuals stay comparable")
+    precision: str = parameter("single", "1", "arithmetic", choices=("single", "double"))
+
+    def composition(self) -> Composition:
+        """Return the parts of this method."""
+        return Composition()
+
+    def memory_volumes(self) -> float:
+        """See :class:`Solver`."""
+        composition = self.composition()
+        return 16.0 + (18.0 if composition.regulariser == "tgv" else 0.0) + (5.0 if composition.harmonic_weight else 0)
+
+    def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
+        weight, weight_origin = data_weight(problem, self.weighting, self.weight_normalisation)  # type: ignore[arg-type]
+        run = CompositionRun(self, problem, self.composition())
+        outcome = run.minimise(self.regularisation_weight, weight, callback, start_ppm)
+        return run.reconstruction(outcome, {"weighting": weight_origin})
+
+
+class CompositionRun:
+    """One problem on one padded grid, ready to minimise functionals of one composition.
+
+    Parameters
+    ----------
+    solver
+        Gives the general parameters.
+    problem
+        The measurement.
+    composition
+        The parts.
+    """
+
+    def __init__(self, solver: VariationalSolver, problem: Problem, composition: Composition) -> None:
+        self._solver = solver
+        self._problem = problem
+        self._composition = composition
+        self._dtype = np.float32 if solver.precision == "single" else np.float64
+        self.operator = DipoleOperator(problem.grid, solver.kernel, self._dtype, solver.padding)  # type: ignore[arg-type]
+        # Nonlinear fidelities work in rad.
+        self.scale = problem.phase_scale if composition.nonlinear else 1.0
+        self._spacing = gradient_spacing(problem.grid, solver.gradient)  # type: ignore[arg-type]
+        self._voxel_weights = regularisation_voxel_weights(problem, solver.regularisation_weighting)
+        self._background: WeakHarmonic | None = None
+
+    def minimise(
+        self,
+        regularisation_weight: float,
+        weight: NDArray,
+        callback: Callback | None = None,
+        start_ppm: NDArray | None = None,
+        **settings: Any,
+    ) -> ADMMOutcome:
+        """Minimise the functional.
+
+        Parameters
+        ----------
+        regularisation_weight
+            alpha, in ppm·mm (mm for l1 fidelities).
+        weight
+            (nx, ny, nz) data weight W.
+        callback
+            See :data:`qsm_recon.result.Callback`.
+        start_ppm
+            (nx, ny, nz) χ to start from.
+        settings
+            Replace members of :class:`qsm_recon.engines.admm.ADMMSettings`.
+        """
+        problem, composition, transform = self._problem, self._composition, self.operator.transform
+        field = np.where(problem.mask, problem.field_ppm, 0) * self._dtype(self.scale)
+        # In units of 1/scale ppm, an l1 fidelity scales as χ does, a squared one as χ².
+        alpha = regularisation_weight if composition.absolute else regularisation_weight * self.scale
+        if composition.harmonic_weight:
+            self._background = WeakHarmonic(
+                transform, self._spacing, problem.mask, composition.harmonic_weight, composition.harmonic_penalty
+            )
+        engine = ADMM(
+            transform,
+            self.operator.kernel,
+            self._fidelity(field, weight),
+            self._regulariser(alpha),
+            self._settings(alpha, field[problem.mask], weight[problem.mask], settings),
+            self._background,
+        )
+        del field, weight
+        return engine.run(None if start_ppm is None else start_ppm * self.scale, callback)
+
+    def reconstruction(self, outcome: ADMMOutcome, details: dict[str, Any]) -> Reconstruction:
+        """Wrap up an outcome."""
+        problem, solver = self._problem, self._solver
+        susceptibility = self.operator.crop(outcome.image)
+        susceptibility /= self._dtype(self.scale)
+        images = {}
+        if self._background is not None:
+            dipole_field = self.operator.forward(susceptibility) * self._dtype(self.scale)
+            nx, ny, nz = problem.grid.shape
+            background = (self._background.total_field[:nx, :ny, :nz] - dipole_field) / self.scale
+            images["background_field_ppm"] = np.where(problem.mask, background, 0).astype(np.float32)
+        return Reconstruction(
+            susceptibility_ppm=np.where(problem.mask, susceptibility, 0).astype(np.float32),
+            mask=problem.mask,
+            solver=solver.name,
+            parameters=solver.parameters(),
+            converged=outcome.converged,
+            stop_reason=outcome.stop_reason,
+            iterations=len(outcome.history["objective"]),
+            history=outcome.history,
+            details={
+                "rad_per_ppm": self.scale if self._composition.nonlinear else None,
+                "padded_shape": list(self.operator.padded_grid.shape),
+                **details,
+            },
+            images=images,
+        )
+
+    def _fidelity(self, field: NDArray, weight: NDArray) -> Fidelity:
+        fidelity: Fidelity = FIDELITIES[self._composition.fidelity](self.operator.transform, field, weight)
+        return fidelity
+
+    def _regulariser(self, alpha: float) -> Regulariser:
+        transform, composition = self.operator.transform, self._composition
+        if composition.regulariser == "tv":
+            return TotalVariation(transform, self._spacing, alpha, self._voxel_weights)
+        ratio = composition.second_weight_ratio
+        return TotalGeneralisedVariation(
+            transform, self._spacing, alpha, ratio * alpha, SECOND_PENALTY_RATIO * ratio, self._voxel_weights
+        )
+
+    def _settings(self, alpha: float, field: NDArray, weight: NDArray, changes: dict[str, Any]) -> ADMMSettings:
+        """Settings of the loop; penalties follow the data, so that rescaling field and alpha rescales the iterates."""
+        solver, composition = self._solver, self._composition
+        spread = max(float(np.std(field, dtype=np.float64)), 1e-12)
+        if composition.absolute:
+            field_penalty = float(np.mean(weight, dtype=np.float64)) / (RESIDUAL_THRESHOLD * spread)
+        else:
+            field_penalty = FIELD_PENALTY * float(np.mean(np.square(weight, dtype=np.float64)))
+        known = {
+            "gradient_penalty": solver.gradient_penalty or alpha / (GRADIENT_THRESHOLD * spread),
+            "field_penalty": solver.field_penalty or field_penalty,
+            "max_iterations": solver.max_iterations,
+            "tolerance": solver.tolerance,
+            "residual_tolerance": solver.residual_tolerance,
+            "update_tolerance": solver.update_tolerance,
+            "relaxation": solver.relaxation,
+            "balance": solver.balance,
+            "units_per_ppm": self.scale,
+            "fidelity_power": 1 if composition.absolute else 2,
+        }
+        return ADMMSettings(**{**known, **changes})
+
+
+# mu0 / (mu1 · alpha0/alpha1): 1 is the toolbox's choice mu0 = 2 mu1 at alpha0 = 2 alpha1.
+SECOND_PENALTY_RATIO = 1.0

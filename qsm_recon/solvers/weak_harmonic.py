@@ -1,0 +1,45 @@
+"""A weakly harmonic background field in the functional: ``wh-qsm`` (linear) and ``wh-nlqsm`` (nonlinear)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from qsm_recon.solvers.parameters import parameter
+from qsm_recon.solvers.variational import Composition, VariationalSolver
+
+
+@dataclass(frozen=True)
+class WeakHarmonicLinear(VariationalSolver):
+    """½‖W (D χ + h - φ)‖² + alpha ‖∇χ‖₁ + ½ beta ‖M Δh‖², minimised over χ and h, by ADMM.
+
+    Takes up what background removal left behind; returns the background field h as well.
+    """
+
+    name: ClassVar[str] = "wh-qsm"
+    title: ClassVar[str] = "Weak-harmonic QSM: total variation, linear fidelity"
+    citation: ClassVar[str] = "Milovic et al., Magn Reson Med 81:1399-1411 (2019), doi 10.1002/mrm.27483"
+
+    harmonic_weight: float = parameter(
+        150.0, "mm⁴", "weight beta of the background's Laplacian inside the mask", low=1e-6, high=1e9
+    )
+    harmonic_penalty: float = parameter(5.0, "mm⁴", "penalty muh of its splitting", low=1e-9, high=1e9)
+
+    def composition(self) -> Composition:
+        """See :class:`VariationalSolver`."""
+        return Composition(harmonic_weight=self.harmonic_weight, harmonic_penalty=self.harmonic_penalty)
+
+
+@dataclass(frozen=True)
+class WeakHarmonicNonlinear(WeakHarmonicLinear):
+    """As ``wh-qsm``, with the nonlinear fidelity of ``fansi``."""
+
+    name: ClassVar[str] = "wh-nlqsm"
+    title: ClassVar[str] = "Weak-harmonic QSM: total variation, nonlinear fidelity"
+
+    def composition(self) -> Composition:
+        """See :class:`VariationalSolver`."""
+        return Composition("nonlinear", harmonic_weight=self.harmonic_weight, harmonic_penalty=self.harmonic_penalty)
+
+
+SOLVERS = (WeakHarmonicLinear, WeakHarmonicNonlinear)

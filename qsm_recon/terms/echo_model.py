@@ -1,0 +1,103 @@
+"""The complex signal of all echoes as data fidelity of the Gauss-Newton engine."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsm_recon.backend.fft import FourierTransform, aligned_zeros
+from qsm_recon.units import rad_per_ppm
+
+
+class MultiEchoSignal:
+    """½ Σ_j |m0 exp(-R2* t_j) exp(i (φ0 + s_j D χ)) - S_j|² / κ, minimised over m0, R2* and φ0 in every voxel.
+
+    κ makes the curvature in the field, once φ0 is eliminated, 1 on average over the mask, so that the regularisation
+    weight means what it does for a field map with a weight of root mean square 1.
+
+    Parameters
+    ----------
+    transform
+        Of the padded grid.
+    echoes
+        (nx, ny, nz, n_echoes) complex signal.
+    mask
+        (nx, ny, nz) voxels that count.
+    echo_times_s, b0_tesla
+        Echo times in s and main field in T.
+    full
+        Whether m0 and R2* are unknowns of every outer iteration.  Otherwise the model takes its magnitude from the
+        signal, and φ0 is the only unknown beside the field.
+    """
+
+    may_rise = True
+
+    def __init__(
+        self,
+        transform: FourierTransform,
+        echoes: NDArray[np.complexfloating],
+        mask: NDArray[np.bool_],
+        echo_times_s: tuple[float, ...],
+        b0_tesla: float,
+        *,
+        full: bool = True,
+    ) -> None:
+        self._transform = transform
+        self._full = full
+        self._times = np.asarray(echo_times_s, np.float64)
+        self._scales = np.array([rad_per_ppm(b0_tesla, t) for t in echo_times_s])
+        image_shape = transform.empty_image().shape
+        nx, ny, nz = mask.shape
+        self._inside = aligned_zeros(image_shape, np.uint8)
+        self._inside[:nx, :ny, :nz] = mask
+        self._signal = aligned_zeros((*image_shape, len(echo_times_s)), transform.complex_dtype)
+        self._signal[:nx, :ny, :nz] = np.where(mask[..., None], echoes, 0)
+        power = np.square(np.abs(echoes[mask]), dtype=np.float64)
+        curvature = power @ self._scales**2 - (power @ self._scales) ** 2 / np.maximum(power.sum(axis=1), 1e-300)
+        self._root_kappa = float(np.sqrt(curvature.mean()))
+        self._signal /= transform.dtype.type(self._root_kappa)
+        self.squared_weight = transform.empty_image()
+        self._reference = transform.empty_image()
+        self._accepted, self._trial = (aligned_zeros((3, *image_shape), transform.dtype) for _ in range(2))
+        self._predicted: NDArray | None = None
+        self._initial = True
+
+    def begin_outer(self, iteration: int, predicted: NDArray) -> bool:
+        """Remember which field the present unknowns belong to; the functional does not change."""
+        self._predicted = predicted
+        return False
+
+    def evaluate(self, predicted: NDArray, first: int, out: NDArray) -> float:
+        """See :class:`qsm_recon.terms.field_model.FieldModel`."""
+        from qsm_recon.backend.echo_kernels import echo_misfit
+
+        return echo_misfit(
+            predicted,
+            self._signal,
+            self._inside,
+            self._times,
+            self._scales,
+            first,
+            self._transform.shape[2],
+            self._full,
+            self._initial,
+            self._reference,
+            self._accepted,
+            self._trial,
+            self.squared_weight,
+            out,
+        )
+
+    def accept(self) -> None:
+        """Take over the voxelwise unknowns of the last evaluation."""
+        if self._predicted is not None:
+            self._reference[...] = self._predicted
+        self._accepted[...] = self._trial
+        self._initial = False
+
+    def maps(self, shape: tuple[int, int, int]) -> dict[str, NDArray[np.float32]]:
+        """m0 (unit of the signal), R2* (1/s) and φ0 (rad) of the last evaluation, (nx, ny, nz) each."""
+        nx, ny, nz = shape
+        m0, decay, phase = (part[:nx, :ny, :nz].astype(np.float32) for part in self._trial)
+        wrapped = np.angle(np.exp(1j * phase)).astype(np.float32)
+        return {"m0": m0 * np.float32(self._root_kappa), "r2star_per_s": decay, "initial_phase_rad": wrapped}
