@@ -1,0 +1,145 @@
+"""A small scan on disk, and ways to run the command on it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from qsm_recon import run as run_module
+from qsm_recon.backend.memory import set_memory_limit
+from qsm_recon.io import save_image
+from qsm_recon.operators.dipole import DipoleOperator
+from qsm_recon.operators.grid import Grid
+from qsm_recon.units import ppm_to_hz, rad_per_ppm
+
+B0_TESLA = 7.0
+TIMES = (0.004, 0.012, 0.020, 0.028)
+
+
+def oblique_affine() -> np.ndarray:
+    """1.5 × 1 × 2 mm voxels, 20 degrees off the bore."""
+    c, s = np.cos(np.radians(20)), np.sin(np.radians(20))
+    affine = np.eye(4)
+    affine[:3, :3] = np.array([[1, 0, 0], [0, c, -s], [0, s, c]]) * (1.5, 1.0, 2.0)
+    affine[:3, 3] = (-16, -14, -17)
+    return affine
+
+
+@pytest.fixture(scope="session")
+def scan() -> SimpleNamespace:
+    """A ball with two inclusions: its exact field, and its echoes with a little noise."""
+    rng = np.random.default_rng(5)
+    shape = (21, 24, 18)
+    affine = oblique_affine()
+    x, y, z = np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij")
+    mask = x**2 + y**2 + z**2 < 0.85
+    labels = np.where(mask, 8, 0).astype(np.int16)
+    labels[mask & (x > 0)] = 9
+    labels[(x - 0.3) ** 2 + y**2 + z**2 < 0.05] = 2
+    labels[(x + 0.4) ** 2 + (y - 0.1) ** 2 + z**2 < 0.03] = 11
+    chi = np.choose(np.searchsorted((0, 2, 8, 9, 11), labels), (0, 0.13, -0.03, 0.02, 0.19)).astype(np.float32)
+    grid = Grid.from_affine(shape, affine)
+    field = np.where(mask, DipoleOperator(grid, padding=16).forward(chi), 0).astype(np.float32)
+    times = np.array(TIMES)
+    signal = (800 * np.exp(-30 * times)) * np.exp(2j * np.pi * ppm_to_hz(field, B0_TESLA)[..., None] * times + 0.2j)
+    signal = np.where(mask[..., None], signal, 0)
+    signal = signal + 2 * (rng.standard_normal(signal.shape) + 1j * rng.standard_normal(signal.shape))
+    return SimpleNamespace(
+        affine=affine,
+        grid=grid,
+        mask=mask,
+        chi=chi,
+        labels=labels,
+        field=field,
+        magnitude=np.abs(signal).astype(np.float32),
+        phase=np.angle(signal).astype(np.float32),
+    )
+
+
+@pytest.fixture
+def files(scan, tmp_path, monkeypatch) -> SimpleNamespace:
+    """The scan as files in the current folder; ``write`` adds further ones."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(name: str, data: np.ndarray, affine: np.ndarray | None = None) -> str:
+        save_image(f"{name}.nii.gz", data, scan.affine if affine is None else affine)
+        return f"{name}.nii.gz"
+
+    write("field", scan.field)
+    write("hz", ppm_to_hz(scan.field, B0_TESLA).astype(np.float32))
+    write("rad", (rad_per_ppm(B0_TESLA, 0.02) * scan.field).astype(np.float32))
+    write("mask", scan.mask)
+    write("magnitude", scan.magnitude[..., 1])
+    write("magnitudes", scan.magnitude)
+    write("phases", scan.phase)
+    write("truth", scan.chi)
+    write("labels", scan.labels)
+    return SimpleNamespace(folder=tmp_path, write=write)
+
+
+@pytest.fixture(autouse=True)
+def machine(threads):
+    """Give back thread count and memory limit, which hold for the whole process."""
+    yield
+    set_memory_limit(None)
+
+
+FIELD = ("--field", "field.nii.gz", "--field-unit", "ppm", "--mask", "mask.nii.gz")
+ECHOES = ("--phase", "phases.nii.gz", "--magnitude", "magnitudes.nii.gz", "--mask", "mask.nii.gz", "--b0", "7")
+TE = ("--te", *map(str, TIMES))
+
+
+@pytest.fixture
+def inputs() -> SimpleNamespace:
+    """Options that name the files."""
+    return SimpleNamespace(field=FIELD, echoes=(*ECHOES, *TE), echoes_without_times=ECHOES)
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the command in this process; returns exit code and what it printed."""
+
+    def execute(*arguments: str | Path) -> SimpleNamespace:
+        capsys.readouterr()
+        try:
+            code = run_module.main([str(a) for a in arguments])
+        except SystemExit as stop:  # the option parser's way to end
+            code = stop.code
+        printed = capsys.readouterr()
+        return SimpleNamespace(code=code, out=printed.out, err=printed.err)
+
+    return execute
+
+
+@pytest.fixture
+def start():
+    """Start the command as a user does, in a process of its own."""
+    started = []
+
+    def execute(*arguments: str, **settings) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "qsm_recon.run", *arguments],
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **settings},
+        )
+        started.append(process)
+        return process
+
+    yield execute
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path_factory) -> Path:
+    """An empty cache folder for processes started by the test."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setitem(os.environ, "QSM_RECON_CACHE", str(folder))
+    return folder

@@ -1,0 +1,107 @@
+"""The picture of a run: orientation, scale, windows, and any history an engine may hand over."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from qsm_recon.report.run_figure import Panel, grey_window, run_figure, save_figure
+
+SHAPE = (20, 24, 16)
+AFFINE = np.diag([1.0, 1.0, 2.0, 1.0])
+
+
+@pytest.fixture
+def head():
+    """A box with one bright voxel on each central plane, right, anterior and superior of the centre."""
+    mask = np.zeros(SHAPE, bool)
+    mask[2:18, 2:22, 2:14] = True
+    values = np.zeros(SHAPE)
+    values[14, 12, 8], values[10, 17, 8], values[10, 12, 11] = 1, 2, 3
+    return mask, values
+
+
+def views(figure):
+    """The three images of the first row, bottom row first, with the letters around each."""
+    axes = [axis for axis in figure.axes if axis.images][:3]
+    images = [np.asarray(axis.images[0].get_array()) for axis in axes]
+    letters = [[text.get_text() for text in axis.texts] for axis in axes]
+    return axes, images, letters
+
+
+def brightest(image, value):
+    up, right = np.argwhere(image == value)[0] - (np.array(image.shape) // 2)
+    return right, up
+
+
+def test_views_show_right_anterior_and_superior_where_the_letters_say(head):
+    mask, values = head
+    axes, (axial, coronal, sagittal), letters = views(run_figure([Panel("χ", values, 1)], mask, AFFINE, {}, "title"))
+    assert letters == [list("LRPA"), list("LRIS"), list("PAIS")]
+    assert (brightest(axial, 1), brightest(axial, 2)) == ((4, 0), (0, 5))
+    assert (brightest(coronal, 1), brightest(coronal, 3)) == ((4, 0), (0, 3))
+    assert (brightest(sagittal, 2), brightest(sagittal, 3)) == ((5, 0), (0, 3))
+    assert_allclose(axes[1].images[0].get_extent(), (0, 20, 0, 2 * 16))  # to scale: 2 mm along z
+    heights = {round(axis.get_ylim()[1] - axis.get_ylim()[0], 9) for axis in axes}
+    assert heights == {32.0}
+    assert {axis.get_aspect() for axis in axes} == {1.0}
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])
+@pytest.mark.parametrize("flip", [(), (0,), (1, 2)])
+def test_storage_order_does_not_change_the_picture(head, order, flip):
+    mask, values = head
+
+    def stored(image):
+        return np.flip(image.transpose(order), flip)
+
+    affine = AFFINE[:, [*order, 3]].copy()
+    for axis in flip:
+        affine[:, 3] += affine[:, axis] * (SHAPE[order[axis]] - 1)
+        affine[:, axis] *= -1
+    _, expected, _ = views(run_figure([Panel("χ", values, 1)], mask, AFFINE, {}, ""))
+    _, found, _ = views(run_figure([Panel("χ", stored(values), 1)], stored(mask), affine, {}, ""))
+    for image, other in zip(expected, found, strict=True):
+        assert_array_equal(image, other)
+
+
+def test_values_outside_the_mask_are_grey(head):
+    mask, values = head
+    _, images, _ = views(run_figure([Panel("field", values + 7, 1, centre=0.5)], mask, AFFINE, {}, ""))
+    assert images[0][0, 0] == 0.5
+    assert images[0].max() == 9
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        {},
+        {"objective": [3.0, 2.0, 1.5], "update": [1.0, 0.1, 0.0]},
+        {"objective": [1e-3], "primal_residual": [1.0]},
+        {"objective": [1.0, np.nan, np.inf], "dual_residual_field": [0.0, 0.0, 0.0]},
+        {"gradient_norm": [1.0, 0.1], "inner_iterations": [10, 12]},
+        {"objective": [5.0, 4.0], "linear_residual": [0.1, 0.2, 0.01, 0.02]},
+        {"something_else": [1.0, 2.0]},
+    ],
+)
+def test_any_history_can_be_drawn(head, tmp_path, history):
+    mask, values = head
+    path = save_figure(run_figure([Panel("χ", values, 1)], mask, AFFINE, history, "title"), tmp_path / "figure.png")
+    assert path.stat().st_size > 10_000
+
+
+def test_convergence_curves_are_the_history(head):
+    mask, values = head
+    history = {"objective": [3.0, 2.0, 1.0], "fidelity": [2.0, 1.0, 0.5], "primal_residual_field": [1.0, 0.1, 0.01]}
+    figure = run_figure([Panel("χ", values, 1)], mask, AFFINE, history, "")
+    curves = {line.get_label(): line for axis in figure.axes for line in axis.get_lines()}
+    for name, numbers in history.items():
+        assert_array_equal(curves[name.replace("_", " ")].get_ydata(), numbers)
+        assert_array_equal(curves[name.replace("_", " ")].get_xdata(), (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("spread", "window"), [(0.05, 0.1), (0.03, 0.1), (0.0, 0.1), (1.0, 2.0), (3.0, 5.0), (1e-3, 2e-3), (0.3, 0.5)]
+)
+def test_grey_window_is_the_usual_one_or_fits(spread, window):
+    values = spread * np.linspace(-1.2, 1.2, 1001)
+    assert grey_window(values) == pytest.approx(window)

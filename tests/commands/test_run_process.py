@@ -1,0 +1,160 @@
+"""The command in a process of its own: exit codes, Ctrl-C, full disks, terminals."""
+
+import json
+import os
+import select
+import signal
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
+WAIT_SECONDS = 100
+ENDLESS = ("--set", "tolerance=0", "--set", "max_iterations=1000000")
+
+
+def finish(process):
+    out, err = process.communicate(timeout=WAIT_SECONDS)
+    return process.returncode, out, err
+
+
+def read_until(stream, word):
+    """Lines of a process up to the one that holds a word."""
+    lines = []
+    while not lines or word not in lines[-1]:
+        lines.append(stream.readline())
+        assert lines[-1], f"the process ended without '{word}': {''.join(lines)}"
+    return lines
+
+
+def test_embedded_phantom_is_the_default(files, start):
+    code, out, err = finish(start("--algo", "tkd", "--seed", "3"))
+    assert code == 0, err
+    assert "nrmse" in out
+    assert out.splitlines()[-1].endswith("are in out/")
+    assert "Traceback" not in err
+    found = json.loads(Path("out/report.json").read_text())
+    assert found["input"]["name"] == "sim2"
+    assert "noise_seed=3" in found["input"]["files"]["phantom"]["source"]
+    assert found["metrics"]["calcification_moment_deviation"] is not None
+    assert nibabel.load("out/chi.nii.gz").shape == tuple(found["geometry"]["shape"])
+
+
+def test_exit_codes(files, inputs, start):
+    bad, short = start("--algo", "fanci"), start(*inputs.field, "--set", "max_iterations=2", "--quiet")
+    code, out, err = finish(bad)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert err.startswith("error: algorithm 'fanci'")
+    code, out, err = finish(short)
+    assert (code, out) == (3, "")
+    assert err == "fansi did not converge: the iteration limit was reached (the result is written and marked)\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to send to a process")
+def test_interruption_writes_the_result_and_marks_it(scan, files, inputs, start):
+    process = start(*inputs.field, *ENDLESS)
+    read_until(process.stderr, "iteration")
+    process.send_signal(signal.SIGINT)
+    code, out, err = finish(process)
+    assert code == 3, err
+    assert "interrupted by the user" in err
+    assert "are in out/" in out
+    found = json.loads(Path("out/report.json").read_text())
+    assert found["result"]["converged"] is False
+    assert found["result"]["stop_reason"] == "interrupted by the user"
+    assert 0 < found["result"]["iterations"] == len(found["history"]["objective"]) < 1_000_000
+    values = nibabel.load("out/chi.nii.gz").get_fdata()
+    assert np.corrcoef(values[scan.mask], scan.chi[scan.mask])[0, 1] > 0.8
+    assert sorted(p.name for p in Path("out").iterdir()) == ["chi.nii.gz", "figure.png", "report.json"]
+
+
+def open_when_read(pipe):
+    """Open a named pipe for writing as soon as another process reads from it."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # nobody reads yet
+            time.sleep(0.02)
+    pytest.fail(f"nobody has opened {pipe}")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_interruption_while_reading_writes_nothing(files, start):
+    """The parameters of the data set are a pipe that never delivers, so the command certainly waits for it."""
+    Path("contract").mkdir()
+    os.mkfifo("contract/params.json")
+    process = start("--dataset", "qsmci:contract")
+    pipe = open_when_read("contract/params.json")
+    process.send_signal(signal.SIGINT)
+    code, _, err = finish(process)
+    os.close(pipe)
+    assert (code, err) == (130, "interrupted; nothing was written\n")
+    assert not Path("out").exists()
+
+
+@pytest.mark.skipif(resource is None, reason="no limits on the size of files")
+def test_a_full_disk_leaves_nothing_half_written(files, inputs, run, start, cache):
+    """A limit on the size of files stops the map or, once that is written, the larger picture."""
+    arguments = (*inputs.field, "--algo", "tkd", "--quiet")
+    assert run(*arguments, "--out", "whole").code == 0
+    size = {path.name: path.stat().st_size for path in Path("whole").iterdir()}
+    limits = {"chi.nii.gz": size["chi.nii.gz"] // 2, "figure.png": (size["chi.nii.gz"] + size["figure.png"]) // 2}
+    assert limits["figure.png"] > size["chi.nii.gz"]
+    Path("old").mkdir()
+    Path("old/chi.nii.gz").write_text("an earlier result")
+    started = []
+    for limit in limits.values():
+        restrict = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
+        started.append(start(*arguments, "--out", "old" if started else "new/er", preexec_fn=restrict))
+    for process, name in zip(started, limits, strict=True):
+        code, _, err = finish(process)
+        assert code == 2, err
+        assert "Traceback" not in err
+        assert err.splitlines()[-1].startswith(f"error: {'new/er' if name == 'chi.nii.gz' else 'old'}/{name}: cannot")
+        assert "File too large" in err
+    assert not Path("new").exists()
+    assert [p.name for p in Path("old").iterdir()] == ["chi.nii.gz"]
+    assert Path("old/chi.nii.gz").read_text() == "an earlier result"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_progress_bar_on_a_terminal(files, inputs, start):
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    limit = ("--set", "tolerance=0", "--set", "max_iterations=300")
+    process = start(*inputs.field, *limit, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        if select.select([ours], [], [], 0.5)[0]:
+            try:
+                chunk = os.read(ours, 4096)
+            except OSError:  # the other end is closed
+                break
+            if not chunk:
+                break
+            shown += chunk
+    os.close(ours)
+    process.communicate(timeout=WAIT_SECONDS)
+    assert process.returncode == 3
+    text = shown.decode()
+    assert "/300 [" in text
+    assert "it/s, objective " in text
+    assert "did not converge" in text
