@@ -21,6 +21,9 @@ Sums = tuple[float, float, float, float, float]
 _HALF = np.float32(0.5)
 _ONE = np.float32(1.0)
 _SLOPE_FLOOR = np.float32(0.1)
+_TINY = np.float32(1e-6)
+_TURN = np.float32(2 * math.pi)
+_HALF_TURN = np.float32(math.pi)
 NEWTON_STEPS_SINGLE = 4
 NEWTON_STEPS_DOUBLE = 60
 
@@ -94,10 +97,27 @@ def absolute_step(
 
 
 @inline
-def _decode(u: Scalar, threshold: Scalar) -> tuple[Scalar, Scalar]:
-    """Residual d, and the dual where d is zero, from the stored number."""
-    dual = _clip(u, threshold)
-    return u - dual, dual
+def _turns(value: Scalar) -> Scalar:
+    """Return the whole turn (in rad) that is nearest to an angle."""
+    return _TURN * np.rint(value / _TURN)
+
+
+@inline
+def _unpack(u: Scalar, threshold: Scalar) -> tuple[Scalar, Scalar]:
+    """Residual d, and the dual as it is where d is a whole turn, from the stored number.
+
+    Within half a turn of the turn m, u - m is the dual where d = m, else sign(e) (t + |e| (1 - t/π)) with e = d - m:
+    that meets the neighbouring turn's numbers at ±π, so u tells m, e and the dual.
+    """
+    turn = _turns(u)
+    dual = _clip(u - turn, threshold)
+    return turn + (u - turn - dual) / max(_ONE - threshold / _HALF_TURN, _TINY), dual
+
+
+@inline
+def _pack(turn: Scalar, size: Scalar, sign: Scalar, threshold: Scalar) -> Scalar:
+    """Stored number of the residual turn + sign · size, where that is not a whole turn."""
+    return turn + sign * (threshold + size * (_ONE - threshold / _HALF_TURN))
 
 
 @kernel
@@ -113,8 +133,9 @@ def chord_step_single(
 ) -> Sums:
     """Step of ‖W (exp(iz) - exp(iφ))‖₁ = Σ 2 W |sin(d/2)| in single precision; as :func:`absolute_step`, in rad.
 
-    The step is zero where |r| ≤ t and else solves t cos(d/2) + d - |r| = 0 for d > 0, by Newton's method from the d
-    of the iteration before (or from |r| - t, which is below the root); convex while t < 2.
+    With e and r counted from the nearest whole turn, the step is e = 0 where |r| ≤ t and else solves
+    t cos(e/2) + e - |r| = 0 for e > 0, by Newton's method from |r| - t, which is below the root, or from the e of the
+    iteration before; convex while t < 2.
     """
     planes, ny = predicted.shape[0], predicted.shape[1]
     fidelity = primal = change = split_norm = dual_norm = 0.0
@@ -126,28 +147,30 @@ def chord_step_single(
             for k in range(nz):
                 residual = p[k] - phi[k]
                 threshold = w[k] / penalty
-                d_old, s_old = _decode(u[k], threshold)
-                sine, cosine = sine_cosine(_HALF * d_old)
-                # At d = 0 the cosine is one and the stored dual stands; elsewhere it is ± t, to be scaled.
+                d_old, s_old = _unpack(u[k], threshold)
+                e_old = d_old - _turns(d_old)
+                sine, cosine = sine_cosine(_HALF * e_old)
+                # On a whole turn the cosine is one and the stored dual stands; elsewhere it is ± t, to be scaled.
                 r = d_old + relaxation * (residual - d_old) + s_old * cosine
-                size = abs(r)
-                d = max(size - threshold, abs(d_old), zero)
+                turn = _turns(r)
+                size = abs(r - turn)
+                e = max(size - threshold, abs(e_old), zero)
                 for _ in range(NEWTON_STEPS_SINGLE):
-                    sine, cosine = sine_cosine(_HALF * d)
+                    sine, cosine = sine_cosine(_HALF * e)
                     slope = max(_ONE - _HALF * threshold * sine, _SLOPE_FLOOR)
-                    d -= min(max((threshold * cosine + d - size) / slope, -_ONE), _ONE)
-                    d = max(d, zero)
-                d = d if size > threshold else zero
-                sign = -_ONE if r < 0 else _ONE
-                s = r - sign * d
-                new = sign * d
+                    e -= min(max((threshold * cosine + e - size) / slope, -_ONE), _ONE)
+                    e = max(e, zero)
+                e = e if size > threshold else zero
+                sign = -_ONE if r < turn else _ONE
+                new = turn + sign * e
+                s = sign * (size - e)
                 sine, cosine = sine_cosine(_HALF * residual)
                 f_row += w[k] * abs(sine)
                 p_row += (residual - new) * (residual - new)
                 c_row += (new - d_old) * (new - d_old)
                 z_row += (phi[k] + new) * (phi[k] + new)
                 s_row += s * s
-                u[k] = new + sign * threshold if size > threshold else r
+                u[k] = _pack(turn, e, sign, threshold) if size > threshold else r
                 p[k] = phi[k] + new - s
             fidelity += f_row
             primal += p_row
@@ -170,6 +193,7 @@ def chord_step_double(
 ) -> Sums:
     """The same in double precision, every voxel iterated until Newton's step vanishes."""
     planes, ny = predicted.shape[0], predicted.shape[1]
+    whole = 2.0 * math.pi
     fidelity = primal = change = split_norm = dual_norm = 0.0
     for i in range(planes):
         for j in range(ny):
@@ -177,25 +201,31 @@ def chord_step_double(
                 phi, w = measured[first + i, j, k], weight[first + i, j, k]
                 residual = predicted[i, j, k] - phi
                 threshold = w / penalty
-                d_old, s_old = _decode(state[first + i, j, k], threshold)
-                r = d_old + relaxation * (residual - d_old) + s_old * math.cos(0.5 * d_old)
-                size = abs(r)
-                sign = -1.0 if r < 0 else 1.0
-                d = 0.0
+                contraction = max(1.0 - threshold / math.pi, 1e-12)
+                stored = state[first + i, j, k]
+                turn = whole * np.rint(stored / whole)
+                s_old = _clip(stored - turn, threshold)
+                e_old = (stored - turn - s_old) / contraction
+                d_old = turn + e_old
+                r = d_old + relaxation * (residual - d_old) + s_old * math.cos(0.5 * e_old)
+                turn = whole * np.rint(r / whole)
+                size = abs(r - turn)
+                sign = -1.0 if r < turn else 1.0
+                e = 0.0
                 if size > threshold:
-                    d = size - threshold
+                    e = size - threshold
                     for _ in range(NEWTON_STEPS_DOUBLE):
-                        slope = max(1.0 - 0.5 * threshold * math.sin(0.5 * d), 0.1)
-                        step = min(max((threshold * math.cos(0.5 * d) + d - size) / slope, -1.0), 1.0)
-                        d -= step
-                        if abs(step) <= 1e-15 * (1.0 + d):
+                        slope = max(1.0 - 0.5 * threshold * math.sin(0.5 * e), 0.1)
+                        step = min(max((threshold * math.cos(0.5 * e) + e - size) / slope, -1.0), 1.0)
+                        e -= step
+                        if abs(step) <= 1e-15 * (1.0 + e):
                             break
-                new, s = sign * d, r - sign * d
+                new, s = turn + sign * e, sign * (size - e)
                 fidelity += w * abs(math.sin(0.5 * residual))
                 primal += (residual - new) ** 2
                 change += (new - d_old) ** 2
                 split_norm += (phi + new) ** 2
                 dual_norm += s * s
-                state[first + i, j, k] = new + sign * threshold if size > threshold else r
+                state[first + i, j, k] = turn + sign * (threshold + e * contraction) if size > threshold else r
                 predicted[i, j, k] = phi + new - s
     return 2.0 * fidelity, primal, change, split_norm, dual_norm

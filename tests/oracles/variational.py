@@ -1,0 +1,132 @@
+"""All fidelities, regularisers and the weakly harmonic background: naive ADMM with a dense solve per frequency."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .fields import difference_symbols
+from .total_variation import field_step, shrink
+
+PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
+COUNTS = np.array([1.0, 1.0, 1.0, 2.0, 2.0, 2.0])[:, None, None, None]
+"""How often each component of a symmetric tensor counts."""
+
+
+def transformed(images):
+    return np.fft.fftn(images, axes=(-3, -2, -1))
+
+
+def back(spectra):
+    return np.fft.ifftn(spectra, axes=(-3, -2, -1)).real
+
+
+@dataclass
+class Model:
+    """fidelity(D x + h) + alpha1 ‖w (∇x - v)‖₁ + alpha0 ‖ε(v)‖₁ + ½ beta ‖M Λ h‖²; v for ``tgv``, h where beta > 0."""
+
+    kernel: np.ndarray
+    field: np.ndarray
+    weight: np.ndarray
+    alpha1: float
+    fidelity: str = "quadratic"
+    regulariser: str = "tv"
+    alpha0: float = 0.0
+    beta: float = 0.0
+    mask: np.ndarray | None = None
+    spacing: tuple = (1.0, 1.0, 1.0)
+    voxel_weights: float | np.ndarray = 1.0
+    rows: np.ndarray = field(init=False)
+
+    def __post_init__(self):
+        shape = self.field.shape
+        self.symbols = np.stack(difference_symbols(shape, self.spacing))
+        self.laplacian = np.sum(np.abs(self.symbols) ** 2, axis=0)
+        # Rows: ∇x - v (3), ε(v) (6), D x + h, Λh; columns: x, v (3), h.
+        rows = np.zeros((11, 5, *shape), complex)
+        for i in range(3):
+            rows[i, 0], rows[i, 1 + i] = self.symbols[i], -1
+        for row, (i, j) in enumerate(PAIRS, start=3):
+            rows[row, 1 + i] += self.symbols[j] / 2
+            rows[row, 1 + j] += self.symbols[i] / 2
+        rows[9, 0], rows[9, 4], rows[10, 4] = self.kernel, 1, self.laplacian
+        if self.regulariser == "tv":
+            rows[:, 1:4] = 0
+        if self.beta == 0:
+            rows[:, 4] = 0
+        self.rows = rows
+
+    def parts(self, unknowns):
+        """∇x - v, ε(v), D x + h and Λh of the stacked unknowns (x, v, h)."""
+        values = back(np.einsum("rc...,c...->r...", self.rows, transformed(unknowns)))
+        return values[:3], values[3:9], values[9], values[10]
+
+    def solution_matrices(self, mu1, mu0, mu2, muh):
+        """Per frequency, from wanted parts to the unknowns whose parts are nearest; the smallest where undetermined."""
+        weights = np.concatenate([np.full(3, mu1), mu0 * COUNTS.ravel(), [mu2, muh]])
+        rows = np.moveaxis(self.rows, (0, 1), (-2, -1))
+        adjoint = np.conj(np.swapaxes(rows, -1, -2)) * weights
+        return np.linalg.pinv(adjoint @ rows, rcond=1e-13, hermitian=True) @ adjoint
+
+    def misfit(self, predicted):
+        difference = predicted - self.field
+        size = np.abs(np.exp(1j * difference) - 1) if self.fidelity.startswith("nonlinear") else np.abs(difference)
+        if self.fidelity.endswith("l1"):
+            return np.sum(self.weight * size)
+        return 0.5 * np.sum((self.weight * size) ** 2)
+
+    def objective(self, unknowns):
+        gradient, tensor, predicted, laplacian = self.parts(unknowns)
+        value = self.misfit(predicted) + self.alpha1 * np.sum(self.voxel_weights * np.abs(gradient))
+        if self.regulariser == "tgv":
+            value += self.alpha0 * np.sum(COUNTS * np.abs(tensor))
+        if self.beta:
+            value += 0.5 * self.beta * np.sum((self.mask * laplacian) ** 2)
+        return value
+
+    def field_step(self, q, penalty):
+        """Minimise fidelity(z) + ½ penalty (z - q)²."""
+        if self.fidelity == "l1":
+            return self.field + shrink(q - self.field, self.weight / penalty)
+        if self.fidelity == "nonlinear-l1":
+            return self.field + chord_step(q - self.field, self.weight / penalty)
+        return field_step(q, self.field, self.weight**2, penalty, self.fidelity == "nonlinear")
+
+
+def chord_step(r, threshold):
+    """Minimise threshold |exp(id) - 1| + ½ (d - r)² by bisection, for thresholds below 2 (convex)."""
+    turn = 2 * np.pi * np.rint(r / (2 * np.pi))
+    size = np.abs(r - turn)
+    low, high = np.zeros_like(r), size
+    for _ in range(70):
+        middle = (low + high) / 2
+        below = threshold * np.cos(middle / 2) + middle - size < 0
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    return turn + np.sign(r - turn) * np.where(size > threshold, (low + high) / 2, 0)
+
+
+def admm(model, iterations, mu1, mu0, mu2, muh, relaxation=1.0):
+    """The unknowns (x, v, h) after each iteration, from nothing."""
+    shape = model.field.shape
+    splits, duals = np.zeros((11, *shape)), np.zeros((11, *shape))
+    splits[9] = model.field
+    if not model.fidelity.endswith("l1"):
+        splits[9] *= model.weight**2 / (model.weight**2 + mu2)
+    decay = 0 if model.mask is None else model.beta * model.mask
+    matrices = model.solution_matrices(mu1, mu0, mu2, muh)
+    iterates = []
+    for _ in range(iterations):
+        unknowns = back(np.einsum("...cr,r...->c...", matrices, transformed(splits - duals)))
+        gradient, tensor, predicted, laplacian = model.parts(unknowns)
+        parts = np.concatenate([gradient, tensor, predicted[None], laplacian[None]])
+        q = relaxation * parts + (1 - relaxation) * splits + duals
+        splits = np.concatenate(
+            [
+                shrink(q[:3], model.voxel_weights * model.alpha1 / mu1),
+                shrink(q[3:9], model.alpha0 / mu0),
+                model.field_step(q[9], mu2)[None],
+                (muh * q[10] / (muh + decay))[None],
+            ]
+        )
+        duals = q - splits
+        iterates.append(unknowns)
+    return iterates
