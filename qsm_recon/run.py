@@ -29,7 +29,9 @@ from qsm_recon.solvers.base import Solver
 from qsm_recon.solvers.registry import find_solver, solvers
 
 OUTPUT_VOLUMES = 6
-"""Volumes of the image grid that the result, its comparison with a truth and the picture take."""
+"""Volumes of the image grid (float32) that result and picture take, beside the solver's."""
+SCORING_VOLUMES = 30
+"""Those that the error metrics take, in double precision; the solver's are free again by then."""
 OVERHEAD_BYTES = 150e6
 """Libraries and compiled kernels that a run loads."""
 
@@ -122,7 +124,9 @@ def memory_estimate_bytes(solver: Solver, case: Case) -> float:
     shape = case.problem.grid.shape
     item = 8 if getattr(solver, "precision", "single") == "double" else 4
     padded = solver.memory_volumes() * item * prod(padded_shape(shape, getattr(solver, "padding", 0)))
-    return padded + OUTPUT_VOLUMES * 4 * prod(shape) + OVERHEAD_BYTES
+    volume = 4 * prod(shape)
+    scoring = 0 if case.truth is None else SCORING_VOLUMES * volume
+    return max(padded + OUTPUT_VOLUMES * volume, scoring) + OVERHEAD_BYTES
 
 
 def _require_memory(solver: Solver, case: Case) -> float:

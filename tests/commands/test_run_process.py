@@ -128,6 +128,27 @@ def test_a_full_disk_leaves_nothing_half_written(files, inputs, run, start, cach
     assert Path("old/chi.nii.gz").read_text() == "an earlier result"
 
 
+@pytest.mark.skipif(not hasattr(os, "wait4"), reason="the memory of a process is not told")
+@pytest.mark.parametrize("with_truth", [pytest.param(False, marks=pytest.mark.slow), True])
+def test_memory_estimate_is_near_the_truth(tmp_path, monkeypatch, start, with_truth):
+    """Within a factor two of the peak, of which compiling kernels for the first time is a good part."""
+    from qsm_recon.io import save_image
+
+    monkeypatch.chdir(tmp_path)
+    noise = np.random.default_rng(2).normal(0, 0.02, (128, 120, 125)).astype(np.float32)
+    save_image("field.nii", noise, np.eye(4))
+    save_image("mask.nii", np.ones(noise.shape, bool), np.eye(4))
+    extra = ("--truth", "field.nii") if with_truth else ()
+    head = ("--field", "field.nii", "--field-unit", "ppm", "--mask", "mask.nii", "--set", "max_iterations=2")
+    process = start(*head, *extra, "--quiet", stdout=None, stderr=None)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 3
+    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    estimate = json.loads(Path("out/report.json").read_text())["run"]["memory_estimate_gib"] * 2**30
+    assert 0.5 < estimate / peak < 2
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
 def test_progress_bar_on_a_terminal(files, inputs, start):
     import fcntl
