@@ -124,13 +124,27 @@ class ADMM:
         callback
             See :data:`qsm_recon.result.Callback`.
         """
+        field_penalty = self._settings.field_penalty
+        if start is None:
+            self._sweeps.begin(field_penalty)
+        else:
+            self._sweeps.begin_from(start, self._penalty, field_penalty)
+        return self._loop(callback)
+
+    def run_on(self, factor: float, callback: Callback | None = None) -> ADMMOutcome:
+        """Run on after an earlier run, with the regularisation weight multiplied by a factor.
+
+        Penalty and dual variables of the regulariser are multiplied by it too, so that shrinkage thresholds stay and
+        the state is close to that of the new minimum.
+        """
+        self._regulariser.rescale(factor)
+        self._penalty *= factor
+        return self._loop(callback)
+
+    def _loop(self, callback: Callback | None) -> ADMMOutcome:
         settings = self._settings
         history: dict[str, list[float]] = {}
         reason, converged = "the iteration limit was reached", False
-        if start is None:
-            self._sweeps.begin(settings.field_penalty)
-        else:
-            self._sweeps.begin_from(start, self._penalty, settings.field_penalty)
         with interruptible() as interruption:
             for iteration in range(1, settings.max_iterations + 1):
                 values = self._iterate()

@@ -32,6 +32,47 @@ def apply_filter(operator: DipoleOperator, field: NDArray, k_space_filter: NDArr
     return operator.crop(transform.inverse(spectrum, image))
 
 
+def filter_costs(
+    operator: DipoleOperator, field: NDArray, k_space_filter: NDArray, symbol: NDArray | float = 1.0
+) -> dict[str, float]:
+    """Costs of a filtered field, before masking.
+
+    Parameters
+    ----------
+    operator, field, k_space_filter
+        As for :func:`apply_filter`.
+    symbol
+        Squared symbol of the operator R in the regulariser, in a half-image buffer or a number.
+
+    Returns
+    -------
+    dict
+        ``fidelity``, ½‖D χ - φ‖² over the padded grid, and ``regularisation``, ½‖R χ‖².
+    """
+    transform = operator.transform
+    view = transform.spectrum_view
+    spectrum = view(transform.forward(transform.load_image(field), transform.empty_spectrum()))
+    power = np.square(spectrum.real, dtype=np.float64) + np.square(spectrum.imag, dtype=np.float64)
+    power *= half_spectrum_weights(operator) / transform.n_voxels
+    inverse = view(k_space_filter)
+    misfit = 1 - view(operator.kernel) * inverse
+    squared_symbol = view(symbol) if isinstance(symbol, np.ndarray) else symbol
+    return {
+        "fidelity": float(0.5 * np.sum(power * misfit * misfit)),
+        "regularisation": float(0.5 * np.sum(power * (inverse * inverse * squared_symbol))),
+    }
+
+
+def half_spectrum_weights(operator: DipoleOperator) -> NDArray[np.float64]:
+    """How many frequencies each plane of the half-spectrum stands for."""
+    n = operator.padded_grid.shape[2]
+    weights = np.full(n // 2 + 1, 2.0)
+    weights[0] = 1.0
+    if n % 2 == 0:
+        weights[-1] = 1.0
+    return weights
+
+
 def truncated_inverse(kernel: NDArray, threshold: float, *, fill: bool) -> NDArray:
     """1/D where |D| exceeds a threshold; elsewhere sign(D)/threshold (``fill``) or zero."""
     large = np.abs(kernel) > threshold
@@ -52,9 +93,4 @@ def point_spread_amplitude(operator: DipoleOperator, k_space_filter: NDArray) ->
     """
     view = operator.transform.spectrum_view
     product = (view(k_space_filter) * view(operator.kernel)).astype(np.float64)
-    # Interior planes of the half-spectrum stand for two frequencies each.
-    weights = np.full(product.shape[-1], 2.0)
-    weights[0] = 1.0
-    if operator.padded_grid.shape[2] % 2 == 0:
-        weights[-1] = 1.0
-    return float((product * weights).sum() / operator.padded_grid.n_voxels)
+    return float((product * half_spectrum_weights(operator)).sum() / operator.padded_grid.n_voxels)

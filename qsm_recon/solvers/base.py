@@ -14,6 +14,7 @@ from qsm_recon.errors import ParameterError
 from qsm_recon.problem import Problem
 from qsm_recon.result import Callback, Reconstruction
 from qsm_recon.solvers.parameters import Parameter, declared_parameters
+from qsm_recon.solvers.series import Series
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Solver(ABC):
     title: ClassVar[str]
     citation: ClassVar[str]
     iterative: ClassVar[bool] = True
+    warm_starts: ClassVar[bool] = True
+    """Whether a converged result does not depend on where it started, so that a sweep may start from a neighbour."""
 
     def __post_init__(self) -> None:
         """Check every parameter against its declaration."""
@@ -59,6 +62,14 @@ class Solver(ABC):
     def memory_volumes(self) -> float:
         """Estimate of the memory needed, in float32 volumes of the padded grid."""
         return 12.0
+
+    def series(self, problem: Problem) -> Series:
+        """Prepare to solve one problem for several parameter values in turn, each from where the one before ended."""
+        return Series(problem)
+
+    def noise_fidelity(self, problem: Problem) -> float | None:
+        """Fidelity (as in the history) that the noise of the field alone would give; None where it is unknown."""
+        return None
 
     def solve(
         self, problem: Problem, *, callback: Callback | None = None, start_ppm: NDArray | None = None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.engines.closed_form import (
     apply_filter,
+    filter_costs,
     point_spread_amplitude,
     regularised_inverse,
     truncated_inverse,
@@ -40,8 +41,12 @@ class _Direct(Solver):
         dtype = np.float32 if self.precision == "single" else np.float64
         operator = DipoleOperator(problem.grid, self.kernel, dtype, self.padding)  # type: ignore[arg-type]
         field = np.where(problem.mask, problem.field_ppm, 0)
-        k_space_filter, details = self._filter(operator)
+        k_space_filter, symbol = self._filter(operator)
         susceptibility = apply_filter(operator, field, k_space_filter)
+        details = {
+            **filter_costs(operator, field, k_space_filter, symbol),
+            "point_spread_amplitude": point_spread_amplitude(operator, k_space_filter),
+        }
         return Reconstruction(
             susceptibility_ppm=np.where(problem.mask, susceptibility, 0).astype(np.float32),
             mask=problem.mask,
@@ -52,9 +57,15 @@ class _Direct(Solver):
             details={**details, "padded_shape": list(operator.padded_grid.shape)},
         )
 
+    def noise_fidelity(self, problem: Problem) -> float | None:
+        """See :class:`Solver`; the field outside the mask counts as known to be zero."""
+        if problem.field_noise_ppm is None:
+            return None
+        return float(0.5 * np.square(problem.field_noise_ppm[problem.mask], dtype=np.float64).sum())
+
     @abstractmethod
-    def _filter(self, operator: DipoleOperator) -> tuple[NDArray, dict[str, Any]]:
-        """Return the k-space filter and facts for the report."""
+    def _filter(self, operator: DipoleOperator) -> tuple[NDArray, NDArray | float]:
+        """Return the k-space filter, and the squared symbol of the operator whose result is kept small."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +83,11 @@ class TKD(_Direct):
 
     _fill: ClassVar[bool] = True
 
-    def _filter(self, operator: DipoleOperator) -> tuple[NDArray, dict[str, Any]]:
+    def _filter(self, operator: DipoleOperator) -> tuple[NDArray, NDArray | float]:
         inverse = truncated_inverse(operator.kernel, self.threshold, fill=self._fill)
-        amplitude = point_spread_amplitude(operator, inverse)
         if self.correct_underestimation:
-            inverse /= inverse.dtype.type(amplitude)
-        return inverse, {"point_spread_amplitude": amplitude}
+            inverse /= inverse.dtype.type(point_spread_amplitude(operator, inverse))
+        return inverse, 1.0
 
 
 @dataclass(frozen=True)
@@ -108,15 +118,15 @@ class Tikhonov(_Direct):
         choices=("physical", "unit-voxel"),
     )  # fmt: skip
 
-    def _filter(self, operator: DipoleOperator) -> tuple[NDArray, dict[str, Any]]:
+    def _filter(self, operator: DipoleOperator) -> tuple[NDArray, NDArray | float]:
         kernel = operator.kernel
         if self.regulariser == "identity":
-            return regularised_inverse(kernel, kernel.dtype.type(self.regularisation_weight)), {}
+            return regularised_inverse(kernel, kernel.dtype.type(self.regularisation_weight)), 1.0
         grid = operator.padded_grid
         spacing = gradient_spacing(grid, self.gradient)  # type: ignore[arg-type]
         x, y, z = (squared_difference_symbol(n, h) for n, h in zip(grid.shape, spacing, strict=True))
         symbol = x[:, None, None] + y[:, None] + np.resize(z, kernel.shape[2])  # entries beyond half are padding
-        return regularised_inverse(kernel, (self.regularisation_weight * symbol).astype(kernel.dtype)), {}
+        return regularised_inverse(kernel, (self.regularisation_weight * symbol).astype(kernel.dtype)), symbol
 
 
 SOLVERS = (TKD, TSVD, Tikhonov)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from qsm_recon.problem import Problem
 from qsm_recon.result import Callback, Reconstruction
 from qsm_recon.solvers.parameters import parameter
+from qsm_recon.solvers.series import Series
 from qsm_recon.solvers.variational import Composition, CompositionRun, VariationalSolver
 from qsm_recon.terms.weights import data_weight
 
@@ -26,6 +27,8 @@ class HybridL1L2(VariationalSolver):
     name: ClassVar[str] = "wl1l2"
     title: ClassVar[str] = "HD-QSM: hybrid l1 and l2 fidelity, total variation"
     citation: ClassVar[str] = "Lambert et al., Magn Reson Med 88:962-972 (2022), doi 10.1002/mrm.29218"
+
+    warm_starts: ClassVar[bool] = False
 
     first_weight: float | None = parameter(
         None, "mm", "alpha of stage 1; by default the square root of that of stage 2 in ppm·mm, as published",
@@ -68,6 +71,10 @@ class HybridL1L2(VariationalSolver):
             "mean_distrust": float(distrust[problem.mask].mean()),
         }
         return second.reconstruction(outcome, details)
+
+    def series(self, problem: Problem) -> Series:
+        """See :class:`Solver`; the iterations of stage 1 are counted, so that each run starts anew."""
+        return Series(problem)
 
     def _discrepancy(self, problem: Problem, field: NDArray) -> NDArray:
         """|φ - D χ₁| in the mask over its percentile, at most 1."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from qsm_recon.problem import Problem
 from qsm_recon.result import Callback, Reconstruction
 from qsm_recon.solvers.base import Solver
 from qsm_recon.solvers.parameters import parameter
+from qsm_recon.solvers.series import Series
 from qsm_recon.terms.background import WeakHarmonic
 from qsm_recon.terms.fidelity import (
     AbsoluteFidelity,
@@ -30,8 +32,10 @@ from qsm_recon.terms.weights import data_weight
 # Penalties chosen for the fewest iterations to within 0.1 % of the final objective, on the reduced phantom and RC1:
 # thresholds of gradient and l1 residual as fractions of the field's spread, and mu2 as a fraction of the mean of W².
 GRADIENT_THRESHOLD = 0.07
-RESIDUAL_THRESHOLD = 0.1
+RESIDUAL_THRESHOLD = 0.3
 FIELD_PENALTY = 0.5
+# mu0 / mu1 of TGV, in squared voxels.
+SECOND_PENALTY_RATIO = 5.0
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class VariationalSolver(Solver):
     padding: int = parameter(0, "voxels", "zeros added around the image at least", low=0, high=512)
     max_iterations: int = parameter(500, "1", "most iterations", low=1, high=1_000_000)
     tolerance: float = parameter(
-        5e-4, "1", "relative change of the objective over 20 iterations to stop at", low=0, high=1
+        3e-4, "1", "relative change of the objective over 20 iterations to stop at", low=0, high=1
     )
     residual_tolerance: float = parameter(
         0.03, "1", "relative primal and dual residuals that must be reached as well", low=0, high=10
@@ -135,6 +139,22 @@ class VariationalSolver(Solver):
         outcome = run.minimise(self.regularisation_weight, weight, callback, start_ppm)
         return run.reconstruction(outcome, {"weighting": weight_origin})
 
+    def series(self, problem: Problem) -> Series:
+        """See :class:`Solver`."""
+        from qsm_recon.solvers.continued_series import ContinuedSeries
+
+        return ContinuedSeries(problem)
+
+    def noise_fidelity(self, problem: Problem) -> float | None:
+        """See :class:`Solver`; for Gaussian noise."""
+        if problem.field_noise_ppm is None:
+            return None
+        weight, _ = data_weight(problem, self.weighting, self.weight_normalisation)  # type: ignore[arg-type]
+        noise = (weight * problem.field_noise_ppm)[problem.mask].astype(np.float64)
+        if self.composition().absolute:
+            return float(math.sqrt(2 / math.pi) * noise.sum())
+        return float(0.5 * np.square(noise).sum())
+
 
 class CompositionRun:
     """One problem on one padded grid, ready to minimise functionals of one composition.
@@ -147,10 +167,19 @@ class CompositionRun:
         The measurement.
     composition
         The parts.
+    threshold_factor
+        On the shrinkage threshold of the gradient that is best for a cold start.
     """
 
-    def __init__(self, solver: VariationalSolver, problem: Problem, composition: Composition) -> None:
+    def __init__(
+        self,
+        solver: VariationalSolver,
+        problem: Problem,
+        composition: Composition,
+        threshold_factor: float = 1.0,
+    ) -> None:
         self._solver = solver
+        self._threshold_factor = threshold_factor
         self._problem = problem
         self._composition = composition
         self._dtype = np.float32 if solver.precision == "single" else np.float64
@@ -184,6 +213,11 @@ class CompositionRun:
         settings
             Replace members of :class:`qsm_recon.engines.admm.ADMMSettings`.
         """
+        engine = self.engine(regularisation_weight, weight, **settings)
+        return engine.run(None if start_ppm is None else start_ppm * self.scale, callback)
+
+    def engine(self, regularisation_weight: float, weight: NDArray, **settings: Any) -> ADMM:
+        """Put the parts together; parameters as for :meth:`minimise`."""
         problem, composition, transform = self._problem, self._composition, self.operator.transform
         field = np.where(problem.mask, problem.field_ppm, 0) * self._dtype(self.scale)
         # In units of 1/scale ppm, an l1 fidelity scales as χ does, a squared one as χ².
@@ -192,7 +226,7 @@ class CompositionRun:
             self._background = WeakHarmonic(
                 transform, self._spacing, problem.mask, composition.harmonic_weight, composition.harmonic_penalty
             )
-        engine = ADMM(
+        return ADMM(
             transform,
             self.operator.kernel,
             self._fidelity(field, weight),
@@ -200,12 +234,12 @@ class CompositionRun:
             self._settings(alpha, field[problem.mask], weight[problem.mask], settings),
             self._background,
         )
-        del field, weight
-        return engine.run(None if start_ppm is None else start_ppm * self.scale, callback)
 
-    def reconstruction(self, outcome: ADMMOutcome, details: dict[str, Any]) -> Reconstruction:
-        """Wrap up an outcome."""
-        problem, solver = self._problem, self._solver
+    def reconstruction(
+        self, outcome: ADMMOutcome, details: dict[str, Any], solver: VariationalSolver | None = None
+    ) -> Reconstruction:
+        """Wrap up an outcome, of another solver than the one given at first where it differs in its weight alone."""
+        problem, solver = self._problem, solver or self._solver
         susceptibility = self.operator.crop(outcome.image)
         susceptibility /= self._dtype(self.scale)
         images = {}
@@ -239,9 +273,10 @@ class CompositionRun:
         transform, composition = self.operator.transform, self._composition
         if composition.regulariser == "tv":
             return TotalVariation(transform, self._spacing, alpha, self._voxel_weights)
-        ratio = composition.second_weight_ratio
+        second_alpha = composition.second_weight_ratio * alpha
+        penalty_ratio = SECOND_PENALTY_RATIO * float(np.mean(np.square(self._spacing)))
         return TotalGeneralisedVariation(
-            transform, self._spacing, alpha, ratio * alpha, SECOND_PENALTY_RATIO * ratio, self._voxel_weights
+            transform, self._spacing, alpha, second_alpha, penalty_ratio, self._voxel_weights
         )
 
     def _settings(self, alpha: float, field: NDArray, weight: NDArray, changes: dict[str, Any]) -> ADMMSettings:
@@ -252,8 +287,9 @@ class CompositionRun:
             field_penalty = float(np.mean(weight, dtype=np.float64)) / (RESIDUAL_THRESHOLD * spread)
         else:
             field_penalty = FIELD_PENALTY * float(np.mean(np.square(weight, dtype=np.float64)))
+        threshold = self._threshold_factor * GRADIENT_THRESHOLD * spread
         known = {
-            "gradient_penalty": solver.gradient_penalty or alpha / (GRADIENT_THRESHOLD * spread),
+            "gradient_penalty": solver.gradient_penalty or alpha / threshold,
             "field_penalty": solver.field_penalty or field_penalty,
             "max_iterations": solver.max_iterations,
             "tolerance": solver.tolerance,
@@ -265,7 +301,3 @@ class CompositionRun:
             "fidelity_power": 1 if composition.absolute else 2,
         }
         return ADMMSettings(**{**known, **changes})
-
-
-# mu0 / (mu1 · alpha0/alpha1): 1 is the toolbox's choice mu0 = 2 mu1 at alpha0 = 2 alpha1.
-SECOND_PENALTY_RATIO = 1.0

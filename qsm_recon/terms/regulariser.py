@@ -31,6 +31,9 @@ class Regulariser(Protocol):
     coupling: float
     """mu1 / mu0 where a vector field is folded in; else 0."""
 
+    def rescale(self, factor: float) -> None:
+        """Multiply weights and dual variables by a factor, and keep everything else."""
+
     def receive(self, slab: int, first: int, last: int) -> None:
         """Take its further images, if any, of planes ``first`` to ``last`` out of k-space."""
 
@@ -98,6 +101,11 @@ class TotalVariation:
         self._old_penalty: float | None = None
         self._carried: list[NDArray] = []
         self._work: list[NDArray] = []
+
+    def rescale(self, factor: float) -> None:
+        """See :class:`Regulariser`; the scaled dual s is that of a penalty which grows along."""
+        self.weights = (self.weights[0] * factor,)
+        self._old_penalty = None if self._old_penalty is None else self._old_penalty * factor
 
     def receive(self, slab: int, first: int, last: int) -> None:
         """Nothing: χ is all there is."""
@@ -201,6 +209,12 @@ class TotalGeneralisedVariation:
         )
         self._old_penalty: float | None = None
         self._carried: list[NDArray] = []
+
+    def rescale(self, factor: float) -> None:
+        """See :class:`Regulariser`; the right-hand sides of v hold the penalty too."""
+        self.weights = (self.weights[0] * factor, self.weights[1] * factor)
+        self._old_penalty = None if self._old_penalty is None else self._old_penalty * factor
+        self.spectra[1:] *= self._transform.dtype.type(factor)
 
     def receive(self, slab: int, first: int, last: int) -> None:
         """Take v out of k-space."""
