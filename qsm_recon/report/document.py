@@ -105,6 +105,7 @@ def run_document(
         "result": {
             "unit": "ppm",
             "zero_reference": reference,
+            "further_maps": [f"{name}.nii.gz" for name in result.images],
             "converged": result.converged,
             "stop_reason": result.stop_reason,
             "iterations": result.iterations,

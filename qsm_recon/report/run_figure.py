@@ -26,6 +26,9 @@ USUAL_WINDOW_PPM = 0.1
 PLANES = ((2, 0, 1, "axial"), (1, 0, 2, "coronal"), (0, 1, 2, "sagittal"))
 LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))
 COLOURS = {"primal": "tab:blue", "dual": "tab:red", "update": "tab:green", "": "tab:purple"}
+"""Colour of a curve by the beginning of its name."""
+DASHES = {"gradient": "-", "field": "--"}
+"""Line style of a residual by the end of its name; dotted for other splittings."""
 
 
 @dataclass(frozen=True)
@@ -174,8 +177,9 @@ def _draw_curve(axis: Axes, name: str, values: list[float]) -> None:
     if name in ("objective", "fidelity"):
         colour, dash = ("black", "-") if name == "objective" else ("0.55", "--")
     else:
-        colour = next(c for word, c in COLOURS.items() if word in name)
-        dash = "--" if name.endswith("field") else "-"
+        colour = next(c for word, c in COLOURS.items() if name.startswith(word))
+        splitting = name.rpartition("residual_")[2] if "residual_" in name else "gradient"
+        dash = DASHES.get(splitting, ":")
     marker = "." if len(values) < 8 else ""
     axis.plot(iterations, positive, dash, marker=marker, color=colour, lw=1.3, label=name.replace("_", " "))
 
@@ -195,7 +199,8 @@ def _tidy(axis: Axes, label: str) -> None:
     axis.set_xlabel("iteration", fontsize=9)
     axis.set_ylabel(label, fontsize=9)
     axis.tick_params(labelsize=9)
-    axis.legend(fontsize=7.5, loc="best", framealpha=0.7, edgecolor="none")
+    columns = 1 + len(axis.get_lines()) // 6
+    axis.legend(fontsize=7.5, loc="best", ncols=columns, framealpha=0.7, edgecolor="none")
 
 
 def _to_ras(volume: NDArray, order: tuple[int, ...], flips: tuple[bool, ...]) -> NDArray:

@@ -99,6 +99,14 @@ def test_convergence_curves_are_the_history(head):
         assert_array_equal(curves[name.replace("_", " ")].get_xdata(), (1, 2, 3))
 
 
+def test_residuals_that_are_neither_primal_nor_dual_have_a_colour_of_their_own(head):
+    mask, values = head
+    names = ("primal_residual_field", "dual_residual_field", "cg_residual", "update")
+    figure = run_figure([Panel("χ", values, 1)], mask, AFFINE, {name: [1.0, 0.5] for name in names}, "")
+    lines = [line for axis in figure.axes for line in axis.get_lines()]
+    assert len({line.get_color() for line in lines}) == len(lines) == 4
+
+
 @pytest.mark.parametrize(
     ("spread", "window"), [(0.05, 0.1), (0.03, 0.1), (0.0, 0.1), (1.0, 2.0), (3.0, 5.0), (1e-3, 2e-3), (0.3, 0.5)]
 )

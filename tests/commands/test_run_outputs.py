@@ -255,6 +255,17 @@ def test_truth_and_labels_for_a_data_set_without_its_own(scan, files, inputs, ru
     assert report()["input"]["files"]["truth"]["source"] == "truth.nii.gz"
 
 
+def test_further_maps_are_written_and_listed(scan, files, inputs, run):
+    assert run(*inputs.field, "--algo", "wh-qsm", "--set", "max_iterations=5").code == 3
+    listed = report()["result"]["further_maps"]
+    assert sorted([*NAMES, *listed]) == sorted(p.name for p in Path("out").iterdir())
+    assert listed
+    for name in listed:
+        image = nibabel.load(Path("out") / name)
+        assert (image.shape, image.get_data_dtype()) == (scan.mask.shape, np.float32)
+        assert_allclose(image.affine, scan.affine, atol=1e-5)
+
+
 def test_a_second_run_replaces_the_first(files, inputs, run):
     run(*inputs.field, "--algo", "tkd")
     run(*inputs.field, "--algo", "tikhonov")
