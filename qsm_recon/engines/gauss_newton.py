@@ -9,7 +9,7 @@ however few inner iterations are done.
 References
 ----------
 Liu et al., Magn Reson Med 69:467-476 (2013), doi 10.1002/mrm.24272.
-Vogel and Oman, SIAM J Sci Comput 17:227-238 (1996), doi 10.1137/0917016: lagged diffusivity.
+Vogel and Oman, SIAM J Sci Comput 17:227-238 (1996): lagged diffusivity.
 """
 
 from __future__ import annotations
@@ -172,6 +172,11 @@ class GaussNewton:
                     reason = "the callback asked to stop" if vetoed else "interrupted by the user"
                     break
         return GaussNewtonOutcome(self._image, history, converged, reason)
+
+    @property
+    def predicted(self) -> NDArray:
+        """Field of the present χ, an image buffer."""
+        return self._predicted
 
     def _predict(self) -> None:
         """Field of the present χ."""

@@ -20,6 +20,8 @@ _MODULES = (
     "direct",
     "total_variation",
     "medi",
+    "total_field",
+    "multi_echo",
     "generalised_variation",
     "absolute",
     "hybrid",

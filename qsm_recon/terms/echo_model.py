@@ -57,14 +57,11 @@ class MultiEchoSignal:
         self._root_kappa = float(np.sqrt(curvature.mean()))
         self._signal /= transform.dtype.type(self._root_kappa)
         self.squared_weight = transform.empty_image()
-        self._reference = transform.empty_image()
         self._accepted, self._trial = (aligned_zeros((3, *image_shape), transform.dtype) for _ in range(2))
-        self._predicted: NDArray | None = None
         self._initial = True
 
     def begin_outer(self, iteration: int, predicted: NDArray) -> bool:
-        """Remember which field the present unknowns belong to; the functional does not change."""
-        self._predicted = predicted
+        """Nothing to prepare; the functional does not change."""
         return False
 
     def evaluate(self, predicted: NDArray, first: int, out: NDArray) -> float:
@@ -81,7 +78,6 @@ class MultiEchoSignal:
             self._transform.shape[2],
             self._full,
             self._initial,
-            self._reference,
             self._accepted,
             self._trial,
             self.squared_weight,
@@ -90,8 +86,6 @@ class MultiEchoSignal:
 
     def accept(self) -> None:
         """Take over the voxelwise unknowns of the last evaluation."""
-        if self._predicted is not None:
-            self._reference[...] = self._predicted
         self._accepted[...] = self._trial
         self._initial = False
 

@@ -70,7 +70,7 @@ def adaptive_preconditioner(
 
     References
     ----------
-    Liu et al., Magn Reson Med 83:271-285 (2020), doi 10.1002/mrm.27900.
+    Liu et al., Proc Intl Soc Mag Reson Med 26:2520 (2018).
     """
     from scipy.ndimage import distance_transform_edt
 

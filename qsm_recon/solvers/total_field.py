@@ -1,0 +1,205 @@
+"""Total field inversion (``tfi``): background and local sources in one problem."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsm_recon.engines.closed_form import apply_filter, truncated_inverse
+from qsm_recon.engines.gauss_newton import GaussNewton, GaussNewtonSettings
+from qsm_recon.errors import ParameterError
+from qsm_recon.operators.dipole import DipoleOperator
+from qsm_recon.problem import Problem
+from qsm_recon.result import Callback, Reconstruction
+from qsm_recon.solvers.medi import MorphologySolver
+from qsm_recon.solvers.parameters import parameter
+from qsm_recon.terms.field_model import FieldModel, WeightedField
+from qsm_recon.terms.morphology import EdgeWeightedVariation
+from qsm_recon.terms.preconditioner import (
+    adaptive_preconditioner,
+    binary_preconditioner,
+    padded_mask,
+    r2star_threshold,
+)
+from qsm_recon.terms.weights import data_weight
+
+PROJECTION_ITERATIONS = 30
+APPROXIMATION_THRESHOLD = 0.19
+BACKGROUND_BELOW = 0.2
+"""Background is taken to be present where outside sources explain all but this share of the field's energy."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outside:
+    """What is expected outside the mask: P on the padded grid (or none), regularisation there, facts for the report."""
+
+    scaling: NDArray | None
+    smooth: float
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TotalFieldSolver(MorphologySolver):
+    """What the solvers whose unknown fills the whole field of view share."""
+
+    background: str = parameter(
+        "auto", "1", "whether the field of outside sources is in the field; auto finds out by projection",
+        choices=("auto", "present", "removed"),
+    )  # fmt: skip
+    preconditioner: str = parameter(
+        "auto", "1", "where strong sources are expected: nowhere; outside the mask; also at high R2*; as fitted; "
+        "auto is as fitted where there is background, else nowhere",
+        choices=("auto", "none", "binary", "r2star", "adaptive"),
+    )  # fmt: skip
+    strong: float = parameter(10.0, "1", "how much stronger than tissue (largest P)", low=1, high=1000)
+    r2star_threshold: float | None = parameter(
+        None, "1/s", "R2* that counts as high; by default 30 /s at 3 T, in proportion to the main field",
+        low=0.1, high=1e5, kind=float,
+    )  # fmt: skip
+    smooth_outside: float | None = parameter(
+        None, "1", "weight of the regularisation outside the mask; by default 0 where there is background, else 1",
+        low=0, high=1, kind=float,
+    )  # fmt: skip
+    padding: int = parameter(16, "voxels", "zeros added around the image at least", low=0, high=512)
+    max_iterations: int = parameter(8, "1", "most outer (Gauss-Newton) iterations", low=1, high=100_000)
+    cg_iterations: int = parameter(
+        60, "1", "most inner (conjugate gradient) iterations per outer one", low=1, high=10_000
+    )
+    cg_tolerance: float = parameter(0.03, "1", "inner residual to stop at, relative to its start", low=0, high=1)
+
+    def memory_volumes(self) -> float:
+        """See :meth:`Solver.memory_volumes`."""
+        return 28.0
+
+    def _outside(self, problem: Problem, operator: DipoleOperator, field: NDArray, weight: NDArray) -> Outside:
+        """Decide what is to be expected outside the mask, and where sources are strong."""
+        kind, facts = self.preconditioner, {}
+        present = self.background == "present"
+        approximation = None
+        if self.background == "auto" or kind == "adaptive" or (kind == "auto" and present):
+            approximation, left = self._approximation(problem, operator, field, weight)
+            facts["left_by_projection"] = left
+            present = left < BACKGROUND_BELOW if self.background == "auto" else present
+        if kind == "auto":
+            kind = "adaptive" if present else "none"
+        facts |= {"background": "present" if present else "removed", "preconditioner": kind}
+        smooth = (0.0 if present else 1.0) if self.smooth_outside is None else self.smooth_outside
+        if kind == "none":
+            return Outside(None, smooth, facts)
+        mask = padded_mask(operator, problem.mask)
+        decay = None
+        if problem.r2star_per_s is not None:
+            decay = np.zeros(mask.shape, np.float32)
+            nx, ny, nz = problem.mask.shape
+            decay[:nx, :ny, :nz] = problem.r2star_per_s
+        if kind == "adaptive" and approximation is not None:
+            scaling, fitted = adaptive_preconditioner(
+                mask, problem.grid.voxel_size_mm, approximation, self.strong, decay
+            )
+            return Outside(scaling, smooth, {**facts, **fitted})
+        if kind == "binary":
+            return Outside(binary_preconditioner(mask, self.strong), smooth, facts)
+        if decay is None:
+            raise ParameterError("preconditioner=r2star needs an R2* map, which multi-echo input gives; choose another")
+        limit = r2star_threshold(problem.b0_tesla) if self.r2star_threshold is None else self.r2star_threshold
+        scaling = binary_preconditioner(mask, self.strong, decay, limit)
+        return Outside(scaling, smooth, {**facts, "r2star_threshold_per_s": limit})
+
+    def _approximation(
+        self, problem: Problem, operator: DipoleOperator, field: NDArray, weight: NDArray
+    ) -> tuple[NDArray, float]:
+        """A quick χ, and the share of the weighted field's energy that outside sources cannot explain.
+
+        Outside the mask by projection onto the fields of outside sources, inside by truncated division.
+        """
+        mask = padded_mask(operator, problem.mask)
+        model = WeightedField(operator.transform, field, weight)
+        # The regularisation is only there to make the system definite.
+        nothing = EdgeWeightedVariation(operator.transform, problem.grid.voxel_size_mm, 1e-12, 1.0)
+        engine = GaussNewton(
+            operator, model, nothing, GaussNewtonSettings(1, 0.0, 1e-2, PROJECTION_ITERATIONS),
+            scaling=np.where(mask, np.float32(0), np.float32(1)),
+        )  # fmt: skip
+        outside = engine.run().image[..., : mask.shape[2]]
+        local = np.where(problem.mask, field - operator.crop(engine.predicted), 0)
+        energies = [float(np.sum(np.square(weight * part), dtype=np.float64)) for part in (local, field)]
+        inside = apply_filter(operator, local, truncated_inverse(operator.kernel, APPROXIMATION_THRESHOLD, fill=True))
+        result = outside.copy()
+        nx, ny, nz = inside.shape
+        result[:nx, :ny, :nz][problem.mask] = inside[problem.mask]
+        return result, energies[0] / energies[1] if energies[1] > 0 else 1.0
+
+    def _variation(self, problem: Problem, operator: DipoleOperator, smooth: float) -> EdgeWeightedVariation:
+        """The regulariser, with another weight outside the mask."""
+        inside = padded_mask(operator, problem.mask)
+        edges = np.broadcast_to(np.where(inside, 1.0, smooth).astype(np.float32), (3, *inside.shape)).copy()
+        regularised = self._edges(problem, problem.mask)
+        if regularised is not None:
+            nx, ny, nz = problem.mask.shape
+            edges[:, :nx, :ny, :nz] *= regularised | ~problem.mask
+        return EdgeWeightedVariation(
+            operator.transform, problem.grid.voxel_size_mm, self.regularisation_weight, self.smoothing, edges
+        )
+
+    def _engine(
+        self,
+        problem: Problem,
+        operator: DipoleOperator,
+        model: FieldModel,
+        outside: Outside,
+        settings: GaussNewtonSettings,
+    ) -> GaussNewton:
+        variation = self._variation(problem, operator, outside.smooth)
+        return GaussNewton(
+            operator, model, variation, settings,
+            scaling=outside.scaling, circulant=outside.scaling is None, watch=problem.mask,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TFI(TotalFieldSolver):
+    """½‖W (exp(i s D χ) - exp(i s f))‖² / s² + alpha ‖M ∇χ‖₁ with f the total field and χ over the field of view.
+
+    χ = P y, preconditioned; only the part inside the mask is returned.
+    """
+
+    name: ClassVar[str] = "tfi"
+    title: ClassVar[str] = "Preconditioned total field inversion"
+    citation: ClassVar[str] = (
+        "Liu et al., Magn Reson Med 78:303-315 (2017), doi 10.1002/mrm.26331; "
+        "Liu et al., Proc Intl Soc Mag Reson Med 26:2520 (2018)"
+    )
+
+    weighting: str = parameter(
+        "auto", "1", "data weight W; auto takes the given weight, else the magnitude, else the mask",
+        choices=("auto", "mask", "magnitude", "given"),
+    )  # fmt: skip
+    fidelity: str = parameter("linear", "1", "data fidelity", choices=("nonlinear", "linear"))
+    linear_iterations: int = parameter(
+        3, "1", "first outer iterations done with the linear fidelity, which no wrap can mislead", low=0, high=1000
+    )
+
+    def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
+        operator = self._operator(problem)
+        dtype = operator.transform.dtype
+        weight, weight_origin = data_weight(problem, self.weighting)  # type: ignore[arg-type]
+        field = np.where(problem.mask, problem.field_ppm, 0).astype(dtype)
+        weight = weight.astype(dtype)
+        scale = problem.phase_scale if self.fidelity == "nonlinear" else None
+        outside = self._outside(problem, operator, field, weight)
+        model = WeightedField(operator.transform, field, weight, scale, 0 if scale is None else self.linear_iterations)
+        settings = self._settings(min_iterations=1 if scale is None else 1 + self.linear_iterations)
+        outcome = self._engine(problem, operator, model, outside, settings).run(start_ppm, callback)
+        details = {
+            "weighting": weight_origin,
+            "rad_per_ppm": scale,
+            "padded_shape": list(operator.padded_grid.shape),
+            **outside.facts,
+        }
+        return self._reconstruction(operator.crop(outcome.image), problem.mask, outcome, details)
+
+
+SOLVERS = (TFI,)
