@@ -18,7 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.timing import PeakMemory, machine, median_seconds, save_results
+from benchmarks.timing import (
+    PeakMemory,  # noqa: F401  (used by the code that a subprocess runs)
+    machine,
+    median_seconds,
+    save_results,
+)
 from qsm_recon import Grid, Problem, make_solver
 from qsm_recon.backend.fft import fourier_transform
 from qsm_recon.backend.threads import thread_count
@@ -101,7 +106,7 @@ def four_library_transforms_seconds(shape: tuple[int, int, int]) -> float | None
 def peak_volumes(solver: str, shape: tuple[int, int, int]) -> float:
     """Peak memory of a solve above the interpreter with its inputs, in float32 volumes of the padded grid."""
     code = (
-        "from benchmarks.speed import *\n"
+        "from benchmarks.speed import PeakMemory, make_solver, synthetic_problem\n"
         f"problem = synthetic_problem({shape})\n"
         f"make_solver('{solver}', max_iterations=2).solve(synthetic_problem((16, 16, 16)))\n"
         f"with PeakMemory() as memory:\n    make_solver('{solver}', max_iterations=5).solve(problem)\n"

@@ -26,7 +26,7 @@ class GenericADMM(VariationalSolver):
     harmonic_weight: float = parameter(
         0.0, "mm⁴", "weight beta of a weakly harmonic background; 0 for no background", low=0, high=1e9
     )
-    harmonic_penalty: float = parameter(5.0, "mm⁴", "penalty muh of its splitting", low=1e-9, high=1e9)
+    harmonic_penalty: float = parameter(1.0, "mm⁴", "penalty muh of its splitting", low=1e-9, high=1e9)
 
     def composition(self) -> Composition:
         """See :class:`VariationalSolver`."""
