@@ -13,7 +13,7 @@ from qsm_recon.result import Callback, Reconstruction
 from qsm_recon.solvers.parameters import parameter
 from qsm_recon.solvers.series import Series
 from qsm_recon.solvers.variational import Composition, CompositionRun, VariationalSolver
-from qsm_recon.terms.weights import data_weight
+from qsm_recon.terms.weights import data_weight, fidelity_of_noise
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,14 @@ class HybridL1L2(VariationalSolver):
             return first.reconstruction(found, {"weighting": weight_origin, "stage": 1})
         distrust = self._discrepancy(problem, first.operator.forward(susceptibility))
         second = CompositionRun(self, problem, Composition())
-        outcome = second.minimise(self.regularisation_weight, weight * (1 - distrust), callback, susceptibility)
+        weight = weight * (1 - distrust)
+        outcome = second.minimise(self.regularisation_weight, weight, callback, susceptibility)
         details = {
             "weighting": weight_origin,
             "first_stage_weight": alpha,
             "first_stage_objective": found.history["objective"],
             "mean_distrust": float(distrust[problem.mask].mean()),
+            "noise_fidelity": fidelity_of_noise(problem, weight),
         }
         return second.reconstruction(outcome, details)
 

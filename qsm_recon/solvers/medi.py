@@ -19,7 +19,7 @@ from qsm_recon.solvers.parameters import parameter
 from qsm_recon.terms.field_model import WeightedField
 from qsm_recon.terms.morphology import EdgeWeightedVariation, UniformRegion, edge_mask
 from qsm_recon.terms.reference_region import ventricle_mask
-from qsm_recon.terms.weights import data_weight
+from qsm_recon.terms.weights import data_weight, fidelity_of_noise
 
 
 def regularisation_weight_from_toolbox(
@@ -205,6 +205,13 @@ class MEDI(MorphologySolver):
         }
         images = {} if fluid is None else {"csf_mask": fluid}
         return self._reconstruction(susceptibility, mask, outcome, details, images)
+
+    def noise_fidelity(self, problem: Problem) -> float | None:
+        """See :class:`Solver`; unknown where spherical means or a reduction of weights change field or weight."""
+        if self.smv_radius > 0 or self.merit:
+            return None
+        weight, _ = data_weight(problem, self.weighting, self.weight_normalisation)  # type: ignore[arg-type]
+        return fidelity_of_noise(problem, weight)
 
     def _spherical_means(
         self, problem: Problem, field: NDArray, weight: NDArray, operator: DipoleOperator

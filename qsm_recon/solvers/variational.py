@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +26,7 @@ from qsm_recon.terms.fidelity import (
 )
 from qsm_recon.terms.regulariser import Regulariser, TotalGeneralisedVariation, TotalVariation
 from qsm_recon.terms.voxel_weights import regularisation_voxel_weights
-from qsm_recon.terms.weights import data_weight
+from qsm_recon.terms.weights import data_weight, fidelity_of_noise
 
 # Penalties chosen for the fewest iterations to within 0.1 % of the final objective, on the reduced phantom and RC1:
 # thresholds of gradient and l1 residual as fractions of the field's spread, and mu2 as a fraction of the mean of W².
@@ -146,14 +145,9 @@ class VariationalSolver(Solver):
         return ContinuedSeries(problem)
 
     def noise_fidelity(self, problem: Problem) -> float | None:
-        """See :class:`Solver`; for Gaussian noise."""
-        if problem.field_noise_ppm is None:
-            return None
+        """See :class:`Solver`."""
         weight, _ = data_weight(problem, self.weighting, self.weight_normalisation)  # type: ignore[arg-type]
-        noise = (weight * problem.field_noise_ppm)[problem.mask].astype(np.float64)
-        if self.composition().absolute:
-            return float(math.sqrt(2 / math.pi) * noise.sum())
-        return float(0.5 * np.square(noise).sum())
+        return fidelity_of_noise(problem, weight, 1 if self.composition().absolute else 2)
 
 
 class CompositionRun:

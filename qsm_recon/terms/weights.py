@@ -58,6 +58,17 @@ def data_weight(
     return weight, origin
 
 
+def fidelity_of_noise(problem: Problem, weight: NDArray[np.floating], power: int = 2) -> float | None:
+    """Fidelity that Gaussian noise of the field alone would have: ½ Σ W² σ² (power 2) or Σ W σ √(2/π) (power 1).
+
+    None where the noise is unknown.
+    """
+    if problem.field_noise_ppm is None:
+        return None
+    noise = (weight * problem.field_noise_ppm)[problem.mask].astype(np.float64)
+    return float(0.5 * np.square(noise).sum() if power == 2 else np.sqrt(2 / np.pi) * noise.sum())
+
+
 def _weight_image(problem: Problem, origin: str) -> NDArray[np.floating]:
     """Weight from an image of the problem, zero outside the mask."""
     image, missing = {

@@ -1,0 +1,149 @@
+"""What a sweep along a parameter gives, as arrays, and the curvature of its L-curve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsm_recon.errors import DataError
+
+MONOTONE_TOLERANCE = 0.02
+"""Relative steps of a cost against its direction that are taken for the accuracy it was computed to."""
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Costs along a regularisation parameter, weakest regularisation first.
+
+    Parameters
+    ----------
+    parameter
+        (n,) positive and increasing values.
+    data_cost
+        (n,) fidelity of each reconstruction, as its solver minimises it.
+    regularisation_cost
+        (n,) its regulariser without the weight.
+    noise_cost
+        (n,) fidelity that the noise alone would have; None where unknown.
+    band_means
+        (n, 3) mean |F χ| in the bands of :class:`qsm_recon.select.frequency.Bands`; None where not computed.
+    influence
+        (n,) mean over k-space of filter times kernel, of closed forms; None for other solvers.
+
+    Raises
+    ------
+    DataError
+        If shapes disagree, the parameter does not increase, or a cost is not positive.
+    """
+
+    parameter: NDArray[np.float64]
+    data_cost: NDArray[np.float64]
+    regularisation_cost: NDArray[np.float64]
+    noise_cost: NDArray[np.float64] | None = None
+    band_means: NDArray[np.float64] | None = None
+    influence: NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        """Check and convert."""
+        for name in ("parameter", "data_cost", "regularisation_cost", "noise_cost", "band_means", "influence"):
+            values = getattr(self, name)
+            if values is not None:
+                array = np.asarray(values, dtype=np.float64)
+                if array.shape[:1] != np.shape(self.parameter):
+                    raise DataError(f"curve: {name} has shape {array.shape} for {len(self.parameter)} points")
+                object.__setattr__(self, name, array)
+        if np.any(self.parameter <= 0) or np.any(np.diff(self.parameter) <= 0):
+            raise DataError("curve: the parameter must be positive and increase from point to point")
+        for name in ("data_cost", "regularisation_cost"):
+            if not np.all(getattr(self, name) > 0) or not np.all(np.isfinite(getattr(self, name))):
+                raise DataError(f"curve: {name} must be positive and finite")
+
+    def __len__(self) -> int:
+        return len(self.parameter)
+
+    def violations(self) -> NDArray[np.bool_]:
+        """Points where the data cost falls, or the regularisation cost rises, as the regularisation grows."""
+        wrong = np.zeros(len(self), dtype=bool)
+        wrong[1:] |= np.diff(np.log(self.data_cost)) < -MONOTONE_TOLERANCE
+        wrong[1:] |= np.diff(np.log(self.regularisation_cost)) > MONOTONE_TOLERANCE
+        return wrong
+
+    def trusted(self) -> Curve:
+        """The longest run of points without a violation; the others are no part of an L-curve."""
+        cuts = [0, *np.flatnonzero(self.violations()), len(self)]
+        runs = [(cuts[i + 1] - cuts[i], cuts[i], cuts[i + 1]) for i in range(len(cuts) - 1)]
+        _, start, stop = max(runs)
+        return self if stop - start == len(self) else self.part(slice(start, stop))
+
+    def part(self, which: slice) -> Curve:
+        """Some of the points."""
+        return Curve(
+            self.parameter[which],
+            self.data_cost[which],
+            self.regularisation_cost[which],
+            None if self.noise_cost is None else self.noise_cost[which],
+            None if self.band_means is None else self.band_means[which],
+            None if self.influence is None else self.influence[which],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Curvature:
+    """Curvature of the L-curve on a fine grid: (m,) ``parameter``, increasing, and ``value``."""
+
+    parameter: NDArray[np.float64]
+    value: NDArray[np.float64]
+
+
+def curvature(curve: Curve, per_interval: int = 8) -> Curvature:
+    """Curvature of log regularisation cost against log data cost, positive at a convex corner.
+
+    With ρ = log data cost, η = log regularisation cost and derivatives by the logarithm of the parameter,
+    κ = (ρ' η'' - ρ'' η') / (ρ'² + η'²)^(3/2)  (Hansen and O'Leary, SIAM J Sci Comput 14:1487-1503 (1993),
+    doi 10.1137/0914086).  It does not depend on units, on the number of voxels, or on how the curve is parametrised.
+
+    Parameters
+    ----------
+    curve
+        At least five points.
+    per_interval
+        Fine points per interval between points.
+
+    Returns
+    -------
+    Curvature
+        From derivatives of local quadratic fits, which bear costs known to a per cent or so; the outermost half
+        interval at either end, where they would extrapolate, is left out.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than five points.
+    """
+    if len(curve) < 5:
+        raise DataError(f"curvature: {len(curve)} points are too few; sweep five or more")
+    t = np.log(curve.parameter)
+    rho, eta = np.log(curve.data_cost), np.log(curve.regularisation_cost)
+    fine = np.concatenate([np.linspace(a, b, per_interval, endpoint=False) for a, b in pairwise(t)])
+    fine = fine[(fine >= 0.5 * (t[0] + t[1])) & (fine <= 0.5 * (t[-2] + t[-1]))]
+    rho1, rho2 = _derivatives(t, rho, fine)
+    eta1, eta2 = _derivatives(t, eta, fine)
+    kappa = (rho1 * eta2 - rho2 * eta1) / (rho1**2 + eta1**2) ** 1.5
+    return Curvature(np.exp(fine), kappa)
+
+
+def _derivatives(t: NDArray, values: NDArray, at: NDArray) -> tuple[NDArray, NDArray]:
+    """First and second derivative by quadratic fits with tricube weights; the width follows the spacing there."""
+    first, second = np.empty_like(at), np.empty_like(at)
+    for i, centre in enumerate(at):
+        distance = np.abs(t - centre)
+        # The fifth nearest point gets no weight any more, and a width of two coarse intervals is never undercut.
+        width = max(np.sort(distance)[min(4, len(t) - 1)], 2.0 * np.median(np.diff(t))) * 1.001
+        weight = np.where(distance < width, (1 - (distance / width) ** 3) ** 3, 0.0)
+        root = np.sqrt(weight)
+        design = np.stack([np.ones_like(t), t - centre, 0.5 * (t - centre) ** 2], axis=1)
+        _, first[i], second[i] = np.linalg.lstsq(design * root[:, None], values * root, rcond=None)[0]
+    return first, second

@@ -1,0 +1,228 @@
+"""Reconstructions along a parameter, from strong to weak regularisation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsm_recon.errors import ParameterError, did_you_mean
+from qsm_recon.problem import Problem
+from qsm_recon.result import Callback, IterationState, Reconstruction
+from qsm_recon.select.costs import SettledCosts, costs
+from qsm_recon.select.frequency import Bands
+from qsm_recon.select.noise import estimated_field_noise
+from qsm_recon.solvers.base import Solver
+
+STRONGEST, WEAKEST = 20.0, 0.02
+"""Ends of the usual sweep, as multiples of a parameter's default."""
+COST_TOLERANCE = 0.01
+COST_WINDOW = 10
+
+
+@dataclass(frozen=True, eq=False)
+class PathPoint:
+    """One reconstruction of a sweep.
+
+    Parameters
+    ----------
+    value
+        Of the parameter.
+    data_cost, regularisation_cost
+        See :class:`qsm_recon.select.curve.Curve`.
+    noise_cost
+        Fidelity of the noise alone; None where the solver cannot tell.
+    band_means
+        See :class:`qsm_recon.select.frequency.Bands`.
+    influence
+        Of a closed form, see :class:`qsm_recon.select.curve.Curve`.
+    iterations
+        Number of iterations.
+    settled
+        Whether the costs had settled, or the solver's own stopping rule was met.
+    stop_reason
+        Why it stopped, in words.
+    seconds
+        It took.
+    susceptibility_ppm
+        (nx, ny, nz) the map.
+    mask
+        (nx, ny, nz) voxels that it covers.
+    """
+
+    value: float
+    data_cost: float
+    regularisation_cost: float
+    noise_cost: float | None
+    band_means: tuple[float, float, float]
+    influence: float | None
+    iterations: int
+    settled: bool
+    stop_reason: str
+    seconds: float
+    susceptibility_ppm: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+
+
+class Path:
+    """Sweeps of one problem.
+
+    Parameters
+    ----------
+    solver
+        The method with all its other parameters.
+    problem
+        The measurement.
+    parameter
+        Name of the parameter that is varied; the main one where None.
+    cost_tolerance
+        Relative accuracy that costs are computed to.
+
+    Raises
+    ------
+    ParameterError
+        If the parameter is unknown or not a number.
+    """
+
+    def __init__(
+        self,
+        solver: Solver,
+        problem: Problem,
+        parameter: str | None = None,
+        cost_tolerance: float = COST_TOLERANCE,
+    ) -> None:
+        self._solver = solver
+        self._problem = problem
+        self.parameter = parameter or solver.main_parameter().name
+        require_number(solver, self.parameter)
+        self._cost_tolerance = cost_tolerance
+        self._bands: Bands | None = None
+        measured = problem.field_noise_ppm is not None
+        self._noisy = problem if measured else replace(problem, field_noise_ppm=estimated_field_noise(problem))
+
+    def _noise_cost(self, solver: Solver, result: Reconstruction) -> float | None:
+        """Fidelity of the noise, by the weights that the method ended with where it changes them."""
+        known: float | None = result.details.get("noise_fidelity")
+        return solver.noise_fidelity(self._noisy) if known is None else known
+
+    def sweep(
+        self,
+        values: Iterable[float],
+        start_ppm: NDArray | None = None,
+        progress: Callable[[float, IterationState], Any] | None = None,
+    ) -> Iterator[PathPoint]:
+        """Reconstruct for each value in turn, each from where the one before ended.
+
+        Parameters
+        ----------
+        values
+            From strong to weak regularisation.
+        start_ppm
+            (nx, ny, nz) map to start the first from.
+        progress
+            Called with the value and the state after every iteration.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            After Ctrl-C, with the point in hand left out.
+        """
+        series = self._solver.series(self._problem)
+        for value in values:
+            solver = replace(self._solver, **{self.parameter: value})
+            follow: Callback | None = None
+            if progress is not None:
+                follow = lambda state, value=value: progress(value, state)  # noqa: E731
+            # Where the result depends on the start or on where it stops, the solver's own rule alone holds.
+            monitor = SettledCosts(self._cost_tolerance if solver.warm_starts else -1.0, COST_WINDOW, follow)
+            began = time.perf_counter()
+            result = series.solve(solver, monitor, start_ppm)
+            if result.stop_reason.startswith("interrupted"):
+                raise KeyboardInterrupt
+            if self._bands is None:
+                self._bands = Bands(self._problem.grid)
+            data_cost, regularisation_cost = costs(result)
+            yield PathPoint(
+                value=float(value),
+                data_cost=data_cost,
+                regularisation_cost=regularisation_cost,
+                noise_cost=self._noise_cost(solver, result),
+                band_means=self._bands.means(result.susceptibility_ppm),
+                influence=result.details.get("point_spread_amplitude"),
+                iterations=result.iterations,
+                settled=result.converged or monitor.settled,
+                stop_reason="costs have settled" if monitor.settled and not result.converged else result.stop_reason,
+                seconds=time.perf_counter() - began,
+                susceptibility_ppm=result.susceptibility_ppm,
+                mask=result.mask,
+            )
+
+
+def require_number(solver: Solver, parameter: str) -> None:
+    """Check that a solver has a numerical parameter of that name.
+
+    Raises
+    ------
+    ParameterError
+        If it has not.
+    """
+    declared = solver.declared()
+    if parameter not in declared:
+        raise ParameterError(f"'{solver.name}' has no parameter '{parameter}'{did_you_mean(parameter, declared)}")
+    if declared[parameter].kind is not float:
+        numbers = [name for name, item in declared.items() if item.kind is float]
+        raise ParameterError(
+            f"'{parameter}' of '{solver.name}' is not a real number; sweep one of {', '.join(numbers)}"
+        )
+
+
+def sweep_values(
+    solver: Solver,
+    parameter: str | None = None,
+    count: int = 15,
+    strongest: float | None = None,
+    weakest: float | None = None,
+) -> list[float]:
+    """Values from strong to weak, evenly spaced in the logarithm and rounded to four digits.
+
+    Parameters
+    ----------
+    solver
+        Gives the parameter's default and range.
+    parameter
+        Its name; the main one where None.
+    count
+        Number of values.
+    strongest, weakest
+        Ends; by default 20 and 1/50 times the default, within the declared range.
+
+    Raises
+    ------
+    ParameterError
+        If the ends do not fit, or the parameter has no default to start from.
+    """
+    name = parameter or solver.main_parameter().name
+    require_number(solver, name)
+    declared = solver.declared()[name]
+    default = getattr(solver, name) if declared.default is None else declared.default
+    if not default and (strongest is None or weakest is None):
+        raise ParameterError(f"'{name}' has no positive default; give both ends of the sweep")
+    strongest = _within(STRONGEST * default, declared.low, declared.high) if strongest is None else strongest
+    weakest = _within(WEAKEST * default, declared.low, declared.high) if weakest is None else weakest
+    if not 0 < weakest < strongest or count < 2:
+        raise ParameterError(
+            f"sweep of '{name}': expected two or more points from a larger to a smaller positive value, "
+            f"found {count} from {strongest:g} to {weakest:g}"
+        )
+    values = [float(f"{value:.4g}") for value in np.geomspace(strongest, weakest, count)]
+    for value in (values[0], values[-1]):
+        declared.check(value)
+    return values
+
+
+def _within(value: float, low: float | None, high: float | None) -> float:
+    return float(min(max(value, -np.inf if low is None else low), np.inf if high is None else high))
