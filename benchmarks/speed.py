@@ -53,7 +53,7 @@ def synthetic_problem(shape: tuple[int, int, int]) -> Problem:
     """Return a field of realistic spread inside an ellipsoidal mask; timing does not depend on more."""
     rng = np.random.default_rng(0)
     axes = np.ix_(*(np.linspace(-1.1, 1.1, n) for n in shape))
-    mask = sum(a * a for a in axes) < 1
+    mask = np.asarray(sum(a * a for a in axes) < 1)
     field = (0.02 * rng.standard_normal(shape)).astype(np.float32) * mask
     magnitude = rng.uniform(0.3, 1, shape).astype(np.float32) * mask
     return Problem(field, mask, Grid(shape), magnitude=magnitude, b0_tesla=3.0, echo_times_s=(0.02,))

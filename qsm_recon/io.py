@@ -72,7 +72,7 @@ def load_image(path: str | Path, *, dtype: DTypeLike = np.float32, ndim: int | N
     require_memory(size * voxel_bytes, str(path), "crop or resample it, or use a machine with more memory")
     try:
         data = np.asanyarray(stored.dataobj)  # type: ignore[attr-defined]
-        affine = np.asarray(stored.affine, dtype=float)  # type: ignore[attr-defined]
+        affine = np.asarray(stored.affine, dtype=np.float64)  # type: ignore[attr-defined]
     except Exception as error:
         raise DataError(f"{path}: not a readable NIfTI image ({error})") from error
     if np.iscomplexobj(data) and np.dtype(dtype).kind != "c":

@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -198,7 +198,7 @@ class FourierTransform:
 
     def __init__(self, shape: tuple[int, int, int], dtype: DTypeLike = np.float32) -> None:
         self.shape = shape
-        self.dtype = np.dtype(dtype)
+        self.dtype: np.dtype[np.floating] = np.dtype(np.float32 if np.dtype(dtype) == np.float32 else np.float64)
         self.complex_dtype = np.dtype(np.complex64 if self.dtype == np.float32 else np.complex128)
         self.n_voxels = int(np.prod(shape))
         self.half = shape[2] // 2 + 1
@@ -273,7 +273,7 @@ def _for_blocks(work: Callable[[int, int, int, int], Any], slabs: list[tuple[int
     def run(index: int, start: int, stop: int) -> list:
         return [work(index, start, a, min(a + size, stop)) for a in range(start, stop, size)]
 
-    tasks = [lambda i=i, a=a, b=b: run(i, a, b) for i, (a, b) in enumerate(slabs)]
+    tasks: list[Callable[[], list]] = [partial(run, i, a, b) for i, (a, b) in enumerate(slabs)]
     return [result for slab in run_tasks(tasks) for result in slab]
 
 

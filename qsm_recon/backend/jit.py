@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from qsm_recon.backend.cache_folder import cache_folder
 
@@ -33,16 +33,16 @@ FLOAT_FLAGS = {"contract", "nsz", "arcp", "reassoc"}
 
 def kernel(function: Function) -> Function:
     """Compile a function of numbers and arrays to machine code that runs outside the interpreter lock."""
-    return numba.njit(cache=_compiled_folder is not None, nogil=True, fastmath=FLOAT_FLAGS, error_model="numpy")(
-        function
-    )
+    compiler = numba.njit(cache=_compiled_folder is not None, nogil=True, fastmath=FLOAT_FLAGS, error_model="numpy")
+    return cast("Function", compiler(function))
 
 
 def inline(function: Function) -> Function:
     """Compile a small scalar function that kernels call in their inner loops."""
-    return numba.njit(inline="always", nogil=True, fastmath=FLOAT_FLAGS, error_model="numpy")(function)
+    compiler = numba.njit(inline="always", nogil=True, fastmath=FLOAT_FLAGS, error_model="numpy")
+    return cast("Function", compiler(function))
 
 
 def exact(function: Function) -> Function:
     """Compile a small scalar function whose additions must keep their order; kernels may call it in inner loops."""
-    return numba.njit(nogil=True, fastmath={"contract", "nsz"}, error_model="numpy")(function)
+    return cast("Function", numba.njit(nogil=True, fastmath={"contract", "nsz"}, error_model="numpy")(function))

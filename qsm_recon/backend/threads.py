@@ -1,14 +1,15 @@
 """One pool of threads for kernels and transforms.
 
-Work is cut into contiguous slabs of the first image axis.  Reductions are summed in slab order over slabs whose
-number does not depend on the number of threads, so results do not either.
+Work is cut into contiguous slabs of the first image axis, as many as there are threads unless the caller fixes their
+number.  Reductions are summed in slab order, so results depend on the number of threads by rounding at most.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from qsm_recon.errors import ParameterError
@@ -41,7 +42,7 @@ def slab_edges(n: int, pieces: int) -> list[tuple[int, int]]:
     return [(n * i // pieces, n * (i + 1) // pieces) for i in range(pieces)]
 
 
-def run_tasks(tasks: list[Callable[[], Any]]) -> list[Any]:
+def run_tasks(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
     """Run callables on the thread pool and return their results in order."""
     count = thread_count()
     if count == 1 or len(tasks) == 1:
@@ -70,4 +71,4 @@ def parallel_slabs(function: Callable[..., Any], n: int, *arguments: Any, pieces
         What each call returned, in slab order.
     """
     edges = slab_edges(n, pieces or thread_count())
-    return run_tasks([lambda a=a, b=b: function(a, b, *arguments) for a, b in edges])
+    return run_tasks([partial(function, a, b, *arguments) for a, b in edges])

@@ -89,12 +89,13 @@ class Parameter:
             if value not in self.choices:
                 raise ParameterError(f"{self.name}: '{value}' is not accepted{did_you_mean(str(value), self.choices)}")
             return
-        accepted = (int, float) if self.kind is float else (self.kind,)
+        number: Any = value
+        accepted: tuple[type, ...] = (int, float) if self.kind is float else (self.kind,)
         if not isinstance(value, accepted) or (isinstance(value, bool) and self.kind is not bool):
             raise ParameterError(f"{self.name}: expected a {self.kind.__name__}, found {value!r}")
-        too_low = self.low is not None and not value >= self.low
-        too_high = self.high is not None and not value <= self.high
-        if too_low or too_high or (self.kind is float and math.isnan(value)):
+        too_low = self.low is not None and not number >= self.low
+        too_high = self.high is not None and not number <= self.high
+        if too_low or too_high or (self.kind is float and math.isnan(number)):
             raise ParameterError(
                 f"{self.name}: {value:g} is out of range; expected {self.describe_range()} (unit {self.unit})"
             )

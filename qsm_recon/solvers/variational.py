@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.backend.fft import FourierTransform
 from qsm_recon.engines.admm import ADMM, ADMMOutcome, ADMMSettings
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.gradient import gradient_spacing
@@ -70,7 +72,7 @@ class Composition:
         return self.fidelity.endswith("l1")
 
 
-FIDELITIES = {
+FIDELITIES: dict[str, Callable[[FourierTransform, NDArray, NDArray], Fidelity]] = {
     "quadratic": QuadraticFidelity,
     "nonlinear": NonlinearFidelity,
     "l1": AbsoluteFidelity,
@@ -260,8 +262,7 @@ class CompositionRun:
         )
 
     def _fidelity(self, field: NDArray, weight: NDArray) -> Fidelity:
-        fidelity: Fidelity = FIDELITIES[self._composition.fidelity](self.operator.transform, field, weight)
-        return fidelity
+        return FIDELITIES[self._composition.fidelity](self.operator.transform, field, weight)
 
     def _regulariser(self, alpha: float) -> Regulariser:
         transform, composition = self.operator.transform, self._composition

@@ -82,7 +82,7 @@ class TotalVariation:
         None, (nx, ny, nz) or (3, nx, ny, nz) factors w on the components of the gradient.
     """
 
-    groups = ("gradient",)
+    groups: tuple[str, ...] = ("gradient",)
     coupling = 0.0
 
     def __init__(
@@ -90,7 +90,7 @@ class TotalVariation:
     ) -> None:
         real = transform.dtype.type
         self._transform = transform
-        self.weights = (weight,)
+        self.weights: tuple[float, ...] = (weight,)
         hx, hy, hz = (real(1.0 / h) for h in spacing)
         self._inverse_spacing = (hx, hy, hz)
         shape = transform.empty_image(1).shape[1:]
@@ -178,7 +178,7 @@ class TotalGeneralisedVariation:
     Reson Med 80:814-821 (2018), doi 10.1002/mrm.27073.
     """
 
-    groups = ("gradient", "symmetric_gradient")
+    groups: tuple[str, ...] = ("gradient", "symmetric_gradient")
 
     def __init__(
         self,
@@ -191,7 +191,7 @@ class TotalGeneralisedVariation:
     ) -> None:
         real = transform.dtype.type
         self._transform = transform
-        self.weights = (weight, second_weight)
+        self.weights: tuple[float, ...] = (weight, second_weight)
         self.coupling = 1.0 / penalty_ratio
         self._ratio = penalty_ratio
         hx, hy, hz = (real(1.0 / h) for h in spacing)
@@ -203,10 +203,11 @@ class TotalGeneralisedVariation:
         self._voxel_weights = VoxelWeights(transform, voxel_weights).buffer
         self.spectra = aligned_zeros((4, *transform.empty_spectrum().shape), transform.complex_dtype)
         self.symbols = squared_symbols(transform, spacing)
-        self._differences = tuple(
+        x, y, z = (
             np.asarray((np.exp(2j * np.pi * np.fft.fftfreq(n)) - 1.0) / h, dtype=transform.complex_dtype)
             for n, h in zip(transform.shape, spacing, strict=True)
         )
+        self._differences = (x, y, z)
         self._old_penalty: float | None = None
         self._carried: list[NDArray] = []
 
