@@ -185,7 +185,10 @@ class ADMM:
             "fidelity": fidelity / objective_unit,
             "regularisation": float(variation) / self._regulariser.weights[0] / unit,
         }
-        for name, (_, primal, split_change, split, dual) in sums.items():
+        for name, part in sums.items():
+            if len(part) == 1:  # a term without a splitting
+                continue
+            _, primal, split_change, split, dual = part
             values[f"primal_residual_{name}"] = math.sqrt(primal / max(split, TINY))
             values[f"dual_residual_{name}"] = math.sqrt(split_change / max(dual, TINY))
         values["update"] = math.sqrt(change / max(norm, TINY))

@@ -27,6 +27,8 @@ _MODULES = (
     "hybrid",
     "weak_harmonic",
     "generic",
+    "descent",
+    "two_step",
 )
 
 

@@ -1,5 +1,7 @@
 """The proximal steps of the l1 fidelities against minimisers found by search, and against each other."""
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.optimize
@@ -49,7 +51,7 @@ def minimiser(penalised, q, turns):
     """Smallest point of a function of one variable with kinks at given points, by search between them."""
     edges = sorted({q - 3.0, q + 3.0, *turns})
     best = min(turns, key=penalised)
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         found = scipy.optimize.minimize_scalar(penalised, bounds=(low, high), method="bounded", options={"xatol": 1e-9})
         best = min(best, found.x, key=penalised)
     return best

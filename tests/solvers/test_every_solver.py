@@ -31,6 +31,8 @@ SCALING_POWER = {
     "wh-qsm": 1,
     "wh-nlqsm": 1,
     "admm": 1,
+    "ndi": 0,
+    "rts": 1,
     "medi": None,
     "tfi": None,
 }
