@@ -174,6 +174,11 @@ class GaussNewton:
         return GaussNewtonOutcome(self._image, history, converged, reason)
 
     @property
+    def image(self) -> NDArray:
+        """The present χ, an image buffer."""
+        return self._image
+
+    @property
     def predicted(self) -> NDArray:
         """Field of the present χ, an image buffer."""
         return self._predicted
