@@ -135,7 +135,8 @@ class Descent:
         if settings.conjugate:
             self._gradient, self._direction = transform.empty_spectrum(), transform.empty_spectrum()
             self._field, self._direction_field = transform.empty_image(), transform.empty_image()
-        self._monitor = ConeMonitor(transform, dipole) if settings.automatic_stop else None
+        monitor = ConeMonitor(transform, dipole) if settings.automatic_stop else None
+        self._monitor = monitor if monitor is not None and monitor.usable else None
 
     @property
     def image(self) -> NDArray:

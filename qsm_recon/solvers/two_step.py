@@ -36,7 +36,7 @@ class RapidTwoStep(Solver):
     citation: ClassVar[str] = "Kames et al., NeuroImage 167:276-283 (2018), doi 10.1016/j.neuroimage.2017.11.018"
 
     regularisation_weight: float = parameter(
-        1e-5, "ppm·mm", "weight alpha of the total variation", low=1e-12, high=1e3, main=True
+        1e-3, "ppm·mm", "weight alpha of the total variation; 1e-5 as published", low=1e-12, high=1e3, main=True
     )
     threshold: float = parameter(0.15, "1", "smallest |D| of the frequencies that step 1 settles", low=1e-6, high=0.66)
     least_squares_iterations: int = parameter(4, "1", "iterations of step 1", low=1, high=10_000)
