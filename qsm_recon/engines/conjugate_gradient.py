@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.backend.fft import PLANES_PER_BLOCK, FourierTransform
-from qsm_recon.operators.gradient import squared_difference_symbol
 from qsm_recon.terms.morphology import EdgeWeightedVariation, UniformRegion
+from qsm_recon.terms.regulariser import squared_symbols
 
 MEAN_FLOOR = 1e-3
 """Keeps the circulant preconditioner finite at zero frequency, relative to the largest D²."""
@@ -221,10 +221,7 @@ class SpectralConjugateGradient:
             transform.empty_spectrum() for _ in range(5)
         )
         self._inverse = transform.empty_half_image()
-        self._symbols = tuple(
-            np.asarray(squared_difference_symbol(n, h), dtype=transform.dtype)
-            for n, h in zip(transform.shape, system.variation.spacing, strict=True)
-        )
+        self._symbols = squared_symbols(transform, system.variation.spacing)
         self._slabs = transform.slabs()
         self._work = [transform.empty_image(PLANES_PER_BLOCK) for _ in self._slabs]
 

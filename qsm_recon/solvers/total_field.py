@@ -76,7 +76,8 @@ class TotalFieldSolver(MorphologySolver):
 
     def _outside(self, problem: Problem, operator: DipoleOperator, field: NDArray, weight: NDArray) -> Outside:
         """Decide what is to be expected outside the mask, and where sources are strong."""
-        kind, facts = self.preconditioner, {}
+        kind = self.preconditioner
+        facts: dict[str, Any] = {}
         present = self.background == "present"
         approximation = None
         if self.background == "auto" or kind == "adaptive" or (kind == "auto" and present):

@@ -114,8 +114,9 @@ class EdgeWeightedVariation:
         self.weight = weight
         self.spacing = spacing
         self._smoothing = real(smoothing)
-        self._inverse_spacing = tuple(real(1.0 / h) for h in spacing)
-        self._scales = tuple(real(weight / h**2) for h in spacing)
+        hx, hy, hz = spacing
+        self._inverse_spacing = (real(1.0 / hx), real(1.0 / hy), real(1.0 / hz))
+        self._scales = (real(weight / hx**2), real(weight / hy**2), real(weight / hz**2))
         buffer_shape = (3, transform.shape[0], *transform.empty_image(1).shape[1:])
         self._edges = aligned_zeros(buffer_shape, transform.dtype)
         self.lagged = aligned_zeros(buffer_shape, transform.dtype)

@@ -119,7 +119,11 @@ def _fit_sigmoid(rates: NDArray, medians: NDArray) -> dict[str, float] | None:
     start = [low, high, float(rates.mean()), span / 8]
     bounds = ([1e-9, 1e-9, float(rates[0]), span / 100], [2 * high + 1e-8, 100 * high + 1e-8, float(rates[-1]), span])
     start = np.clip(start, np.array(bounds[0]) * 1.0001, np.array(bounds[1]) * 0.9999).tolist()
-    found = least_squares(lambda p: _sigmoid(rates, *p) - medians, start, bounds=bounds, x_scale=np.abs(start)).x
+
+    def misfit(p: NDArray) -> NDArray:
+        return _sigmoid(rates, *p) - medians
+
+    found = least_squares(misfit, start, bounds=bounds, x_scale=np.abs(start)).x
     return dict(zip(("sigma1", "sigma2", "s1", "s2"), map(float, found), strict=True))
 
 
@@ -129,8 +133,12 @@ def _fit_power(distances: NDArray, medians: NDArray) -> dict[str, float] | None:
     if len(distances) < 3 or not medians.max() > 0:
         return None
     start = [float(medians.max()), 10.0]
+
+    def misfit(p: NDArray) -> NDArray:
+        return p[0] / (1 + distances / p[1]) ** 3 - medians
+
     found = least_squares(
-        lambda p: p[0] / (1 + distances / p[1]) ** 3 - medians,
+        misfit,
         start,
         bounds=([1e-12, 0.1], [1e3 * start[0], 1e4]),
         x_scale=start,
