@@ -21,7 +21,7 @@ class LinearL1(VariationalSolver):
     citation: ClassVar[str] = "Milovic et al., Magn Reson Med 87:457-473 (2022), doi 10.1002/mrm.28957"
 
     regularisation_weight: float = parameter(
-        0.1, "mm", "weight alpha of the total variation", low=1e-9, high=1e6, main=True
+        0.07, "mm", "weight alpha of the total variation", low=1e-9, high=1e6, main=True
     )
     tolerance: float = parameter(
         1e-4, "1", "relative change of the objective over 20 iterations to stop at", low=0, high=1

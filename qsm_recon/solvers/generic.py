@@ -18,7 +18,7 @@ class GenericADMM(VariationalSolver):
     citation: ClassVar[str] = "Milovic et al., Magn Reson Med 80:814-821 (2018), doi 10.1002/mrm.27073"
 
     regularisation_weight: float = parameter(
-        5e-4, "ppm·mm (mm for l1 fidelities)", "weight alpha of the regulariser", low=1e-12, high=1e6, main=True
+        2e-4, "ppm·mm (mm for l1 fidelities)", "weight alpha of the regulariser", low=1e-12, high=1e6, main=True
     )
     fidelity: str = parameter("quadratic", "1", "data fidelity", choices=tuple(FIDELITIES))
     regulariser: str = parameter("tv", "1", "regulariser", choices=("tv", "tgv"))

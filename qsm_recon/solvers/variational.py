@@ -86,7 +86,7 @@ class VariationalSolver(Solver):
     """Base of the recipes on the ADMM engine; a recipe says which :class:`Composition` it is."""
 
     regularisation_weight: float = parameter(
-        5e-4, "ppm·mm", "weight alpha of the total variation", low=1e-12, high=1e3, main=True
+        2e-4, "ppm·mm", "weight alpha of the total variation", low=1e-12, high=1e3, main=True
     )
     weighting: str = parameter(
         "auto", "1", "data weight W; auto takes the given weight, else the magnitude, else the mask", choices=WEIGHTINGS
