@@ -22,6 +22,7 @@ DEFAULT_ALGORITHM = "fansi"
 DEFAULT_DATASET = "phantom:sim2?size=reduced"
 FILE_OPTIONS = ("field", "phase", "mask", "magnitude", "weight", "truth", "labels")
 ACQUISITION_OPTIONS = ("field_unit", "b0", "te")
+OTHER_DATA_OPTIONS = ("phase_unit", "field_estimate", "b0_direction", "accept_range", "seed")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -34,12 +35,9 @@ def build_parser() -> argparse.ArgumentParser:
         add_help=False,
     )
     general = parser.add_argument_group("what to do")
-    general.add_argument("--algo", default=DEFAULT_ALGORITHM, metavar="NAME", help="algorithm (default: %(default)s)")
     general.add_argument("--list", action="store_true", help="list the algorithms and exit")
     general.add_argument("-h", "--help", action="store_true", help="show this help, with the algorithm's parameters")
-    general.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the algorithm; repeatable"
-    )
+    add_method_options(general)
     general.add_argument(
         "--regularisation",
         "--regularization",
@@ -54,6 +52,24 @@ def build_parser() -> argparse.ArgumentParser:
         help="zero point of the map: mean over the mask, none, or mean over a mask file (default: %(default)s)",
     )
 
+    add_data_options(parser)
+
+    output = parser.add_argument_group("output and machine")
+    output.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="folder (default: %(default)s)")
+    add_machine_options(output)
+    return parser
+
+
+def add_method_options(group: argparse._ArgumentGroup) -> None:
+    """Add the options that name an algorithm and set its parameters."""
+    group.add_argument("--algo", default=DEFAULT_ALGORITHM, metavar="NAME", help="algorithm (default: %(default)s)")
+    group.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the algorithm; repeatable"
+    )
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what to reconstruct."""
     data = parser.add_argument_group("input (none: the embedded phantom)")
     data.add_argument(
         "--dataset", metavar="SPEC", help="phantom:sim1, phantom:sim2, rc1:DIR, rc2:DIR, bids:DIR or qsmci:DIR"
@@ -85,15 +101,15 @@ def build_parser() -> argparse.ArgumentParser:
     data.add_argument("--labels", type=Path, metavar="NIFTI", help="label map in the challenge's numbering")
     data.add_argument("--accept-range", action="store_true", help="accept a field whose range does not fit its unit")
 
-    output = parser.add_argument_group("output and machine")
-    output.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="folder (default: %(default)s)")
-    output.add_argument("--threads", type=int, metavar="N", help="threads (default: all cores)")
-    output.add_argument(
+
+def add_machine_options(group: argparse._ArgumentGroup) -> None:
+    """Add the options on how to run."""
+    group.add_argument("--threads", type=int, metavar="N", help="threads (default: all cores)")
+    group.add_argument(
         "--memory-limit", type=float, metavar="GIB", help="refuse a job that needs more memory (default: all there is)"
     )
-    output.add_argument("--seed", type=int, metavar="N", help="seed of the phantom's noise")
-    output.add_argument("--quiet", action="store_true", help="no progress, warnings only")
-    return parser
+    group.add_argument("--seed", type=int, metavar="N", help="seed of the phantom's noise")
+    group.add_argument("--quiet", action="store_true", help="no progress, warnings only")
 
 
 def solver_from_options(options: argparse.Namespace) -> Solver:
@@ -116,7 +132,7 @@ def solver_from_options(options: argparse.Namespace) -> Solver:
         if name in chosen:
             raise ParameterError(f"--set {name}: given twice; give it once")
         chosen[name] = declared[name].parse(value)
-    if options.regularisation is not None:
+    if getattr(options, "regularisation", None) is not None:
         main_name = kind.main_parameter().name
         if main_name in chosen:
             raise ParameterError(f"--regularisation and --set {main_name} both set the same parameter; give one")
@@ -185,6 +201,20 @@ def _case_from_dataset(options: argparse.Namespace) -> Case:
     if options.labels is not None and options.truth is None:
         raise ParameterError("--labels: give the truth they belong to as well (--truth)")
     return case if options.truth is None else case.with_truth(options.truth, options.labels)
+
+
+def data_arguments(options: argparse.Namespace) -> list[str]:
+    """Write the options that say what to reconstruct as they would be given to the reconstruction command."""
+    names = (*FILE_OPTIONS, *ACQUISITION_OPTIONS, *OTHER_DATA_OPTIONS)
+    words = [] if _given(options, FILE_OPTIONS) and not options.dataset else [
+        "--dataset", options.dataset or DEFAULT_DATASET
+    ]  # fmt: skip
+    for option, name in ((_given(options, (name,)), name) for name in names):
+        value = getattr(options, name)
+        words += option
+        if option and value is not True:
+            words += [str(item) for item in value] if isinstance(value, list) else [str(value)]
+    return words
 
 
 def _given(options: argparse.Namespace, names: tuple[str, ...]) -> list[str]:

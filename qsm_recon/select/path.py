@@ -18,7 +18,7 @@ from qsm_recon.select.frequency import Bands
 from qsm_recon.select.noise import estimated_field_noise
 from qsm_recon.solvers.base import Solver
 
-STRONGEST, WEAKEST = 20.0, 0.02
+STRONGEST, WEAKEST = 20.0, 0.04
 """Ends of the usual sweep, as multiples of a parameter's default."""
 COST_TOLERANCE = 0.01
 COST_WINDOW = 10
@@ -79,8 +79,6 @@ class Path:
         The measurement.
     parameter
         Name of the parameter that is varied; the main one where None.
-    cost_tolerance
-        Relative accuracy that costs are computed to.
 
     Raises
     ------
@@ -93,13 +91,11 @@ class Path:
         solver: Solver,
         problem: Problem,
         parameter: str | None = None,
-        cost_tolerance: float = COST_TOLERANCE,
     ) -> None:
         self._solver = solver
         self._problem = problem
         self.parameter = parameter or solver.main_parameter().name
         require_number(solver, self.parameter)
-        self._cost_tolerance = cost_tolerance
         self._bands: Bands | None = None
         measured = problem.field_noise_ppm is not None
         self._noisy = problem if measured else replace(problem, field_noise_ppm=estimated_field_noise(problem))
@@ -114,6 +110,7 @@ class Path:
         values: Iterable[float],
         start_ppm: NDArray | None = None,
         progress: Callable[[float, IterationState], Any] | None = None,
+        cost_tolerance: float = COST_TOLERANCE,
     ) -> Iterator[PathPoint]:
         """Reconstruct for each value in turn, each from where the one before ended.
 
@@ -125,6 +122,8 @@ class Path:
             (nx, ny, nz) map to start the first from.
         progress
             Called with the value and the state after every iteration.
+        cost_tolerance
+            Relative accuracy that costs are computed to.
 
         Raises
         ------
@@ -138,7 +137,7 @@ class Path:
             if progress is not None:
                 follow = lambda state, value=value: progress(value, state)  # noqa: E731
             # Where the result depends on the start or on where it stops, the solver's own rule alone holds.
-            monitor = SettledCosts(self._cost_tolerance if solver.warm_starts else -1.0, COST_WINDOW, follow)
+            monitor = SettledCosts(cost_tolerance if solver.warm_starts else -1.0, COST_WINDOW, follow)
             began = time.perf_counter()
             result = series.solve(solver, monitor, start_ppm)
             if result.stop_reason.startswith("interrupted"):
@@ -198,7 +197,7 @@ def sweep_values(
     count
         Number of values.
     strongest, weakest
-        Ends; by default 20 and 1/50 times the default, within the declared range.
+        ends; by default 20 and 1/25 times the default, within the declared range.
 
     Raises
     ------

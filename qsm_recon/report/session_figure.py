@@ -1,0 +1,73 @@
+"""The figure of a tuning session."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qsm_recon.select.curve import Curve, curvature
+from qsm_recon.select.pick import Pick
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MARKERS = ("*", "o", "s", "^", "D", "v", "P")
+
+
+def session_figure(curve: Curve, picks: Sequence[Pick], parameter: str) -> Figure:
+    """Draw an L-curve, its curvature, the means of the spectral bands and the misfit, with what each rule picks.
+
+    Parameters
+    ----------
+    curve
+        The costs.
+    picks
+        What the rules say; those that found nothing are listed without a mark.
+    parameter
+        Name of the parameter.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 8), layout="constrained")
+    FigureCanvasAgg(figure)
+    corner, bend, bands, misfit = figure.subplots(2, 2).ravel()
+    corner.loglog(curve.data_cost, curve.regularisation_cost, ".-", color="grey")
+    corner.set(xlabel="data cost", ylabel="regularisation cost", title="L-curve")
+    trusted = curve.trusted()
+    if len(trusted) >= 5:
+        fine = curvature(trusted)
+        bend.semilogx(fine.parameter, fine.value, color="black")
+    bend.axhline(0, color="grey", lw=0.5)
+    bend.set(xlabel=parameter, ylabel="curvature", title="curvature of the L-curve (positive: convex)")
+    if curve.band_means is not None:
+        for band, name in enumerate(("magic cone", "near it", "off it")):
+            bands.loglog(curve.parameter, curve.band_means[:, band], ".-", label=name)
+        bands.legend(fontsize="small")
+    bands.set(xlabel=parameter, ylabel="mean of |F χ|", title="spectrum by distance from the magic cone")
+    misfit.loglog(curve.parameter, curve.data_cost, ".-", color="black", label="data cost")
+    if curve.noise_cost is not None:
+        misfit.loglog(curve.parameter, curve.noise_cost, "--", color="tab:red", label="that of the noise")
+    misfit.legend(fontsize="small")
+    misfit.set(xlabel=parameter, title="misfit")
+    _mark(corner, (bend, bands, misfit), curve, picks)
+    return figure
+
+
+def _mark(corner: Axes, others: Sequence[Axes], curve: Curve, picks: Sequence[Pick]) -> None:
+    t = np.log(curve.parameter)
+    for index, (pick, marker) in enumerate(zip(picks, MARKERS, strict=False)):
+        if pick.value is None:
+            corner.plot([], [], " ", label=f"{pick.method}: none")
+            continue
+        x, y = (
+            np.exp(np.interp(np.log(pick.value), t, np.log(v))) for v in (curve.data_cost, curve.regularisation_cost)
+        )
+        colour = f"C{index}"
+        corner.plot(x, y, marker, ms=9, color=colour, label=f"{pick.method}: {pick.value:.3g}")
+        for axis in others:
+            axis.axvline(pick.value, color=colour, lw=1, alpha=0.7)
+    corner.legend(fontsize="small")

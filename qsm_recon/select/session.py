@@ -1,0 +1,353 @@
+"""Tuning sessions: a folder with every reconstruction of a sweep, which outlives the process that writes it.
+
+The folder holds ``session.json``, the index, and ``points``, one file per reconstruction.  A point's file is complete
+before the index names it, and both are moved into place in one step; so whenever the process dies, what the index
+names is there.  Every file's checksum is in the index.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path as FilePath
+from typing import Any, TypeVar
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsm_recon.errors import DataError, ParameterError
+from qsm_recon.io import atomic_write, read_json, write_json
+from qsm_recon.problem import Problem
+from qsm_recon.select.choosers import choose, choose_all
+from qsm_recon.select.curve import Curve
+from qsm_recon.select.path import PathPoint
+from qsm_recon.select.pick import Pick
+from qsm_recon.solvers.base import Solver
+from qsm_recon.version import __version__
+
+logger = logging.getLogger(__name__)
+
+Kind = TypeVar("Kind", bound="Session")
+
+FORMAT = 1
+INDEX = "session.json"
+
+
+@dataclass(frozen=True)
+class SessionCase:
+    """A data set of a session.
+
+    Parameters
+    ----------
+    name
+        Short name.
+    arguments
+        Options of the reconstruction command that give this data set.
+    shape, voxel_size_mm, affine
+        Geometry.
+    fingerprint
+        Checksum of the data.
+    """
+
+    name: str
+    arguments: list[str]
+    shape: list[int]
+    voxel_size_mm: list[float]
+    affine: list[list[float]]
+    fingerprint: str
+
+    @classmethod
+    def of(cls, name: str, problem: Problem, affine: NDArray, arguments: list[str]) -> SessionCase:
+        """Describe a problem."""
+        return cls(
+            name,
+            list(arguments),
+            list(problem.grid.shape),
+            list(problem.grid.voxel_size_mm),
+            np.asarray(affine, dtype=float).tolist(),
+            fingerprint(problem),
+        )
+
+
+@dataclass(frozen=True)
+class StoredPoint:
+    """A reconstruction in the index; :class:`qsm_recon.select.path.PathPoint` without its images.
+
+    Parameters
+    ----------
+    case
+        Index of the data set.
+    file, sha256
+        Its file in the folder, and that file's checksum.
+    metrics
+        Against the truth, where there is one.
+    """
+
+    case: int
+    value: float
+    file: str
+    sha256: str
+    data_cost: float
+    regularisation_cost: float
+    noise_cost: float | None
+    band_means: list[float]
+    influence: float | None
+    iterations: int
+    settled: bool
+    stop_reason: str
+    seconds: float
+    metrics: dict[str, float | None] = field(default_factory=dict)
+
+
+class Session:
+    """A sweep of one parameter of one method over one or several data sets.
+
+    Make one with :meth:`open`.
+    """
+
+    def __init__(
+        self, folder: FilePath, header: dict[str, Any], cases: list[SessionCase], points: list[StoredPoint]
+    ) -> None:
+        self.folder = folder
+        self.header = header
+        self.cases = cases
+        self.points = points
+
+    @classmethod
+    def open(
+        cls: type[Kind],
+        folder: str | FilePath,
+        solver: Solver | None = None,
+        parameter: str | None = None,
+        cases: list[SessionCase] | None = None,
+    ) -> Kind:
+        """Open a session, or begin one where the folder holds none.
+
+        Parameters
+        ----------
+        folder
+            Where it is.
+        solver, parameter, cases
+            What is swept over which data; only needed to begin or to go on, not to look.  Data sets may be added.
+
+        Raises
+        ------
+        DataError
+            If there is no session and nothing to begin one with, or its index is unreadable.
+        ParameterError
+            If the folder holds a session of something else.
+        """
+        folder = FilePath(folder)
+        if not (folder / INDEX).exists():
+            if solver is None or not cases:
+                raise DataError(f"{folder}: no tuning session there ({INDEX} is missing)")
+            session = cls(folder, _header(solver, parameter or solver.main_parameter().name), list(cases), [])
+            session._write()
+            return session
+        session = cls._read(folder)
+        if solver is not None:
+            session._require_same(_header(solver, parameter or solver.main_parameter().name))
+        for case in cases or []:
+            session._include(case)
+        return session
+
+    @classmethod
+    def _read(cls: type[Kind], folder: FilePath) -> Kind:
+        path = folder / INDEX
+        content = read_json(path)
+        if content.get("format") != FORMAT:
+            raise DataError(
+                f"{path}: written in format {content.get('format')}, expected {FORMAT}; begin anew elsewhere"
+            )
+        try:
+            cases = [SessionCase(**case) for case in content["cases"]]
+            points = [StoredPoint(**point) for point in content["points"]]
+            header = {name: content[name] for name in ("format", "algorithm", "parameters", "parameter", "version")}
+        except (KeyError, TypeError) as error:
+            raise DataError(f"{path}: not an index of a tuning session ({error}); delete it to begin anew") from error
+        session = cls(folder, header, cases, points)
+        session._drop_damaged()
+        return session
+
+    @property
+    def parameter(self) -> str:
+        """Name of the parameter that is swept."""
+        return str(self.header["parameter"])
+
+    @property
+    def algorithm(self) -> str:
+        """Name of the method."""
+        return str(self.header["algorithm"])
+
+    def solver(self, value: float) -> Solver:
+        """Return the method with a value of the swept parameter."""
+        from qsm_recon.solvers.registry import make_solver
+
+        return make_solver(self.algorithm, **{**self.header["parameters"], self.parameter: value})
+
+    def of_case(self, case: int) -> list[StoredPoint]:
+        """Points of a data set, weakest regularisation first."""
+        return sorted((point for point in self.points if point.case == case), key=lambda point: point.value)
+
+    def missing(self, case: int, values: list[float]) -> list[float]:
+        """Those of some values that a data set has no point for yet."""
+        known = [point.value for point in self.of_case(case)]
+        return [value for value in values if not any(np.isclose(value, other, rtol=1e-6, atol=0) for other in known)]
+
+    def add(self, case: int, point: PathPoint, metrics: dict[str, float | None] | None = None) -> StoredPoint:
+        """Store a point; it is safe on disk when this returns."""
+        name = f"points/{case}-{point.value:.6e}.npz"
+        path = atomic_write(
+            self.folder / name,
+            lambda temporary: np.savez(
+                temporary, susceptibility_ppm=point.susceptibility_ppm[point.mask], mask=np.packbits(point.mask)
+            ),
+        )
+        known = {item.name for item in fields(StoredPoint)}
+        facts = {name: value for name, value in vars(point).items() if name in known}
+        facts["band_means"] = list(point.band_means)
+        stored = StoredPoint(case=case, file=name, sha256=_checksum(path), metrics=metrics or {}, **facts)
+        self.points = [p for p in self.points if not (p.case == case and p.value == stored.value)] + [stored]
+        self._write()
+        return stored
+
+    def susceptibility_ppm(self, point: StoredPoint) -> NDArray[np.float32]:
+        """Map of a point, (nx, ny, nz), zero outside its mask.
+
+        Raises
+        ------
+        DataError
+            If its file is damaged.
+        """
+        path, shape = self.folder / point.file, tuple(self.cases[point.case].shape)
+        try:
+            with np.load(path) as stored:
+                mask = np.unpackbits(stored["mask"], count=int(np.prod(shape))).astype(bool).reshape(shape)
+                image = np.zeros(shape, np.float32)
+                image[mask] = stored["susceptibility_ppm"]
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            raise DataError(f"{path}: damaged ({error}); run the session again to recompute it") from error
+        return image
+
+    def curve(self, case: int | None = None) -> Curve:
+        """Costs along the parameter: of one data set, or of all together, whose costs add up.
+
+        Raises
+        ------
+        DataError
+            If there are no points, or none that all data sets have.
+        """
+        chosen = range(len(self.cases)) if case is None else [case]
+        by_case = [{point.value: point for point in self.of_case(k)} for k in chosen]
+        values = sorted(set.intersection(*(set(points) for points in by_case)))
+        if not values:
+            raise DataError(f"{self.folder}: no point that all data sets have; run the session to its end")
+        return curve_of_points([[points[value] for points in by_case] for value in values])
+
+    def picks(self, case: int | None = None) -> list[Pick]:
+        """What every rule picks; see :meth:`curve`."""
+        return choose_all(self.curve(case))
+
+    def pick(self, method: str = "auto", case: int | None = None) -> Pick:
+        """What one rule picks; see :meth:`curve`."""
+        return choose(self.curve(case), method)
+
+    def _require_same(self, header: dict[str, Any]) -> None:
+        for name in ("algorithm", "parameter", "parameters"):
+            if header[name] != self.header[name]:
+                raise ParameterError(
+                    f"{self.folder}: holds a session with {name} {_difference(self.header[name], header[name])}; "
+                    "choose another folder or the same settings"
+                )
+
+    def _include(self, case: SessionCase) -> None:
+        for known in self.cases:
+            if known.name == case.name:
+                if known.fingerprint != case.fingerprint:
+                    raise ParameterError(
+                        f"{self.folder}: the data of '{case.name}' differ from those it was begun with; "
+                        "choose another folder"
+                    )
+                return
+        self.cases.append(case)
+        self._write()
+
+    def _drop_damaged(self) -> None:
+        """Forget points whose file is missing or altered, and clear what a killed process left behind."""
+        for leftover in [*self.folder.glob(".*"), *self.folder.glob("points/.*")]:
+            leftover.unlink(missing_ok=True)
+        intact = []
+        for point in self.points:
+            path = self.folder / point.file
+            if path.is_file() and _checksum(path) == point.sha256:
+                intact.append(point)
+            else:
+                logger.warning("%s: %s; it will be recomputed", path, "damaged" if path.exists() else "missing")
+        self.points = intact
+
+    def _write(self) -> None:
+        content = {**self.header, "cases": [asdict(c) for c in self.cases], "points": [asdict(p) for p in self.points]}
+        write_json(self.folder / INDEX, content)
+
+
+def curve_of_points(groups: list[list[Any]]) -> Curve:
+    """Put points together as a curve.
+
+    Parameters
+    ----------
+    groups
+        For each value of the parameter, weakest first, the points of all data sets: objects with the attributes of
+        :class:`qsm_recon.select.path.PathPoint`.  Costs add up, as those of one problem made of all of them.
+    """
+
+    def total(name: str) -> NDArray | None:
+        values = [[getattr(point, name) for point in group] for group in groups]
+        return None if any(v is None for row in values for v in row) else np.sum(values, axis=1)
+
+    influence = total("influence")
+    return Curve(
+        np.array([group[0].value for group in groups]),
+        np.sum([[point.data_cost for point in group] for group in groups], axis=1),
+        np.sum([[point.regularisation_cost for point in group] for group in groups], axis=1),
+        total("noise_cost"),
+        np.mean([[point.band_means for point in group] for group in groups], axis=1),
+        None if influence is None else influence / len(groups[0]),
+    )
+
+
+def fingerprint(problem: Problem) -> str:
+    """Checksum of all that a reconstruction depends on."""
+    digest = hashlib.sha256()
+    for name in ("field_ppm", "mask", "magnitude", "weight", "field_noise_ppm", "echoes", "r2star_per_s"):
+        values = getattr(problem, name)
+        if values is not None:
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(values).data.cast("B"))
+    grid = problem.grid
+    digest.update(repr((grid.shape, grid.voxel_size_mm, grid.b0_direction)).encode())
+    digest.update(repr((problem.b0_tesla, problem.echo_times_s)).encode())
+    return digest.hexdigest()
+
+
+def _header(solver: Solver, parameter: str) -> dict[str, Any]:
+    others = {name: value for name, value in solver.parameters().items() if name != parameter}
+    return {
+        "format": FORMAT,
+        "version": __version__,
+        "algorithm": solver.name,
+        "parameter": parameter,
+        "parameters": others,
+    }
+
+
+def _difference(known: Any, asked: Any) -> str:
+    if isinstance(known, dict) and isinstance(asked, dict):
+        names = sorted(name for name in {*known, *asked} if known.get(name) != asked.get(name))
+        return ", ".join(f"{name}={known.get(name)} (asked: {asked.get(name)})" for name in names)
+    return f"{known} (asked: {asked})"
+
+
+def _checksum(path: FilePath) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,160 @@
+"""Tuning: a sweep, refined around what is chosen on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsm_recon.problem import Problem
+from qsm_recon.result import IterationState
+from qsm_recon.select.choosers import choose
+from qsm_recon.select.curve import Curve
+from qsm_recon.select.path import COST_TOLERANCE, Path, PathPoint, sweep_values
+from qsm_recon.select.pick import Pick
+from qsm_recon.select.session import Session, curve_of_points
+from qsm_recon.solvers.base import Solver
+
+REFINEMENTS = 1
+"""Rounds of two points each that are added around the pick."""
+
+Metrics = Callable[[NDArray], dict[str, float | None]]
+
+
+class Follower:
+    """Told how a sweep goes on; does nothing by itself."""
+
+    def begin(self, case: int, values: list[float]) -> None:
+        """These values are about to be reconstructed."""
+
+    def iteration(self, value: float, state: IterationState) -> None:
+        """One iteration is done."""
+
+    def point(self, point: PathPoint) -> None:
+        """One point is done."""
+
+
+def select_value(
+    solver: Solver,
+    problem: Problem,
+    method: str = "auto",
+    *,
+    count: int = 15,
+    refinements: int = REFINEMENTS,
+    follower: Follower | None = None,
+) -> tuple[Pick, Curve]:
+    """Choose the main parameter of a solver by a sweep of which nothing but the costs is kept.
+
+    Parameters
+    ----------
+    solver
+        The method; its other parameters stay as they are.
+    problem
+        The measurement.
+    method
+        Rule to choose by; see :data:`qsm_recon.select.choosers.CHOOSERS`.
+    count
+        Points of the sweep.
+    refinements
+        Rounds of two more points around what is chosen.
+    follower
+        Told how it goes on.
+
+    Returns
+    -------
+    pick
+        The choice, or why there is none.
+    curve
+        What it rests on.
+    """
+    follower = follower or Follower()
+    path = Path(solver, problem)
+    points: dict[float, PathPoint] = {}
+    maps: dict[float, NDArray] = {}
+    values = sweep_values(solver, count=count)
+    for round_number in range(refinements + 1):
+        follower.begin(0, values)
+        start, tolerance = _start(values, maps, round_number)
+        for point in path.sweep(values, start, follower.iteration, tolerance):
+            points[point.value], maps[point.value] = point, point.susceptibility_ppm
+            follower.point(point)
+        curve = curve_of_points([[points[value]] for value in sorted(points)])
+        pick = choose(curve, method)
+        if not pick.found:
+            break
+        values = refined_values(curve, pick)
+    return pick, curve
+
+
+def run_session(
+    session: Session,
+    problems: list[Problem],
+    values: list[float],
+    *,
+    metrics: list[Metrics | None] | None = None,
+    refinements: int = REFINEMENTS,
+    method: str = "auto",
+    follower: Follower | None = None,
+) -> Pick:
+    """Compute what a session lacks, and choose.
+
+    Parameters
+    ----------
+    session
+        Where points go; those it has are not computed again.
+    problems
+        The data of each of its cases.
+    values
+        Sweep, from strong to weak.
+    metrics
+        For each case, how to score a map; None where there is no truth.
+    refinements
+        Rounds of two more points around what is chosen, for all data sets together.
+    method
+        Rule to choose by.
+    follower
+        Told how it goes on.
+
+    Returns
+    -------
+    Pick
+        The choice for all data sets together.
+    """
+    follower = follower or Follower()
+    paths = [Path(session.solver(values[0]), problem, session.parameter) for problem in problems]
+    for round_number in range(refinements + 1):
+        for case, path in enumerate(paths):
+            wanted = session.missing(case, values)
+            follower.begin(case, wanted)
+            stored = {point.value: point for point in session.of_case(case)}
+            stronger = min((value for value in stored if wanted and value > wanted[0]), default=None)
+            start = None if stronger is None else session.susceptibility_ppm(stored[stronger])
+            tolerance = COST_TOLERANCE * (0.5 if round_number else 1.0)
+            for point in path.sweep(wanted, start, follower.iteration, tolerance):
+                score = metrics[case] if metrics else None
+                session.add(case, point, score(point.susceptibility_ppm) if score else None)
+                follower.point(point)
+        pick = session.pick(method)
+        if not pick.found:
+            break
+        values = refined_values(session.curve(), pick)
+    return pick
+
+
+def refined_values(curve: Curve, pick: Pick) -> list[float]:
+    """Midpoints of the interval that holds a pick and of the next nearest one, from strong to weak."""
+    t, centre = np.log(curve.parameter), np.log(pick.value or np.nan)
+    middles = 0.5 * (t[1:] + t[:-1])
+    inside = int(np.clip(np.searchsorted(t, centre) - 1, 0, len(middles) - 1))
+    neighbours = [i for i in (inside - 1, inside + 1) if 0 <= i < len(middles)]
+    nearest = min(neighbours, key=lambda i: abs(middles[i] - centre), default=inside)
+    chosen = sorted({inside, nearest}, reverse=True)
+    return [float(f"{np.exp(middles[i]):.4g}") for i in chosen]
+
+
+def _start(values: list[float], maps: dict[float, NDArray], round_number: int) -> tuple[Any, float]:
+    """Map of the nearest stronger point, and a tolerance that is tighter for refinements."""
+    stronger = min((value for value in maps if value > values[0]), default=None)
+    return None if stronger is None else maps[stronger], COST_TOLERANCE * (0.5 if round_number else 1.0)
