@@ -6,20 +6,22 @@ import numpy as np
 
 from qsm_recon.select.curve import Curve
 from qsm_recon.select.discrepancy import discrepancy
-from qsm_recon.select.frequency import BALANCE, balanced_bands
 from qsm_recon.select.gcv import generalised_cross_validation
 from qsm_recon.select.lcurve import zero_curvature
 from qsm_recon.select.pick import Pick, none_found
+from qsm_recon.select.stability import quasi_optimality
 
 AGREEMENT = 1.0
 """Natural logarithm of the ratio of two picks at which their agreement has fallen to 1/e."""
+STABILITY_FACTOR = 1.5
+"""The map is most stable at somewhat too small a weight, by 1.2 to 2.5 on the phantoms."""
 
 
 def automatic(curve: Curve) -> Pick:
     """Choose by the rules that did best on phantoms kept for that purpose (docs/selection.md tells which).
 
     Closed forms: generalised cross-validation.  Others: the larger of the weights that the discrepancy principle and
-    the balance of bands ask for.  The first is right where noise is what limits the map; where it is not, because the
+    stability (times 1.5) ask for.  The first is right where noise is what limits the map; where it is not, because the
     model does not hold exactly, it would fit what is no field, and the second is larger.  Where neither applies: zero
     curvature.
     """

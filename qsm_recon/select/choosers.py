@@ -12,6 +12,7 @@ from qsm_recon.select.frequency import frequency_equalisation
 from qsm_recon.select.gcv import generalised_cross_validation
 from qsm_recon.select.lcurve import maximum_curvature, zero_curvature
 from qsm_recon.select.pick import Pick
+from qsm_recon.select.stability import quasi_optimality
 from qsm_recon.select.ucurve import u_curve
 
 CHOOSERS: dict[str, Callable[[Curve], Pick]] = {
@@ -21,6 +22,7 @@ CHOOSERS: dict[str, Callable[[Curve], Pick]] = {
     "ucurve": u_curve,
     "frequency": frequency_equalisation,
     "discrepancy": discrepancy,
+    "stability": quasi_optimality,
     "gcv": generalised_cross_validation,
 }
 """Rules that pick a value on a :class:`~qsm_recon.select.curve.Curve`."""

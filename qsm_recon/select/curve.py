@@ -32,6 +32,8 @@ class Curve:
         (n, 3) mean |F χ| in the bands of :class:`qsm_recon.select.frequency.Bands`; None where not computed.
     influence
         (n,) mean over k-space of filter times kernel, of closed forms; None for other solvers.
+    sensitivity
+        (m, 2) values between points, increasing, and ‖dχ / d log parameter‖ there in ppm; None where not computed.
 
     Raises
     ------
@@ -45,6 +47,7 @@ class Curve:
     noise_cost: NDArray[np.float64] | None = None
     band_means: NDArray[np.float64] | None = None
     influence: NDArray[np.float64] | None = None
+    sensitivity: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         """Check and convert."""
@@ -87,6 +90,7 @@ class Curve:
             None if self.noise_cost is None else self.noise_cost[which],
             None if self.band_means is None else self.band_means[which],
             None if self.influence is None else self.influence[which],
+            self.sensitivity,
         )
 
 

@@ -17,8 +17,6 @@ RADIAL_BAND = (0.65, 0.95)
 """Range of |k| over the Nyquist frequency of the coarsest axis."""
 CORRECTION = 1.75
 """Milovic et al. find the equalised weight too small by 1.5 to 2."""
-BALANCE = 0.85
-"""Ratio of the second to the third band at the best total-variation maps of phantoms kept for that purpose."""
 
 
 class Bands:
@@ -55,31 +53,21 @@ def frequency_equalisation(curve: Curve) -> Pick:
 
     Milovic et al., Magn Reson Med 85:480-494 (2021), doi 10.1002/mrm.28435.
     """
-    return _where_ratio_is(1.0, CORRECTION, "frequency", curve)
-
-
-def balanced_bands(curve: Curve) -> Pick:
-    """Weight at which the mean of the second band is 0.85 times that of the third.
-
-    Near the cone, the best map holds somewhat less than the truth, in which both bands are alike: what is missing
-    there is noise and structure that cannot be told apart.
-    """
-    return _where_ratio_is(BALANCE, 1.0, "balanced-bands", curve)
-
-
-def _where_ratio_is(ratio: float, correction: float, method: str, curve: Curve) -> Pick:
+    method = "frequency"
     if curve.band_means is None:
         return none_found(method, "the spectra of the maps were not kept")
     t = np.log(curve.parameter)
-    excess = np.log(curve.band_means[:, 1] / curve.band_means[:, 2] / ratio)
+    excess = np.log(curve.band_means[:, 1] / curve.band_means[:, 2])
     # From the weak side: at strong weights nothing is left of either band, and their ratio means little.
     found = crossings(t, excess)[::-1]
     if not found:
         which = "weak" if excess[0] < 0 else "strong"
-        return none_found(method, f"no interior optimum: the bands do not balance; sweep beyond the {which} end")
-    value = float(np.exp(found[0]) * correction)
+        return none_found(
+            method, f"no interior optimum: the bands never have equal means; sweep beyond the {which} end"
+        )
+    value = float(np.exp(found[0]) * CORRECTION)
     if value > curve.parameter[-1]:
         return none_found(method, "no interior optimum: the corrected weight lies beyond the strong end")
     slope = abs(np.interp(found[0], t, np.gradient(excess, t)))
     confidence = float(np.clip(slope / 0.1, 0, 1)) / len(found)
-    return Pick(method, value, confidence, f"the bands near and off the magic cone have the ratio {ratio:g}")
+    return Pick(method, value, confidence, "the bands near and off the magic cone have equal means")

@@ -40,6 +40,9 @@ class PathPoint:
         See :class:`qsm_recon.select.frequency.Bands`.
     influence
         Of a closed form, see :class:`qsm_recon.select.curve.Curve`.
+    step_from, step
+        Value of the point before it in the sweep, and the norm of the difference between the two maps in ppm; None for
+        the first.
     iterations
         Number of iterations.
     settled
@@ -60,6 +63,8 @@ class PathPoint:
     noise_cost: float | None
     band_means: tuple[float, float, float]
     influence: float | None
+    step_from: float | None
+    step: float | None
     iterations: int
     settled: bool
     stop_reason: str
@@ -108,7 +113,7 @@ class Path:
     def sweep(
         self,
         values: Iterable[float],
-        start_ppm: NDArray | None = None,
+        start: tuple[float, NDArray] | None = None,
         progress: Callable[[float, IterationState], Any] | None = None,
         cost_tolerance: float = COST_TOLERANCE,
     ) -> Iterator[PathPoint]:
@@ -118,8 +123,8 @@ class Path:
         ----------
         values
             From strong to weak regularisation.
-        start_ppm
-            (nx, ny, nz) map to start the first from.
+        start
+            Value and map (nx, ny, nz) of a point to start the first from.
         progress
             Called with the value and the state after every iteration.
         cost_tolerance
@@ -131,6 +136,7 @@ class Path:
             After Ctrl-C, with the point in hand left out.
         """
         series = self._solver.series(self._problem)
+        before = start
         for value in values:
             solver = replace(self._solver, **{self.parameter: value})
             follow: Callback | None = None
@@ -139,7 +145,7 @@ class Path:
             # Where the result depends on the start or on where it stops, the solver's own rule alone holds.
             monitor = SettledCosts(cost_tolerance if solver.warm_starts else -1.0, COST_WINDOW, follow)
             began = time.perf_counter()
-            result = series.solve(solver, monitor, start_ppm)
+            result = series.solve(solver, monitor, None if start is None else start[1])
             if result.stop_reason.startswith("interrupted"):
                 raise KeyboardInterrupt
             if self._bands is None:
@@ -152,6 +158,8 @@ class Path:
                 noise_cost=self._noise_cost(solver, result),
                 band_means=self._bands.means(result.susceptibility_ppm),
                 influence=result.details.get("point_spread_amplitude"),
+                step_from=None if before is None else before[0],
+                step=None if before is None else _distance(result.susceptibility_ppm, before[1], result.mask),
                 iterations=result.iterations,
                 settled=result.converged or monitor.settled,
                 stop_reason="costs have settled" if monitor.settled and not result.converged else result.stop_reason,
@@ -159,6 +167,13 @@ class Path:
                 susceptibility_ppm=result.susceptibility_ppm,
                 mask=result.mask,
             )
+            before = float(value), result.susceptibility_ppm
+
+
+def _distance(first: NDArray, second: NDArray, mask: NDArray[np.bool_]) -> float:
+    """Norm of the difference of two maps in a mask, whatever their zero points."""
+    difference = first[mask].astype(np.float64) - second[mask]
+    return float(np.linalg.norm(difference - difference.mean()))
 
 
 def require_number(solver: Solver, parameter: str) -> None:

@@ -94,6 +94,8 @@ class StoredPoint:
     noise_cost: float | None
     band_means: list[float]
     influence: float | None
+    step_from: float | None
+    step: float | None
     iterations: int
     settled: bool
     stop_reason: str
@@ -314,7 +316,23 @@ def curve_of_points(groups: list[list[Any]]) -> Curve:
         total("noise_cost"),
         np.mean([[point.band_means for point in group] for group in groups], axis=1),
         None if influence is None else influence / len(groups[0]),
+        _sensitivity(groups),
     )
+
+
+def _sensitivity(groups: list[list[Any]]) -> NDArray | None:
+    """Changes from point to point, per unit of the logarithm; squares add up over data sets."""
+    known = [group for group in groups if all(point.step is not None for point in group)]
+    wide = [group for group in known if len({point.step_from for point in group}) == 1]
+    if not wide:
+        return None
+    steps = np.array([np.log(group[0].step_from / group[0].value) for group in wide])
+    norms = np.array([np.sqrt(sum(point.step**2 for point in group)) for group in wide])
+    middles = np.array([np.sqrt(group[0].step_from * group[0].value) for group in wide])
+    # Between refined points, what the iterations left undone outweighs the change.
+    coarse = np.abs(steps) > 0.7 * np.median(np.abs(steps))
+    order = np.argsort(middles[coarse])
+    return np.stack([middles[coarse], norms[coarse] / np.abs(steps[coarse])], axis=1)[order]
 
 
 def fingerprint(problem: Problem) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,7 +129,7 @@ def run_session(
             follower.begin(case, wanted)
             stored = {point.value: point for point in session.of_case(case)}
             stronger = min((value for value in stored if wanted and value > wanted[0]), default=None)
-            start = None if stronger is None else session.susceptibility_ppm(stored[stronger])
+            start = None if stronger is None else (stronger, session.susceptibility_ppm(stored[stronger]))
             tolerance = COST_TOLERANCE * (0.5 if round_number else 1.0)
             for point in path.sweep(wanted, start, follower.iteration, tolerance):
                 score = metrics[case] if metrics else None
@@ -154,7 +153,9 @@ def refined_values(curve: Curve, pick: Pick) -> list[float]:
     return [float(f"{np.exp(middles[i]):.4g}") for i in chosen]
 
 
-def _start(values: list[float], maps: dict[float, NDArray], round_number: int) -> tuple[Any, float]:
-    """Map of the nearest stronger point, and a tolerance that is tighter for refinements."""
+def _start(
+    values: list[float], maps: dict[float, NDArray], round_number: int
+) -> tuple[tuple[float, NDArray] | None, float]:
+    """Nearest stronger point, and a tolerance that is tighter for refinements."""
     stronger = min((value for value in maps if value > values[0]), default=None)
-    return None if stronger is None else maps[stronger], COST_TOLERANCE * (0.5 if round_number else 1.0)
+    return None if stronger is None else (stronger, maps[stronger]), COST_TOLERANCE * (0.5 if round_number else 1.0)

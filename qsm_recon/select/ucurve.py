@@ -12,9 +12,8 @@ from qsm_recon.select.pick import Pick, none_found
 def u_curve(curve: Curve) -> Pick:
     """Minimum of the sum of the reciprocals of both costs, each normalised by its geometric mean over the sweep.
 
-    Krawczyk-Stańdo and Rudnicki, Int J Appl Math Comput Sci 17:157-164 (2007), doi 10.2478/v10006-007-0014-3, take
-    the bare costs; but these have different units, so that one of them never counts.  The normalised rule depends on
-    the range that is swept instead.
+    Krawczyk-Stańdo and Rudnicki take the bare costs; but these have different units, so that one of them never counts.
+    The normalised rule depends on the range that is swept instead.
     """
     method = "ucurve"
     trusted = curve.trusted()
