@@ -29,11 +29,9 @@ def automatic(curve: Curve) -> Pick:
         pick = generalised_cross_validation(curve)
         if pick.found:
             return Pick("auto", pick.value, pick.confidence, f"generalised cross-validation: {pick.reason}")
-    candidates = {
-        "discrepancy principle": discrepancy(curve),
-        f"bands in balance at {BALANCE:g}": balanced_bands(curve),
-    }
-    values = {name: pick.value for name, pick in candidates.items() if pick.value is not None}
+    candidates = {"discrepancy": discrepancy(curve), "stability": quasi_optimality(curve)}
+    factors = {"discrepancy": 1.0, "stability": STABILITY_FACTOR}
+    values = {name: factors[name] * pick.value for name, pick in candidates.items() if pick.value is not None}
     if values:
         chosen = max(values, key=lambda name: values[name])
         apart = float(np.log(max(values.values()) / min(values.values())))
