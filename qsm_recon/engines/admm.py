@@ -41,7 +41,7 @@ class ADMMSettings:
     max_iterations
         The most iterations done.
     tolerance
-        Relative change of the objective over :data:`WINDOW` iterations to stop at.  The objective is evaluated at
+        Relative range of the objective over :data:`WINDOW` iterations to stop at.  The objective is evaluated at
         χ itself, not at the splittings, and once it falls slowly about as much remains as the last window brought.
     residual_tolerance
         Relative primal and dual residuals that must have been reached as well.
@@ -189,7 +189,8 @@ class ADMM:
             if len(part) == 1:  # a term without a splitting
                 continue
             _, primal, split_change, split, dual = part
-            values[f"primal_residual_{name}"] = math.sqrt(primal / max(split, TINY))
+            # Relative to the dual too, which has the same unit: a splitting may vanish, as slopes of TGV do.
+            values[f"primal_residual_{name}"] = math.sqrt(primal / max(split, dual, TINY))
             values[f"dual_residual_{name}"] = math.sqrt(split_change / max(dual, TINY))
         values["update"] = math.sqrt(change / max(norm, TINY))
         values["gradient_penalty"] = float(self._penalty)
@@ -199,7 +200,8 @@ class ADMM:
         objective = history["objective"]
         if len(objective) <= WINDOW:
             return False
-        change = abs(objective[-1] - objective[-1 - WINDOW])
+        recent = objective[-1 - WINDOW :]
+        change = max(recent) - min(recent)  # not of the ends alone: l1 fidelities make it go up and down
         residual = max(values[-1] for name, values in history.items() if "residual" in name)
         return change <= self._settings.tolerance * abs(objective[-1]) and residual <= self._settings.residual_tolerance
 

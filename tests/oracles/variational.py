@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+import scipy.optimize
 
 from .fields import difference_symbols
 from .total_variation import field_step, shrink
@@ -130,3 +131,50 @@ def admm(model, iterations, mu1, mu0, mu2, muh, relaxation=1.0):
         duals = q - splits
         iterates.append(unknowns)
     return iterates
+
+
+def smoothed_minimum(model, smoothing, iterations=1000):
+    """Bounds below and above on the smallest objective of a convex model, by a quasi-Newton method.
+
+    With |g| replaced by sqrt(g² + e²) - e, which is below |g| by e at most, the smoothed minimum is a lower bound
+    on the true one (where the minimisation has come to its end), and the objective at its minimiser an upper bound.
+    """
+    unknowns = [0, *([1, 2, 3] if model.regulariser == "tgv" else []), *([4] if model.beta else [])]
+    shape = model.field.shape
+    factors = np.concatenate(
+        [
+            np.broadcast_to(model.alpha1 * np.asarray(model.voxel_weights), (3, *shape)),
+            model.alpha0 * np.broadcast_to(COUNTS, (6, *shape)) * (model.regulariser == "tgv"),
+        ]
+    )
+    adjoint = np.conj(model.rows)
+    flat = np.zeros((len(unknowns), *shape))
+
+    def full(flat):
+        values = np.zeros((5, *shape))
+        values[unknowns] = flat.reshape(len(unknowns), *shape)
+        return values
+
+    for level in (100 * smoothing, 10 * smoothing, smoothing):
+
+        def value_and_gradient(flat, level=level):
+            gradient, tensor, predicted, laplacian = model.parts(full(flat))
+            slopes = np.concatenate([gradient, tensor])
+            root = np.sqrt(slopes**2 + level**2)
+            difference = predicted - model.field
+            if model.fidelity == "l1":
+                size = np.sqrt(difference**2 + level**2)
+                value, push = np.sum(model.weight * (size - level)), model.weight * difference / size
+            else:
+                value, push = 0.5 * np.sum((model.weight * difference) ** 2), model.weight**2 * difference
+            value += np.sum(factors * (root - level))
+            decay = model.beta * laplacian * (0 if model.mask is None else model.mask)
+            value += 0.5 * np.sum(decay * laplacian)
+            pushes = np.concatenate([factors * slopes / root, push[None], decay[None]])
+            back_projected = back(np.einsum("rc...,r...->c...", adjoint, transformed(pushes)))
+            return value, back_projected[unknowns].ravel()
+
+        options = {"maxiter": iterations, "maxfun": 2 * iterations, "ftol": 1e-10, "gtol": 1e-10, "maxcor": 20}
+        found = scipy.optimize.minimize(value_and_gradient, flat.ravel(), jac=True, method="L-BFGS-B", options=options)
+        flat = found.x
+    return found.fun, model.objective(full(flat))
