@@ -46,6 +46,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="the main regularisation parameter, whatever its name",
     )
     general.add_argument(
+        "--select",
+        metavar="RULE",
+        help="choose the main regularisation parameter by a sweep first: auto, lcurve, zero-curvature, ucurve, "
+        "frequency, discrepancy, stability or gcv",
+    )
+    general.add_argument(
         "--reference",
         default="mean",
         metavar="mean|none|MASK",
@@ -137,6 +143,8 @@ def solver_from_options(options: argparse.Namespace) -> Solver:
         if main_name in chosen:
             raise ParameterError(f"--regularisation and --set {main_name} both set the same parameter; give one")
         chosen[main_name] = options.regularisation
+    if hasattr(options, "regularisation") and options.select is not None and kind.main_parameter().name in chosen:
+        raise ParameterError(f"--select {options.select} chooses {kind.main_parameter().name}; do not set it as well")
     return make_solver(options.algo, **chosen)
 
 

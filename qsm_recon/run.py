@@ -11,6 +11,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,7 +64,10 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
     case, region, reference = reference_from_options(options.reference, case_from_options(options))
     read = time.perf_counter() - began
     memory_gib = _require_memory(solver, case)
-    result = _solve(solver, case, quiet=options.quiet)
+    selection: dict[str, Any] = {}
+    if options.select is not None:
+        solver, selection = _select(solver, case, options)
+    result = _solve(solver, case, quiet=options.quiet).with_details(**selection)
     susceptibility = _referenced(result, region, reference)
     began = time.perf_counter()
     metrics = _score(susceptibility, case)
@@ -144,6 +148,17 @@ def _require_memory(solver: Solver, case: Case) -> float:
     advice += ", or less --set padding" if getattr(solver, "padding", 0) else ""
     require_memory(needed, f"{solver.name} on {case.name}", advice)
     return (needed + data) / GIB
+
+
+def _select(solver: Solver, case: Case, options: argparse.Namespace) -> tuple[Solver, dict[str, Any]]:
+    """Choose the main parameter; returns the solver with it, and what the report says of it."""
+    from qsm_recon.select.tune import solver_by_selection
+
+    with iteration_progress(f"{solver.name}, choosing", quiet=options.quiet) as callback:
+        chosen, pick = solver_by_selection(solver, case.problem, options.select, callback)
+    main = solver.main_parameter()
+    logger.info("%s = %.4g %s by %s: %s", main.name, pick.value, main.unit, pick.method, pick.reason)
+    return chosen, {"selection": asdict(pick)}
 
 
 def _solve(solver: Solver, case: Case, *, quiet: bool) -> Reconstruction:

@@ -11,36 +11,45 @@ from qsm_recon.select.lcurve import zero_curvature
 from qsm_recon.select.pick import Pick, none_found
 from qsm_recon.select.stability import quasi_optimality
 
-AGREEMENT = 1.0
-"""Natural logarithm of the ratio of two picks at which their agreement has fallen to 1/e."""
-STABILITY_FACTOR = 1.5
-"""The map is most stable at somewhat too small a weight, by 1.2 to 2.5 on the phantoms."""
+NOISE_LIMITED = 2 / 3
+"""Noise limits the map where the discrepancy principle asks for at least this fraction of the most stable weight."""
+STABILITY_FACTOR = 2.5
+"""On the most stable weight where noise does not limit the map: it is too small there."""
 
 
 def automatic(curve: Curve) -> Pick:
-    """Choose by the rules that did best on phantoms kept for that purpose (docs/selection.md tells which).
+    """Choose by what limits the map; how that was decided, and on which phantoms, is in docs/selection.md.
 
-    Closed forms: generalised cross-validation.  Others: the larger of the weights that the discrepancy principle and
-    stability (times 1.5) ask for.  The first is right where noise is what limits the map; where it is not, because the
-    model does not hold exactly, it would fit what is no field, and the second is larger.  Where neither applies: zero
+    Closed forms: generalised cross-validation.  Others: the discrepancy principle where noise limits the map.  Where it
+    asks for much less than the most stable weight (:func:`qsm_recon.select.stability.quasi_optimality`), it would fit
+    what the model cannot explain rather than noise, and 2.5 times that weight is taken.  Where neither applies: zero
     curvature.
     """
     if curve.influence is not None:
         pick = generalised_cross_validation(curve)
         if pick.found:
             return Pick("auto", pick.value, pick.confidence, f"generalised cross-validation: {pick.reason}")
-    candidates = {"discrepancy": discrepancy(curve), "stability": quasi_optimality(curve)}
-    factors = {"discrepancy": 1.0, "stability": STABILITY_FACTOR}
-    values = {name: factors[name] * pick.value for name, pick in candidates.items() if pick.value is not None}
-    if values:
-        chosen = max(values, key=lambda name: values[name])
-        apart = float(np.log(max(values.values()) / min(values.values())))
-        confidence = float(np.exp(-apart / AGREEMENT)) if len(values) > 1 else 0.3
-        others = [f"{name}: {value:.3g}" for name, value in values.items() if name != chosen]
-        others += [f"{name}: {pick.reason}" for name, pick in candidates.items() if not pick.found]
-        return Pick("auto", values[chosen], confidence, f"{chosen} ({'; '.join(others)})")
+    noise, stable = discrepancy(curve), quasi_optimality(curve)
+    found = f"discrepancy {_shown(noise)}, stability {_shown(stable)}"
+    if noise.value is not None and (stable.value is None or noise.value >= NOISE_LIMITED * stable.value):
+        confidence = 0.3 if stable.value is None else _agreement(noise.value, stable.value)
+        return Pick("auto", noise.value, confidence, f"noise limits the map: {noise.reason} ({found})")
+    if stable.value is not None:
+        value = STABILITY_FACTOR * stable.value
+        if value <= curve.parameter[-1]:
+            reason = f"noise does not limit the map: {STABILITY_FACTOR:g} times the most stable weight ({found})"
+            return Pick("auto", float(value), 0.5 * stable.confidence, reason)
     pick = zero_curvature(curve)
     if pick.found:
-        return Pick("auto", pick.value, 0.5 * pick.confidence, f"zero curvature: {pick.reason}")
-    reasons = "; ".join(f"{name}: {pick.reason}" for name, pick in candidates.items())
-    return none_found("auto", f"no interior optimum ({reasons}; zero curvature: {pick.reason})")
+        return Pick("auto", pick.value, 0.3 * pick.confidence, f"zero curvature: {pick.reason} ({found})")
+    reasons = "; ".join(f"{item.method}: {item.reason}" for item in (noise, stable, pick) if not item.found)
+    return none_found("auto", f"no interior optimum ({reasons or found})")
+
+
+def _shown(pick: Pick) -> str:
+    return "none" if pick.value is None else f"{pick.value:.3g}"
+
+
+def _agreement(first: float, second: float) -> float:
+    """How well two values agree: 1 where equal, 1/e where one is e times the other."""
+    return float(np.exp(-abs(np.log(first / second))))

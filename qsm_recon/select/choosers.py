@@ -36,11 +36,22 @@ def choose(curve: Curve, method: str = "auto") -> Pick:
     ParameterError
         If there is no rule of that name.
     """
+    return rule(method)(curve)
+
+
+def rule(method: str) -> Callable[[Curve], Pick]:
+    """Return the rule of a name.
+
+    Raises
+    ------
+    ParameterError
+        If there is none.
+    """
     if method not in CHOOSERS:
         raise ParameterError(f"selection '{method}' is unknown{did_you_mean(method, CHOOSERS)}")
-    return CHOOSERS[method](curve)
+    return CHOOSERS[method]
 
 
 def choose_all(curve: Curve) -> list[Pick]:
     """Apply every rule."""
-    return [rule(curve) for rule in CHOOSERS.values()]
+    return [apply(curve) for apply in CHOOSERS.values()]

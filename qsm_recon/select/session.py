@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
@@ -233,8 +234,15 @@ class Session:
             raise DataError(f"{path}: damaged ({error}); run the session again to recompute it") from error
         return image
 
-    def curve(self, case: int | None = None) -> Curve:
+    def curve(self, case: int | None = None, among: Collection[float] | None = None) -> Curve:
         """Costs along the parameter: of one data set, or of all together, whose costs add up.
+
+        Parameters
+        ----------
+        case
+            Index of the data set; None for all.
+        among
+            Values to keep to; None for all that there are.
 
         Raises
         ------
@@ -244,6 +252,8 @@ class Session:
         chosen = range(len(self.cases)) if case is None else [case]
         by_case = [{point.value: point for point in self.of_case(k)} for k in chosen]
         values = sorted(set.intersection(*(set(points) for points in by_case)))
+        if among is not None:
+            values = [value for value in values if np.isclose(value, list(among), rtol=1e-6, atol=0).any()]
         if not values:
             raise DataError(f"{self.folder}: no point that all data sets have; run the session to its end")
         return curve_of_points([[points[value] for points in by_case] for value in values])

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.errors import ParameterError
 from qsm_recon.problem import Problem
-from qsm_recon.result import IterationState
-from qsm_recon.select.choosers import choose
+from qsm_recon.result import Callback, IterationState
+from qsm_recon.select.choosers import choose, rule
 from qsm_recon.select.curve import Curve
 from qsm_recon.select.path import COST_TOLERANCE, Path, PathPoint, sweep_values
 from qsm_recon.select.pick import Pick
@@ -87,6 +88,37 @@ def select_value(
     return pick, curve
 
 
+class _Relay(Follower):
+    """Tells a callback of a solver."""
+
+    def __init__(self, callback: Callback | None) -> None:
+        self._callback = callback
+
+    def iteration(self, value: float, state: IterationState) -> None:
+        if self._callback is not None:
+            self._callback(state)
+
+
+def solver_by_selection(
+    solver: Solver, problem: Problem, method: str, callback: Callback | None = None
+) -> tuple[Solver, Pick]:
+    """Return a solver with the main parameter that a rule chooses; see :func:`select_value`.
+
+    Raises
+    ------
+    ParameterError
+        If the rule is unknown or finds no interior optimum.
+    """
+    rule(method)
+    pick, _ = select_value(solver, problem, method, follower=_Relay(callback))
+    if pick.value is None:
+        raise ParameterError(
+            f"selection '{method}' of {solver.main_parameter().name} failed: {pick.reason}; give --regularisation, or "
+            "look at the curve with python -m qsm_recon.lcurve"
+        )
+    return solver.with_regularisation(pick.value), pick
+
+
 def run_session(
     session: Session,
     problems: list[Problem],
@@ -122,6 +154,7 @@ def run_session(
         The choice for all data sets together.
     """
     follower = follower or Follower()
+    swept = list(values)
     paths = [Path(session.solver(values[0]), problem, session.parameter) for problem in problems]
     for round_number in range(refinements + 1):
         for case, path in enumerate(paths):
@@ -130,16 +163,19 @@ def run_session(
             stored = {point.value: point for point in session.of_case(case)}
             stronger = min((value for value in stored if wanted and value > wanted[0]), default=None)
             start = None if stronger is None else (stronger, session.susceptibility_ppm(stored[stronger]))
-            tolerance = COST_TOLERANCE * (0.5 if round_number else 1.0)
+            tolerance = _tolerance(round_number)
             for point in path.sweep(wanted, start, follower.iteration, tolerance):
                 score = metrics[case] if metrics else None
                 session.add(case, point, score(point.susceptibility_ppm) if score else None)
                 follower.point(point)
-        pick = session.pick(method)
+        # What an earlier session added has no say in what is added now, so that a session run twice stays as it is.
+        curve = session.curve(among=swept)
+        pick = choose(curve, method)
         if not pick.found:
             break
-        values = refined_values(session.curve(), pick)
-    return pick
+        values = refined_values(curve, pick)
+        swept += values
+    return session.pick(method)
 
 
 def refined_values(curve: Curve, pick: Pick) -> list[float]:
@@ -156,6 +192,11 @@ def refined_values(curve: Curve, pick: Pick) -> list[float]:
 def _start(
     values: list[float], maps: dict[float, NDArray], round_number: int
 ) -> tuple[tuple[float, NDArray] | None, float]:
-    """Nearest stronger point, and a tolerance that is tighter for refinements."""
+    """Nearest stronger point, and the tolerance."""
     stronger = min((value for value in maps if value > values[0]), default=None)
-    return None if stronger is None else (stronger, maps[stronger]), COST_TOLERANCE * (0.5 if round_number else 1.0)
+    return None if stronger is None else (stronger, maps[stronger]), _tolerance(round_number)
+
+
+def _tolerance(round_number: int) -> float:
+    """Accuracy of costs: higher for refinements, which start from a map without the state that belongs to it."""
+    return COST_TOLERANCE * (0.2 if round_number else 1.0)

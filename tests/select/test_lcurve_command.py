@@ -1,0 +1,99 @@
+"""The tuning command and the option of the reconstruction command, as a user runs them."""
+
+import json
+import shlex
+
+import pytest
+
+from qsm_recon import lcurve
+from qsm_recon.report.tuning import TuningSession
+
+FAST = ("--algo", "tikhonov", "--points", "7")
+
+
+def test_a_session_from_files(on_disk, tmp_path, capsys):
+    folder = tmp_path / "session"
+    assert lcurve.main([*FAST, "--out", str(folder), *on_disk]) == 0
+    said = capsys.readouterr()
+    assert "regularisation_weight = " in said.out
+    assert "auto" in said.out
+    assert "7 points from" in said.err
+    assert (folder / "session.html").exists()
+    session = TuningSession.open(folder)
+    assert all(0 < point.metrics["nrmse"] < 200 for point in session.points)
+    assert session.error_at(session.pick()) < 1.3 * min(point.metrics["nrmse"] for point in session.points)
+
+
+def test_the_same_command_again_computes_nothing(on_disk, tmp_path, capsys):
+    folder = tmp_path / "session"
+    lcurve.main([*FAST, "--out", str(folder), *on_disk])
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("points/*")}
+    capsys.readouterr()
+    assert lcurve.main([*FAST, "--out", str(folder), *on_disk]) == 0
+    assert "going on after 9 points" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("points/*")} == before
+
+
+def test_the_command_on_the_page_reproduces_its_point(on_disk, tmp_path):
+    from qsm_recon import run
+    from qsm_recon.io import load_image
+
+    folder = tmp_path / "session"
+    lcurve.main([*FAST, "--out", str(folder), "--set", "padding=2", "--quiet", *on_disk])
+    session = TuningSession.open(folder)
+    point = session.of_case(0)[3]
+    words = shlex.split(session.command(point.value))
+    assert words[:3] == ["python", "-m", "qsm_recon.run"]
+    assert "padding=2" in words
+    assert run.main([*words[3:], "--reference", "none", "--quiet", "--out", str(tmp_path / "out")]) == 0
+    image = load_image(tmp_path / "out" / "chi.nii.gz").data
+    assert abs(image - session.susceptibility_ppm(point)).max() < 1e-4 * abs(image).max()
+
+
+def test_no_interior_optimum_is_said_and_has_its_own_exit_code(on_disk, tmp_path, capsys):
+    arguments = [*FAST, "--select", "discrepancy", "--from", "1e-9", "--to", "1e-11", "--out", str(tmp_path / "s")]
+    assert lcurve.main([*arguments, *on_disk]) == 3
+    assert "no interior optimum" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--parameter", "beta"], "has no parameter 'beta'"),
+        (["--parameter", "padding"], "not a real number"),
+        (["--points", "1"], "two or more points"),
+        (["--from", "1e-5", "--to", "1"], "from a larger to a smaller"),
+        (["--also", "phantom:sim9"], "unknown simulation"),
+    ],
+)
+def test_bad_usage_is_one_line(arguments, message, on_disk, tmp_path, capsys):
+    assert lcurve.main([*FAST, *arguments, "--out", str(tmp_path / "s"), *on_disk]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()
+
+
+def test_the_reconstruction_command_selects_on_the_spot(on_disk, tmp_path):
+    from qsm_recon import run
+
+    assert run.main(["--algo", "tikhonov", "--select", "gcv", "--out", str(tmp_path), "--quiet", *on_disk]) == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    chosen = report["algorithm"]["parameters"]["regularisation_weight"]["value"]
+    assert chosen == report["result"]["selection"]["value"]
+    assert chosen != 0.02
+
+
+def test_a_selection_that_finds_nothing_stops_the_reconstruction(on_disk, tmp_path, capsys):
+    from qsm_recon import run
+
+    arguments = ["--algo", "tv", "--select", "gcv", "--out", str(tmp_path / "out"), "--quiet"]
+    assert run.main([*arguments, *on_disk]) == 2
+    assert "only closed forms" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_selecting_and_setting_exclude_each_other(on_disk, tmp_path, capsys):
+    from qsm_recon import run
+
+    arguments = ["--algo", "tv", "--select", "auto", "--regularisation", "1e-3", "--out", str(tmp_path / "out")]
+    assert run.main([*arguments, *on_disk]) == 2
+    assert "--select" in capsys.readouterr().err
