@@ -41,3 +41,12 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 clean:
 	rm -rf $(VENV) out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.PHONY: browser-test
+browser-test: $(VENV)/.installed-test
+	@{ command -v chromium && command -v chromedriver; } >/dev/null || { echo "installing Debian's chromium"; \
+	  { apt-get install -y -q chromium chromium-driver || { apt-get update -q && apt-get install -y -q chromium chromium-driver; }; } \
+	    >/dev/null 2>&1 || { echo "chromium cannot be installed here; install chromium and chromium-driver" >&2; exit 1; }; }
+	@$(PIP) -e ".[browser]"
+	@$(BIN)/python -m pytest tests/browser -q
+	@echo "browser-test: all passed"
