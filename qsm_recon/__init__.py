@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from qsm_recon.operators.dipole import DipoleOperator
     from qsm_recon.operators.grid import Grid
     from qsm_recon.problem import Problem
+    from qsm_recon.report.tuning import TuningSession, tune
     from qsm_recon.result import IterationState, Reconstruction
     from qsm_recon.solvers.base import Solver
     from qsm_recon.solvers.registry import make_solver, solvers
@@ -42,6 +43,8 @@ _HOME = {
     "Solver": "solvers.base",
     "make_solver": "solvers.registry",
     "solvers": "solvers.registry",
+    "TuningSession": "report.tuning",
+    "tune": "report.tuning",
 }
 
 __all__ = [
@@ -56,11 +59,13 @@ __all__ = [
     "Reconstruction",
     "ResourceError",
     "Solver",
+    "TuningSession",
     "__version__",
     "evaluate",
     "load_case",
     "make_solver",
     "solvers",
+    "tune",
 ]
 
 
