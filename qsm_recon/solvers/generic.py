@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from qsm_recon.solvers.parameters import parameter
-from qsm_recon.solvers.variational import FIDELITIES, Composition, VariationalSolver
+from qsm_recon.solvers.variational import FIDELITIES, Composition, VariationalSolver, linear_start
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,17 @@ class GenericADMM(VariationalSolver):
     )
     harmonic_penalty: float = parameter(1.0, "mm⁴", "penalty muh of its splitting", low=1e-9, high=1e9)
 
+    linear_iterations: int = linear_start()
+
     def composition(self) -> Composition:
         """See :class:`VariationalSolver`."""
         return Composition(
-            self.fidelity, self.regulariser, self.second_weight_ratio, self.harmonic_weight, self.harmonic_penalty
+            self.fidelity,
+            self.regulariser,
+            self.second_weight_ratio,
+            self.harmonic_weight,
+            self.harmonic_penalty,
+            self.linear_iterations,
         )
 
 

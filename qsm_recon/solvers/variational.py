@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.backend.fft import FourierTransform
 from qsm_recon.engines.admm import ADMM, ADMMOutcome, ADMMSettings
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.gradient import gradient_spacing
@@ -53,13 +52,16 @@ class Composition:
         alpha0 / alpha1 of ``tgv``, in mm.
     harmonic_weight, harmonic_penalty
         beta and muh of a weakly harmonic background, in mm⁴; none where beta is 0.
+    linear_iterations
+        Iterations with the linear form of a nonlinear fidelity before it takes over.
     """
 
     fidelity: str = "quadratic"
     regulariser: str = "tv"
     second_weight_ratio: float = 2.0
     harmonic_weight: float = 0.0
-    harmonic_penalty: float = 5.0
+    harmonic_penalty: float = 1.0
+    linear_iterations: int = 0
 
     @property
     def nonlinear(self) -> bool:
@@ -72,13 +74,21 @@ class Composition:
         return self.fidelity.endswith("l1")
 
 
-FIDELITIES: dict[str, Callable[[FourierTransform, NDArray, NDArray], Fidelity]] = {
+FIDELITIES: dict[str, Callable[..., Fidelity]] = {
     "quadratic": QuadraticFidelity,
     "nonlinear": NonlinearFidelity,
     "l1": AbsoluteFidelity,
     "nonlinear-l1": NonlinearAbsoluteFidelity,
 }
 WEIGHTINGS = ("auto", "uniform", "mask", "magnitude", "magnitude-squared", "noise", "given")
+
+
+def linear_start() -> Any:
+    """Declare how many linear iterations a nonlinear method begins with."""
+    return parameter(
+        20, "1", "iterations with the linear fidelity first, so that strong fields are not taken for wraps",
+        low=0, high=100_000,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -209,11 +219,13 @@ class CompositionRun:
         settings
             Replace members of :class:`qsm_recon.engines.admm.ADMMSettings`.
         """
-        engine = self.engine(regularisation_weight, weight, **settings)
+        engine = self.engine(regularisation_weight, weight, from_nothing=start_ppm is None, **settings)
         return engine.run(None if start_ppm is None else start_ppm * self.scale, callback)
 
-    def engine(self, regularisation_weight: float, weight: NDArray, **settings: Any) -> ADMM:
-        """Put the parts together; parameters as for :meth:`minimise`."""
+    def engine(
+        self, regularisation_weight: float, weight: NDArray, *, from_nothing: bool = True, **settings: Any
+    ) -> ADMM:
+        """Put the parts together; parameters as for :meth:`minimise`, and whether the start will be χ = 0."""
         problem, composition, transform = self._problem, self._composition, self.operator.transform
         field = np.where(problem.mask, problem.field_ppm, 0) * self._dtype(self.scale)
         # In units of 1/scale ppm, an l1 fidelity scales as χ does, a squared one as χ².
@@ -225,7 +237,7 @@ class CompositionRun:
         return ADMM(
             transform,
             self.operator.kernel,
-            self._fidelity(field, weight),
+            self._fidelity(field, weight, self._composition.linear_iterations if from_nothing else 0),
             self._regulariser(alpha),
             self._settings(alpha, field[problem.mask], weight[problem.mask], settings),
             self._background,
@@ -261,8 +273,9 @@ class CompositionRun:
             images=images,
         )
 
-    def _fidelity(self, field: NDArray, weight: NDArray) -> Fidelity:
-        return FIDELITIES[self._composition.fidelity](self.operator.transform, field, weight)
+    def _fidelity(self, field: NDArray, weight: NDArray, linear_iterations: int) -> Fidelity:
+        further = {"linear_iterations": linear_iterations} if self._composition.nonlinear else {}
+        return FIDELITIES[self._composition.fidelity](self.operator.transform, field, weight, **further)
 
     def _regulariser(self, alpha: float) -> Regulariser:
         transform, composition = self.operator.transform, self._composition

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from qsm_recon.solvers.parameters import parameter
-from qsm_recon.solvers.variational import Composition, VariationalSolver
+from qsm_recon.solvers.variational import Composition, VariationalSolver, linear_start
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,16 @@ class WeakHarmonicNonlinear(WeakHarmonicLinear):
     name: ClassVar[str] = "wh-nlqsm"
     title: ClassVar[str] = "Weak-harmonic QSM: total variation, nonlinear fidelity"
 
+    linear_iterations: int = linear_start()
+
     def composition(self) -> Composition:
         """See :class:`VariationalSolver`."""
-        return Composition("nonlinear", harmonic_weight=self.harmonic_weight, harmonic_penalty=self.harmonic_penalty)
+        return Composition(
+            "nonlinear",
+            harmonic_weight=self.harmonic_weight,
+            harmonic_penalty=self.harmonic_penalty,
+            linear_iterations=self.linear_iterations,
+        )
 
 
 SOLVERS = (WeakHarmonicLinear, WeakHarmonicNonlinear)

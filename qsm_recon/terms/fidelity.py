@@ -108,6 +108,22 @@ class _AbsoluteFidelity(_WeightedFidelity):
         return kernel(predicted, self._state, self._field, self._weight, first, nz, real(penalty), real(relaxation))
 
 
+class _LinearStart:
+    """Counts the first iterations, in which a nonlinear fidelity is replaced by its linear form."""
+
+    def __init__(self, iterations: int) -> None:
+        self._left = iterations
+
+    @property
+    def linear(self) -> bool:
+        """Whether this iteration is still linear."""
+        return self._left > 0
+
+    def count(self) -> None:
+        """Note the end of an iteration."""
+        self._left -= 1
+
+
 class QuadraticFidelity(_SquaredFidelity):
     """½‖W (D χ - φ)‖².
 
@@ -131,13 +147,28 @@ class QuadraticFidelity(_SquaredFidelity):
 class NonlinearFidelity(_SquaredFidelity):
     """½‖W (exp(i D χ) - exp(i φ))‖², with χ and φ in rad.
 
-    Parameters are those of :class:`QuadraticFidelity`.  (Milovic et al., MRM 2018, doi 10.1002/mrm.27073.)
+    Parameters are those of :class:`QuadraticFidelity`, and ``linear_iterations``: how many iterations are done with the
+    quadratic fidelity first.  From χ = 0 a field of more than half a turn would be taken for a wrap; the linear
+    iterations bring D χ near φ.  (Milovic et al., MRM 2018, doi 10.1002/mrm.27073.)
     """
+
+    def __init__(
+        self, transform: FourierTransform, field: NDArray, weight: NDArray, linear_iterations: int = 0
+    ) -> None:
+        super().__init__(transform, field, weight)
+        self._start = _LinearStart(linear_iterations)
+
+    def finish_iteration(self, penalty: float) -> None:
+        """See :class:`Fidelity`."""
+        super().finish_iteration(penalty)
+        self._start.count()
 
     def step(self, predicted: NDArray, first: int, penalty: float, relaxation: float) -> Sums:
         """See :class:`Fidelity`."""
-        from qsm_recon.backend.field_kernels import nonlinear_step_double, nonlinear_step_single
+        from qsm_recon.backend.field_kernels import nonlinear_step_double, nonlinear_step_single, quadratic_step
 
+        if self._start.linear:
+            return self._run(quadratic_step, predicted, first, penalty, relaxation)
         kernel = self._choose(nonlinear_step_single, nonlinear_step_double)
         return self._run(kernel, predicted, first, penalty, relaxation)
 
@@ -158,12 +189,27 @@ class AbsoluteFidelity(_AbsoluteFidelity):
 class NonlinearAbsoluteFidelity(_AbsoluteFidelity):
     """‖W (exp(i D χ) - exp(i φ))‖₁, with χ and φ in rad; W not squared.
 
+    ``linear_iterations`` is as for :class:`NonlinearFidelity`.
+
     (Milovic et al., MRM 2022, doi 10.1002/mrm.28957, who split it twice; one exact proximal step does the same.)
     """
 
+    def __init__(
+        self, transform: FourierTransform, field: NDArray, weight: NDArray, linear_iterations: int = 0
+    ) -> None:
+        super().__init__(transform, field, weight)
+        self._start = _LinearStart(linear_iterations)
+
+    def finish_iteration(self, penalty: float) -> None:
+        """See :class:`Fidelity`."""
+        super().finish_iteration(penalty)
+        self._start.count()
+
     def step(self, predicted: NDArray, first: int, penalty: float, relaxation: float) -> Sums:
         """See :class:`Fidelity`."""
-        from qsm_recon.backend.l1_kernels import chord_step_double, chord_step_single
+        from qsm_recon.backend.l1_kernels import absolute_step, chord_step_double, chord_step_single
 
+        if self._start.linear:
+            return self._run(absolute_step, predicted, first, penalty, relaxation)
         kernel = self._choose(chord_step_single, chord_step_double)
         return self._run(kernel, predicted, first, penalty, relaxation)
