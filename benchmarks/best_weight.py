@@ -45,7 +45,7 @@ def score(case: Case, result: Reconstruction, *, similarity: bool = False, varia
 
 
 def best_over_weight(
-    solver: Solver, case: Case, *, step: float = 2.0, refinements: int = 1, report: Callable[[str], Any] = print
+    solver: Solver, case: Case, *, step: float = 1.6, refinements: int = 0, report: Callable[[str], Any] = print
 ) -> Search:
     """Walk the main parameter downhill from its default in factors of ``step``, then halve the step in logarithm.
 
