@@ -62,6 +62,8 @@ class HybridL1L2(VariationalSolver):
         if found.stop_reason.startswith(("interrupted", "the callback")):
             return first.reconstruction(found, {"weighting": weight_origin, "stage": 1})
         distrust = self._discrepancy(problem, first.operator.forward(susceptibility))
+        if not (weight * (1 - distrust)).any():  # a single voxel, or all misfit alike: none stands out
+            distrust = np.zeros_like(distrust)
         second = CompositionRun(self, problem, Composition())
         weight = weight * (1 - distrust)
         outcome = second.minimise(self.regularisation_weight, weight, callback, susceptibility)

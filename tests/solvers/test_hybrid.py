@@ -1,0 +1,103 @@
+"""The hybrid of l1 and l2 fidelity: its two stages, its minimum, and its limits."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from oracles import relative_error
+from oracles.cases import SmallCase
+from oracles.variational import admm, smoothed_minimum
+
+from qsm_recon.solvers.hybrid import HybridL1L2
+from qsm_recon.solvers.registry import make_solver
+
+ALPHA, ALPHA1, MU1, MU2 = 5e-4, 0.1, 5.0, 60.0
+STAGES = {"regularisation_weight": ALPHA, "first_weight": ALPHA1}
+STAGES |= {"first_gradient_penalty": MU1, "first_field_penalty": MU2}
+
+
+@pytest.fixture(scope="module")
+def case():
+    return SmallCase()
+
+
+@pytest.fixture(scope="module")
+def distrust(case):
+    """|φ - D χ₁| over its maximum after 20 naive iterations of stage 1 (over-relaxed as by default)."""
+    model = case.model(ALPHA1, "l1")
+    first = admm(model, 20, MU1, 1.0, MU2, 1.0, 1.8)[-1]
+    discrepancy = np.abs(model.field - model.parts(first)[2]) * case.mask
+    return discrepancy / discrepancy.max()
+
+
+def test_reaches_the_minimum_of_the_second_stage(case, distrust):
+    """At default settings, the weight of the second stage from the oracle, its minimum from another minimiser."""
+    model = case.model(ALPHA)
+    model.weight = model.weight * (1 - distrust)
+    low, high = smoothed_minimum(model, 1e-5)
+    result = make_solver("wl1l2", **STAGES).solve(case.problem())
+    assert low < high < 1.002 * low
+    assert result.converged
+    assert low < result.history["objective"][-1] < 1.001 * high
+    assert result.details["mean_distrust"] == pytest.approx(distrust[case.mask].mean(), rel=1e-4)
+    assert len(result.details["first_stage_objective"]) == 20
+
+
+@dataclass(frozen=True)
+class Trusting(HybridL1L2):
+    """Finds no discrepancy."""
+
+    def _discrepancy(self, problem, field):
+        return np.zeros(field.shape)
+
+
+def test_without_discrepancy_it_is_total_variation_started_from_stage_one(case):
+    settings = {"regularisation_weight": ALPHA, "max_iterations": 30, "tolerance": 0.0}
+    hybrid = Trusting(first_weight=ALPHA1, **settings).solve(case.problem())
+    plain = make_solver("tv", **settings).solve(case.problem())
+    long = {**settings, "max_iterations": 2000}
+    end = Trusting(first_weight=ALPHA1, **long).solve(case.problem()).susceptibility_ppm
+    assert hybrid.details["mean_distrust"] == 0
+    # The same functional, so the same end, sooner reached from stage 1.
+    assert relative_error(make_solver("tv", **long).solve(case.problem()).susceptibility_ppm, end) < 1e-3
+    assert relative_error(hybrid.susceptibility_ppm, end) < relative_error(plain.susceptibility_ppm, end)
+
+
+def test_outliers_are_distrusted(case):
+    outliers = (np.random.default_rng(1).random(case.shape) < 0.02) & case.mask
+    spoilt = case.problem(field_ppm=np.where(outliers, case.field + 0.3, case.field))
+    changes = {}
+    for name, settings in (("wl1l2", {"first_weight": ALPHA1, "first_iterations": 100}), ("tv", {})):
+        solver = make_solver(name, regularisation_weight=ALPHA, **settings)
+        before, after = (solver.solve(problem).susceptibility_ppm for problem in (case.problem(), spoilt))
+        changes[name] = relative_error(after, before)
+    assert changes["wl1l2"] < 0.5 * changes["tv"]
+
+
+def test_percentile_keeps_one_outlier_from_hiding_the_others(case):
+    field = case.field.copy()
+    field[tuple(n // 2 for n in case.shape)] += 30.0
+    published, robust = (
+        make_solver("wl1l2", **STAGES, discrepancy_percentile=percentile).solve(case.problem(field_ppm=field))
+        for percentile in (100.0, 95.0)
+    )
+    assert published.details["mean_distrust"] < 0.1 * robust.details["mean_distrust"]
+
+
+def test_first_weight_is_the_root_of_the_second_by_default(case):
+    result = make_solver("wl1l2", regularisation_weight=4e-4, max_iterations=2).solve(case.problem())
+    assert result.details["first_stage_weight"] == pytest.approx(0.02)
+
+
+def test_callback_may_stop_it_in_either_stage(case):
+    for limit, stage in ((5, 1), (25, 2)):
+        seen = []
+
+        def stop(state, limit=limit, seen=seen):
+            seen.append(state)
+            return len(seen) < limit
+
+        result = make_solver("wl1l2", **STAGES).solve(case.problem(), callback=stop)
+        assert len(seen) == limit
+        assert result.details.get("stage", 2) == stage
+        assert not result.converged
