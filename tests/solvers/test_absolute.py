@@ -11,8 +11,8 @@ from qsm_recon.units import rad_per_ppm
 
 ALPHA = 0.1
 FIDELITY = {"wl1": "l1", "l1qsm": "nonlinear-l1"}
-LONG = {"tolerance": 0.0, "residual_tolerance": 0.0, "max_iterations": 4000, "precision": "double"}
-TIGHT = {"tolerance": 1e-6, "max_iterations": 3000}
+LONG = {"tolerance": 0.0, "residual_tolerance": 0.0, "max_iterations": 2000, "precision": "double"}
+TIGHT = {"tolerance": 1e-5, "max_iterations": 1500}
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,9 @@ def test_reaches_the_minimum_at_default_settings(case, name):
     assert result.history["objective"][-1] < 1.001 * long[-1]
 
 
-def test_long_run_is_within_the_bounds_of_an_independent_minimiser(case):
-    low, high = smoothed_minimum(case.model(ALPHA, "l1"), 1e-5)
+def test_long_run_is_within_the_bounds_of_an_independent_minimiser():
+    case = SmallCase((8, 9, 6))
+    low, high = smoothed_minimum(case.model(ALPHA, "l1"), 1e-5, 500)
     long = make_solver("wl1", regularisation_weight=ALPHA, **LONG).solve(case.problem())
     assert low < long.history["objective"][-1] < high < 1.005 * low
 

@@ -16,7 +16,7 @@ from qsm_recon.terms.regulariser import TotalGeneralisedVariation, TotalVariatio
 
 ALPHA = 5e-4
 FIDELITY = {"tgv": "quadratic", "fansi-tgv": "nonlinear"}
-LONG = {"tolerance": 0.0, "residual_tolerance": 0.0, "max_iterations": 3000, "precision": "double"}
+LONG = {"tolerance": 0.0, "residual_tolerance": 0.0, "max_iterations": 1500, "precision": "double"}
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +50,9 @@ def test_reaches_the_minimum_at_default_settings(case, name, ratio):
     assert result.history["objective"][-1] < 1.001 * long[-1]
 
 
-def test_long_run_is_within_the_bounds_of_an_independent_minimiser(case):
-    low, high = smoothed_minimum(case.model(ALPHA, "quadratic", "tgv", ratio=0.5), 1e-5)
+def test_long_run_is_within_the_bounds_of_an_independent_minimiser():
+    case = SmallCase((8, 9, 6))
+    low, high = smoothed_minimum(case.model(ALPHA, "quadratic", "tgv", ratio=0.5), 1e-5, 500)
     long = make_solver("tgv", regularisation_weight=ALPHA, second_weight_ratio=0.5, **LONG).solve(case.problem())
     assert low < long.history["objective"][-1] < high < 1.005 * low
 
