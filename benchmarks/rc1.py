@@ -18,7 +18,7 @@ from qsm_recon.errors import ParameterError
 ROWS: tuple[tuple[str, dict[str, Any], float, str], ...] = (
     ("tkd", {}, 0.4, ""),
     ("tsvd", {}, 0.2, ""),
-    ("tikhonov", {"regulariser": "identity"}, 0.03, ""),
+    ("tikhonov", {"regulariser": "identity"}, 0.04, ""),
     ("tikhonov", {"regulariser": "gradient"}, 0.1, ""),
     ("tv", {"weighting": "uniform"}, 1e-3, "TV 71.4/0.471"),
     ("tv", {"weighting": "magnitude"}, 1e-3, "TV 71.4/0.471"),
