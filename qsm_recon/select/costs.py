@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from qsm_recon.errors import ParameterError
-from qsm_recon.result import IterationState, Reconstruction
+from qsm_recon.result import Callback, IterationState, Reconstruction
 
 COSTS = ("fidelity", "regularisation")
 
@@ -41,7 +41,7 @@ class SettledCosts:
         Called with every state as well.
     """
 
-    def __init__(self, tolerance: float, window: int, follow: object = None) -> None:
+    def __init__(self, tolerance: float, window: int, follow: Callback | None = None) -> None:
         self._tolerance = tolerance
         self._window = window
         self._follow = follow
@@ -50,7 +50,7 @@ class SettledCosts:
 
     def __call__(self, state: IterationState) -> bool:
         """Return whether to go on."""
-        go_on = not callable(self._follow) or self._follow(state) is not False
+        go_on = self._follow is None or self._follow(state) is not False
         values = [state.values.get(name, 0.0) for name in COSTS]
         if min(values) > 0:
             self._logs.append((math.log(values[0]), math.log(values[1])))

@@ -15,30 +15,24 @@ from qsm_recon.select.frequency import Bands
 from qsm_recon.select.noise import estimated_field_noise
 from qsm_recon.select.path import Path, sweep_values
 from qsm_recon.select.session import curve_of_points
-from qsm_recon.solvers.registry import make_solver
+from qsm_recon.solvers.registry import make_solver, solvers
 
-METHODS = ("tv", "fansi", "tgv", "l1qsm", "medi", "tikhonov", "tkd")
-
-
-def known(methods):
-    from qsm_recon.solvers.registry import solvers
-
-    return [name for name in methods if name in solvers()]
+NEED_ECHOES = {"mctfi"}
 
 
-@pytest.mark.parametrize("name", known(METHODS))
+@pytest.mark.parametrize("name", ["tv", "tgv", "l1qsm", "medi", "tikhonov", "tkd"])
 def test_sweeps_are_monotone_and_every_point_has_settled(name, small):
     solver = make_solver(name)
-    points = list(Path(solver, small.problem).sweep(sweep_values(solver, count=9)))[::-1]
+    points = list(Path(solver, small.problem).sweep(sweep_values(solver, count=6)))[::-1]
     curve = curve_of_points([[point] for point in points])
     assert all(point.settled for point in points)
     assert not curve.violations().any()
     assert (curve.noise_cost > 0).all()
     assert (curve.influence is not None) == (not solver.iterative)
-    assert len(curve.sensitivity) == 8
+    assert len(curve.sensitivity) == 5
 
 
-@pytest.mark.parametrize("name", known(("tv", "fansi", "tgv", "wl1", "medi")))
+@pytest.mark.parametrize("name", ["tv", "fansi", "tgv", "wl1", "medi"])
 def test_running_on_ends_where_a_cold_start_does(name, small):
     tight = {"max_iterations": 3000, "tolerance": 1e-7, "residual_tolerance": 1e-3}
     if name == "medi":
@@ -71,6 +65,15 @@ def test_a_series_starts_anew_when_more_than_the_weight_changes(small):
     other = series.solve(make_solver("tv", gradient="unit-voxel", weighting="mask", tolerance=1e-6))
     direct = make_solver("tv", gradient="unit-voxel", weighting="mask", tolerance=1e-6).solve(small.problem)
     np.testing.assert_allclose(costs(other), costs(direct), rtol=5e-3)
+
+
+@pytest.mark.parametrize("name", sorted(set(solvers()) - NEED_ECHOES))
+def test_every_method_can_be_swept(name, small):
+    points = list(Path(make_solver(name), small.problem).sweep([2e-2, 1e-2]))
+    for point in points:
+        assert point.data_cost > 0
+        assert point.regularisation_cost > 0
+        assert np.isfinite(point.susceptibility_ppm).all()
 
 
 def test_methods_that_count_their_iterations_start_anew(small):
