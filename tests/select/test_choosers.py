@@ -170,6 +170,13 @@ def test_frequency_is_where_the_bands_are_equal_times_the_published_factor():
 def test_stability_is_where_the_map_changes_least():
     change = np.stack([ALPHA, (ALPHA / 2.0) ** 0.5 + (ALPHA / 2.0) ** -0.5], axis=1)
     assert choose(Curve(ALPHA, ALPHA, 1 / ALPHA, sensitivity=change), "stability").value == pytest.approx(2.0, rel=0.02)
+    # A map of which nothing is left changes least of all, and is not meant.
+    empty = change[:, 1] * np.where(ALPHA > 100, 1e-3, 1)
+    assert choose(
+        Curve(ALPHA, ALPHA, 1 / ALPHA, sensitivity=np.stack([ALPHA, empty], axis=1)), "stability"
+    ).value == pytest.approx(2.0, rel=0.02)
+    flat = np.stack([ALPHA, 1 + 0.005 * np.cos(ALPHA)], axis=1)
+    assert choose(Curve(ALPHA, ALPHA, 1 / ALPHA, sensitivity=flat), "stability").value is None
     falling = np.stack([ALPHA, 1 / ALPHA], axis=1)
     assert choose(Curve(ALPHA, ALPHA, 1 / ALPHA, sensitivity=falling), "stability").value is None
 
