@@ -82,7 +82,7 @@ def test_echoes_of_another_shape_are_refused(shape):
 
 @pytest.mark.parametrize("times", [(), (0.004,), (0.004, 0.012, 0.02)])
 def test_one_echo_time_per_echo(times):
-    with pytest.raises(DataError, match="give one time per echo"):
+    with pytest.raises(DataError, match="echo times; give one per echo"):
         Problem(**arguments(echo_times_s=times))
 
 

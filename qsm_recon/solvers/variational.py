@@ -86,7 +86,7 @@ WEIGHTINGS = ("auto", "uniform", "mask", "magnitude", "magnitude-squared", "nois
 def linear_start() -> Any:
     """Declare how many linear iterations a nonlinear method begins with."""
     return parameter(
-        20, "1", "iterations with the linear fidelity first, so that strong fields are not taken for wraps",
+        20, "1", "linear iterations first, so that strong fields are not taken for wraps; 0 for fields with wraps left",
         low=0, high=100_000,
     )  # fmt: skip
 

@@ -109,6 +109,7 @@ def test_public_solver_is_the_oracle_in_ppm(case, name):
     expected = admm(model, 30, mu1=0.02, mu2=4.0, relaxation=1.3)[-1] / scale
     settings = {"max_iterations": 30, "tolerance": 0.0, "precision": "double", "regularisation_weight": 1e-3}
     settings |= {"gradient_penalty": 0.02, "field_penalty": 4.0, "relaxation": 1.3}
+    settings |= {"linear_iterations": 0} if name == "fansi" else {}
     result = make_solver(name, **settings).solve(make_problem(case))
     assert relative_error(result.susceptibility_ppm, expected) < (1e-6 if name == "tv" else 1e-5)
     assert result.history["objective"][-1] == pytest.approx(model.objective(expected * scale) / scale**2, rel=1e-5)
@@ -160,13 +161,19 @@ def test_nonlinear_differs_from_linear_where_the_phase_is_large(case):
 
 
 def test_whole_turns_of_phase_do_not_matter_to_the_nonlinear_fidelity(case):
-    """The field of some voxels shifted by 2π: the linear method is far off, the nonlinear one at the same minimum."""
+    """The field of some voxels shifted by 2π: the linear method is far off, the nonlinear one at the same minimum.
+
+    Without linear iterations at the start, which would follow the wraps.
+    """
     _, field, _ = case
     turn = 2 * np.pi / rad_per_ppm(B0, ECHO_TIME)
     wrapped = np.where(np.random.default_rng(1).random(SHAPE) < 0.02, field + turn, field)
-    solve = lambda name, values: make_solver(name, regularisation_weight=ALPHA, **TIGHT).solve(  # noqa: E731
-        make_problem(case, field_ppm=values)
-    )
+
+    def solve(name, values):
+        further = {"linear_iterations": 0} if name == "fansi" else {}
+        solver = make_solver(name, regularisation_weight=ALPHA, **TIGHT, **further)
+        return solver.solve(make_problem(case, field_ppm=values))
+
     linear = relative_error(solve("tv", wrapped).susceptibility_ppm, solve("tv", field).susceptibility_ppm)
     nonlinear = relative_error(solve("fansi", wrapped).susceptibility_ppm, solve("fansi", field).susceptibility_ppm)
     assert linear > 0.5
