@@ -16,8 +16,14 @@ Scalar = np.floating
 
 
 @inline
-def _square(value: complex) -> Scalar:
-    return value.real * value.real + value.imag * value.imag
+def _product(a: complex, b: complex) -> Scalar:
+    return a.real * b.real + a.imag * b.imag
+
+
+@inline
+def _whole(total: Scalar, begin: Scalar, end: Scalar, single_last: bool) -> float:
+    """Sum over the full spectrum from that over a row of the half-spectrum and the row's first and last terms."""
+    return 2.0 * total - begin - (end if single_last else 0.0)
 
 
 @kernel
@@ -48,14 +54,16 @@ def descend(
             for k in range(half):
                 real = d[k] * r[k].real + damping * x[k].real
                 imag = d[k] * r[k].imag + damping * x[k].imag
-                twice = 1.0 if k == 0 or (single_last and k == half - 1) else 2.0
-                slope_row += twice * (real * real + imag * imag)
-                new = complex(x[k].real - step * real, x[k].imag - step * imag)
-                norm_row += twice * _square(new)
-                x[k] = new
-                r[k] = complex(scale * d[k] * new.real, scale * d[k] * new.imag)
-            slope += slope_row
-            norm += norm_row
+                slope_row += real * real + imag * imag
+                r[k] = complex(real, imag)
+                new_real, new_imag = x[k].real - step * real, x[k].imag - step * imag
+                norm_row += new_real * new_real + new_imag * new_imag
+                x[k] = complex(new_real, new_imag)
+            slope += _whole(slope_row, _product(r[0], r[0]), _product(r[half - 1], r[half - 1]), single_last)
+            norm += _whole(norm_row, _product(x[0], x[0]), _product(x[half - 1], x[half - 1]), single_last)
+            for k in range(half):
+                factor = scale * d[k]
+                r[k] = complex(factor * x[k].real, factor * x[k].imag)
     return slope, norm
 
 
@@ -71,7 +79,10 @@ def renew_gradient(
     damping: Scalar,
     gradient: NDArray,
 ) -> tuple[float, float]:
-    """Replace the gradient by g = D r + damping x; returns the sums of |g|² and of Re(g conj(old g))."""
+    """Replace the gradient by g = D r + damping x; returns the sums of |g|² and Re(g conj(old g)).
+
+    The residual is overwritten.
+    """
     norm = product = 0.0
     for i in range(residual.shape[0]):
         for j in range(first, last):
@@ -80,12 +91,14 @@ def renew_gradient(
             for k in range(half):
                 real = d[k] * r[k].real + damping * x[k].real
                 imag = d[k] * r[k].imag + damping * x[k].imag
-                twice = 1.0 if k == 0 or (single_last and k == half - 1) else 2.0
-                norm_row += twice * (real * real + imag * imag)
-                product_row += twice * (real * g[k].real + imag * g[k].imag)
-                g[k] = complex(real, imag)
-            norm += norm_row
-            product += product_row
+                norm_row += real * real + imag * imag
+                product_row += real * g[k].real + imag * g[k].imag
+                r[k] = complex(real, imag)
+            end = half - 1
+            norm += _whole(norm_row, _product(r[0], r[0]), _product(r[end], r[end]), single_last)
+            product += _whole(product_row, _product(r[0], g[0]), _product(r[end], g[end]), single_last)
+            for k in range(half):
+                g[k] = r[k]
     return norm, product
 
 
@@ -111,13 +124,14 @@ def renew_direction(
             for k in range(half):
                 real = beta * d[k].real - g[k].real
                 imag = beta * d[k].imag - g[k].imag
-                twice = 1.0 if k == 0 or (single_last and k == half - 1) else 2.0
-                norm_row += twice * (real * real + imag * imag)
-                product_row += twice * (real * g[k].real + imag * g[k].imag)
+                norm_row += real * real + imag * imag
+                product_row += real * g[k].real + imag * g[k].imag
                 d[k] = complex(real, imag)
-                f[k] = complex(scale * kernel_row[k] * real, scale * kernel_row[k] * imag)
-            norm += norm_row
-            product += product_row
+                factor = scale * kernel_row[k]
+                f[k] = complex(factor * real, factor * imag)
+            end = half - 1
+            norm += _whole(norm_row, _product(d[0], d[0]), _product(d[end], d[end]), single_last)
+            product += _whole(product_row, _product(d[0], g[0]), _product(d[end], g[end]), single_last)
     return norm, product
 
 
@@ -132,10 +146,10 @@ def advance(
             d, x = direction[i, j], solution[i, j]
             norm_row = d[0].real - d[0].real
             for k in range(half):
-                twice = 1.0 if k == 0 or (single_last and k == half - 1) else 2.0
-                x[k] = complex(x[k].real + step * d[k].real, x[k].imag + step * d[k].imag)
-                norm_row += twice * _square(x[k])
-            norm += norm_row
+                real, imag = x[k].real + step * d[k].real, x[k].imag + step * d[k].imag
+                x[k] = complex(real, imag)
+                norm_row += real * real + imag * imag
+            norm += _whole(norm_row, _product(x[0], x[0]), _product(x[half - 1], x[half - 1]), single_last)
     return norm
 
 
@@ -148,9 +162,9 @@ def band_sums(spectrum: NDArray, bands: NDArray, first: int, last: int, half: in
             x, band = spectrum[i, j], bands[i, j]
             for k in range(half):
                 if band[k] == 1:
-                    inner += np.sqrt(_square(x[k]))
+                    inner += np.sqrt(_product(x[k], x[k]))
                 elif band[k] == 2:
-                    outer += np.sqrt(_square(x[k]))
+                    outer += np.sqrt(_product(x[k], x[k]))
     return inner, outer
 
 
