@@ -29,7 +29,7 @@ ROWS: tuple[tuple[str, dict[str, Any], float, str], ...] = (
     ("l1qsm", {}, 0.07, "L1-QSM 30.3"),
     ("wl1l2", {}, 1.5e-4, "wL1L2 29.2"),
     ("wh-nlqsm", {}, 1.5e-4, "WH 31"),
-    ("rts", {}, 0.15, ""),
+    ("rts", {}, 1e-3, ""),
     ("ndi", {}, 0.0, ""),
     ("medi", {}, 3e-4, "stage 1: MEDI 40.5"),
     ("tfi", {}, 3e-4, "stage 1: TFI 39.8"),

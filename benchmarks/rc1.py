@@ -31,7 +31,7 @@ ROWS: tuple[tuple[str, dict[str, Any], float, str], ...] = (
     ("wl1l2", {"weighting": "uniform"}, 1e-3, "HD-QSM 73.7/0.423"),
     ("wh-qsm", {}, 1e-3, ""),
     ("wh-nlqsm", {}, 1e-3, "WH-QSM 82.7/0.442"),
-    ("rts", {}, 0.15, "RTS 71.7/0.474"),
+    ("rts", {}, 1e-3, "RTS 71.7/0.474"),
     ("ndi", {}, 0.0, "NDI 133/0.241"),
     ("medi", {}, 1e-3, "MEDI 60.0/0.531"),
 )
