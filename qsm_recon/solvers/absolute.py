@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from qsm_recon.solvers.parameters import parameter
-from qsm_recon.solvers.variational import Composition, VariationalSolver, linear_start
+from qsm_recon.solvers.variational import Composition, VariationalSolver, convex_start
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class L1QSM(LinearL1):
     name: ClassVar[str] = "l1qsm"
     title: ClassVar[str] = "L1-QSM: total variation, nonlinear l1 fidelity"
 
-    linear_iterations: int = linear_start()
+    convex_iterations: int = convex_start()
 
     def composition(self) -> Composition:
         """See :class:`VariationalSolver`."""
-        return Composition(fidelity="nonlinear-l1", linear_iterations=self.linear_iterations)
+        return Composition(fidelity="nonlinear-l1", convex_iterations=self.convex_iterations)
 
 
 SOLVERS = (LinearL1, L1QSM)

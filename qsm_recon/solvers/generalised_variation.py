@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from qsm_recon.solvers.parameters import parameter
-from qsm_recon.solvers.variational import Composition, VariationalSolver, linear_start
+from qsm_recon.solvers.variational import Composition, VariationalSolver, convex_start
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class FANSITGV(LinearTGV):
     name: ClassVar[str] = "fansi-tgv"
     title: ClassVar[str] = "FANSI: total generalised variation, nonlinear fidelity"
 
-    linear_iterations: int = linear_start()
+    convex_iterations: int = convex_start()
 
     def composition(self) -> Composition:
         """See :class:`VariationalSolver`."""
-        return Composition("nonlinear", "tgv", self.second_weight_ratio, linear_iterations=self.linear_iterations)
+        return Composition("nonlinear", "tgv", self.second_weight_ratio, convex_iterations=self.convex_iterations)
 
 
 SOLVERS = (LinearTGV, FANSITGV)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from qsm_recon.solvers.parameters import parameter
-from qsm_recon.solvers.variational import FIDELITIES, Composition, VariationalSolver, linear_start
+from qsm_recon.solvers.variational import FIDELITIES, Composition, VariationalSolver, convex_start
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class GenericADMM(VariationalSolver):
     )
     harmonic_penalty: float = parameter(1.0, "mm⁴", "penalty muh of its splitting", low=1e-9, high=1e9)
 
-    linear_iterations: int = linear_start()
+    convex_iterations: int = convex_start()
 
     def composition(self) -> Composition:
         """See :class:`VariationalSolver`."""
@@ -38,7 +38,7 @@ class GenericADMM(VariationalSolver):
             self.second_weight_ratio,
             self.harmonic_weight,
             self.harmonic_penalty,
-            self.linear_iterations,
+            self.convex_iterations,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from qsm_recon.solvers.variational import Composition, VariationalSolver, linear_start
+from qsm_recon.solvers.variational import Composition, VariationalSolver, convex_start
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class FANSI(VariationalSolver):
     title: ClassVar[str] = "FANSI: total variation, nonlinear fidelity"
     citation: ClassVar[str] = "Milovic et al., Magn Reson Med 80:814-821 (2018), doi 10.1002/mrm.27073"
 
-    linear_iterations: int = linear_start()
+    convex_iterations: int = convex_start()
 
     def composition(self) -> Composition:
         """See :class:`VariationalSolver`."""
-        return Composition(fidelity="nonlinear", linear_iterations=self.linear_iterations)
+        return Composition(fidelity="nonlinear", convex_iterations=self.convex_iterations)
 
 
 SOLVERS = (LinearTV, FANSI)

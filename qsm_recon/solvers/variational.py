@@ -52,8 +52,8 @@ class Composition:
         alpha0 / alpha1 of ``tgv``, in mm.
     harmonic_weight, harmonic_penalty
         beta and muh of a weakly harmonic background, in mm⁴; none where beta is 0.
-    linear_iterations
-        Iterations with the linear form of a nonlinear fidelity before it takes over.
+    convex_iterations
+        Iterations with a convex stand-in for a nonlinear fidelity before that takes over.
     """
 
     fidelity: str = "quadratic"
@@ -61,7 +61,7 @@ class Composition:
     second_weight_ratio: float = 2.0
     harmonic_weight: float = 0.0
     harmonic_penalty: float = 1.0
-    linear_iterations: int = 0
+    convex_iterations: int = 0
 
     @property
     def nonlinear(self) -> bool:
@@ -83,10 +83,10 @@ FIDELITIES: dict[str, Callable[..., Fidelity]] = {
 WEIGHTINGS = ("auto", "uniform", "mask", "magnitude", "magnitude-squared", "noise", "given")
 
 
-def linear_start() -> Any:
-    """Declare how many linear iterations a nonlinear method begins with."""
+def convex_start() -> Any:
+    """Declare how many convex iterations a nonlinear method begins with."""
     return parameter(
-        20, "1", "linear iterations first, so that strong fields are not taken for wraps; 0 for fields with wraps left",
+        15, "1", "convex iterations first, so that strong fields are not taken for wraps; 0 as published",
         low=0, high=100_000,
     )  # fmt: skip
 
@@ -237,7 +237,7 @@ class CompositionRun:
         return ADMM(
             transform,
             self.operator.kernel,
-            self._fidelity(field, weight, self._composition.linear_iterations if from_nothing else 0),
+            self._fidelity(field, weight, self._composition.convex_iterations if from_nothing else 0),
             self._regulariser(alpha),
             self._settings(alpha, field[problem.mask], weight[problem.mask], settings),
             self._background,
@@ -273,8 +273,8 @@ class CompositionRun:
             images=images,
         )
 
-    def _fidelity(self, field: NDArray, weight: NDArray, linear_iterations: int) -> Fidelity:
-        further = {"linear_iterations": linear_iterations} if self._composition.nonlinear else {}
+    def _fidelity(self, field: NDArray, weight: NDArray, convex_iterations: int) -> Fidelity:
+        further = {"convex_iterations": convex_iterations} if self._composition.nonlinear else {}
         return FIDELITIES[self._composition.fidelity](self.operator.transform, field, weight, **further)
 
     def _regulariser(self, alpha: float) -> Regulariser:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from qsm_recon.solvers.parameters import parameter
-from qsm_recon.solvers.variational import Composition, VariationalSolver, linear_start
+from qsm_recon.solvers.variational import Composition, VariationalSolver, convex_start
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class WeakHarmonicNonlinear(WeakHarmonicLinear):
     name: ClassVar[str] = "wh-nlqsm"
     title: ClassVar[str] = "Weak-harmonic QSM: total variation, nonlinear fidelity"
 
-    linear_iterations: int = linear_start()
+    convex_iterations: int = convex_start()
 
     def composition(self) -> Composition:
         """See :class:`VariationalSolver`."""
@@ -45,7 +45,7 @@ class WeakHarmonicNonlinear(WeakHarmonicLinear):
             "nonlinear",
             harmonic_weight=self.harmonic_weight,
             harmonic_penalty=self.harmonic_penalty,
-            linear_iterations=self.linear_iterations,
+            convex_iterations=self.convex_iterations,
         )
 
 

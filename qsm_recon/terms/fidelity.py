@@ -46,6 +46,9 @@ class _WeightedFidelity:
             np.square(self._weight, out=self._weight)
         self._state = transform.empty_image()
 
+    def finish_iteration(self, penalty: float) -> None:
+        """See :class:`Fidelity`; nothing to note where the penalty stays."""
+
     def _choose(self, single: Callable[..., Sums], double: Callable[..., Sums]) -> Callable[..., Sums]:
         return single if self._transform.dtype == np.float32 else double
 
@@ -97,9 +100,6 @@ class _AbsoluteFidelity(_WeightedFidelity):
         self._state[...] = 0
         out[...] = self._field
 
-    def finish_iteration(self, penalty: float) -> None:
-        """Nothing to note: the penalty stays."""
-
     def _run(
         self, kernel: Callable[..., Sums], predicted: NDArray, first: int, penalty: float, relaxation: float
     ) -> Sums:
@@ -108,20 +108,23 @@ class _AbsoluteFidelity(_WeightedFidelity):
         return kernel(predicted, self._state, self._field, self._weight, first, nz, real(penalty), real(relaxation))
 
 
-class _LinearStart:
-    """Counts the first iterations, in which a nonlinear fidelity is replaced by its linear form."""
+class _ConvexStart(_WeightedFidelity):
+    """Counts the first iterations, in which a nonlinear fidelity is replaced by a convex one.
 
-    def __init__(self, iterations: int) -> None:
-        self._left = iterations
+    From χ = 0 a field of more than half a turn would be taken for a wrap; the convex iterations bring D χ near φ where
+    the model explains it, and leave wraps in the map alone, because the pull of a residual is bounded.
+    """
 
-    @property
-    def linear(self) -> bool:
-        """Whether this iteration is still linear."""
-        return self._left > 0
+    def __init__(
+        self, transform: FourierTransform, field: NDArray, weight: NDArray, convex_iterations: int = 0
+    ) -> None:
+        super().__init__(transform, field, weight)
+        self._convex_iterations_left = convex_iterations
 
-    def count(self) -> None:
-        """Note the end of an iteration."""
-        self._left -= 1
+    def finish_iteration(self, penalty: float) -> None:
+        """See :class:`Fidelity`."""
+        super().finish_iteration(penalty)
+        self._convex_iterations_left -= 1
 
 
 class QuadraticFidelity(_SquaredFidelity):
@@ -144,31 +147,28 @@ class QuadraticFidelity(_SquaredFidelity):
         return self._run(quadratic_step, predicted, first, penalty, relaxation)
 
 
-class NonlinearFidelity(_SquaredFidelity):
+class NonlinearFidelity(_ConvexStart, _SquaredFidelity):
     """½‖W (exp(i D χ) - exp(i φ))‖², with χ and φ in rad.
 
-    Parameters are those of :class:`QuadraticFidelity`, and ``linear_iterations``: how many iterations are done with the
-    quadratic fidelity first.  From χ = 0 a field of more than half a turn would be taken for a wrap; the linear
-    iterations bring D χ near φ.  (Milovic et al., MRM 2018, doi 10.1002/mrm.27073.)
+    Parameters are those of :class:`QuadraticFidelity`, and ``convex_iterations``: how many iterations are done first
+    with Huber's function, ½ d² up to a residual of one radian and linear beyond, in place of 1 - cos d.
+    (Milovic et al., MRM 2018, doi 10.1002/mrm.27073, who start with the nonlinear fidelity at once.)
     """
 
-    def __init__(
-        self, transform: FourierTransform, field: NDArray, weight: NDArray, linear_iterations: int = 0
-    ) -> None:
-        super().__init__(transform, field, weight)
-        self._start = _LinearStart(linear_iterations)
-
-    def finish_iteration(self, penalty: float) -> None:
-        """See :class:`Fidelity`."""
-        super().finish_iteration(penalty)
-        self._start.count()
+    def start(self, penalty: float, out: NDArray) -> None:
+        """See :class:`Fidelity`; under Huber's function z is at most W² / mu2 away from zero."""
+        super().start(penalty, out)
+        if self._convex_iterations_left > 0:
+            bound = self._weight / self._transform.dtype.type(penalty)
+            np.clip(self._state, -bound, bound, out=self._state)
+            out[...] = self._state
 
     def step(self, predicted: NDArray, first: int, penalty: float, relaxation: float) -> Sums:
         """See :class:`Fidelity`."""
-        from qsm_recon.backend.field_kernels import nonlinear_step_double, nonlinear_step_single, quadratic_step
+        from qsm_recon.backend.field_kernels import huber_step, nonlinear_step_double, nonlinear_step_single
 
-        if self._start.linear:
-            return self._run(quadratic_step, predicted, first, penalty, relaxation)
+        if self._convex_iterations_left > 0:
+            return self._run(huber_step, predicted, first, penalty, relaxation)
         kernel = self._choose(nonlinear_step_single, nonlinear_step_double)
         return self._run(kernel, predicted, first, penalty, relaxation)
 
@@ -186,30 +186,20 @@ class AbsoluteFidelity(_AbsoluteFidelity):
         return self._run(absolute_step, predicted, first, penalty, relaxation)
 
 
-class NonlinearAbsoluteFidelity(_AbsoluteFidelity):
+class NonlinearAbsoluteFidelity(_ConvexStart, _AbsoluteFidelity):
     """‖W (exp(i D χ) - exp(i φ))‖₁, with χ and φ in rad; W not squared.
 
-    ``linear_iterations`` is as for :class:`NonlinearFidelity`.
+    Parameters are those of :class:`QuadraticFidelity`, and ``convex_iterations``: how many iterations are done first
+    with the linear l1 fidelity.
 
     (Milovic et al., MRM 2022, doi 10.1002/mrm.28957, who split it twice; one exact proximal step does the same.)
     """
-
-    def __init__(
-        self, transform: FourierTransform, field: NDArray, weight: NDArray, linear_iterations: int = 0
-    ) -> None:
-        super().__init__(transform, field, weight)
-        self._start = _LinearStart(linear_iterations)
-
-    def finish_iteration(self, penalty: float) -> None:
-        """See :class:`Fidelity`."""
-        super().finish_iteration(penalty)
-        self._start.count()
 
     def step(self, predicted: NDArray, first: int, penalty: float, relaxation: float) -> Sums:
         """See :class:`Fidelity`."""
         from qsm_recon.backend.l1_kernels import absolute_step, chord_step_double, chord_step_single
 
-        if self._start.linear:
+        if self._convex_iterations_left > 0:
             return self._run(absolute_step, predicted, first, penalty, relaxation)
         kernel = self._choose(chord_step_single, chord_step_double)
         return self._run(kernel, predicted, first, penalty, relaxation)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from qsm_recon.backend.field_kernels import nonlinear_step_double, nonlinear_step_single, quadratic_step
+from qsm_recon.backend.field_kernels import huber_step, nonlinear_step_double, nonlinear_step_single, quadratic_step
 
 SHAPE, STRIDE, FIRST, LAST = (5, 3, 6), 8, 1, 4
 MU_BEFORE, MU, RELAXATION = 0.8, 1.3, 1.6
@@ -37,6 +37,9 @@ class Case:
     def slope(self, z, phi, w):
         return w * np.sin(z - phi) if self.nonlinear else w * (z - phi)
 
+    def misfit(self, d):
+        return 1 - np.cos(d) if self.nonlinear else d**2 / 2
+
     def expected(self, dual_scale=1 / MU_BEFORE):
         z, phi, w = (a[FIRST:LAST].astype(np.float64) for a in (self.split, self.measured, self.weight))
         field = self.predicted.astype(np.float64)
@@ -47,9 +50,18 @@ class Case:
             new[i] = scipy.optimize.brentq(
                 lambda x, i=i: self.slope(x, phi[i], w[i]) + MU * (x - q[i]), low, high, xtol=1e-14
             )
-        misfit = 2 * np.sin((field - phi) / 2) if self.nonlinear else field - phi
-        terms = (w * misfit**2 / 2, (field - new) ** 2, (new - z) ** 2, new**2, (q - new) ** 2)
+        terms = (w * self.misfit(field - phi), (field - new) ** 2, (new - z) ** 2, new**2, (q - new) ** 2)
         return new, 2 * new - q, [term.sum() for term in terms]
+
+
+class HuberCase(Case):
+    """The same for Huber's function."""
+
+    def slope(self, z, phi, w):
+        return w * np.clip(z - phi, -1, 1)
+
+    def misfit(self, d):
+        return np.where(np.abs(d) < 1, d**2 / 2, np.abs(d) - 0.5)
 
 
 def assert_as_expected(case, tolerance, **arguments):
@@ -66,6 +78,15 @@ def assert_as_expected(case, tolerance, **arguments):
 def test_quadratic_step(dtype, tolerance, dual_scale):
     case = Case(dtype, nonlinear=False)
     case.run(quadratic_step, dual_scale)
+    assert_as_expected(case, tolerance, dual_scale=dual_scale)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2e-6), (np.float64, 1e-12)])
+@pytest.mark.parametrize("dual_scale", [0.0, 1 / MU_BEFORE])
+@pytest.mark.parametrize("spread", [0.3, 3.0])
+def test_huber_step(dtype, tolerance, dual_scale, spread):
+    case = HuberCase(dtype, nonlinear=False, spread=spread)
+    case.run(huber_step, dual_scale)
     assert_as_expected(case, tolerance, dual_scale=dual_scale)
 
 

@@ -33,7 +33,7 @@ def test_public_solver_is_the_oracle_in_ppm(case, name):
     settings = {"max_iterations": 30, "tolerance": 0.0, "precision": "double", "regularisation_weight": 1e-3}
     settings |= {"gradient_penalty": mu1, "field_penalty": 4.0, "relaxation": 1.3, "second_weight_ratio": 0.7}
     if FIDELITY[name].startswith("nonlinear"):
-        settings["linear_iterations"] = 0
+        settings["convex_iterations"] = 0
     result = make_solver(name, **settings).solve(case.problem())
     assert relative_error(result.susceptibility_ppm, np.where(case.mask, expected[0] / scale, 0)) < 1e-6
     assert result.history["objective"][-1] == pytest.approx(model.objective(expected) / scale**2, rel=1e-6)

@@ -38,7 +38,7 @@ def test_public_solver_is_the_oracle_in_ppm(case, name):
     settings = {"max_iterations": 30, "tolerance": 0.0, "precision": "double", "regularisation_weight": 1e-3}
     settings |= {"gradient_penalty": 0.02, "field_penalty": 4.0, "harmonic_penalty": 5.0, "relaxation": 1.3}
     if fidelity == "nonlinear":
-        settings["linear_iterations"] = 0
+        settings["convex_iterations"] = 0
     result = make_solver(name, **settings).solve(case.problem())
     assert relative_error(result.susceptibility_ppm, np.where(case.mask, expected[0] / scale, 0)) < 1e-6
     background = np.where(case.mask, expected[4] / scale, 0)
