@@ -127,7 +127,8 @@ def memory_estimate_bytes(solver: Solver, case: Case) -> float:
 
     shape = case.problem.grid.shape
     item = 8 if getattr(solver, "precision", "single") == "double" else 4
-    padded = solver.memory_volumes() * item * prod(padded_shape(shape, getattr(solver, "padding", 0)))
+    computed = padded_shape(solver.region(case.problem).shape, getattr(solver, "padding", 0))
+    padded = solver.memory_volumes() * item * prod(computed)
     volume = 4 * prod(shape)
     scoring = 0 if case.truth is None else SCORING_VOLUMES * volume
     return max(padded + OUTPUT_VOLUMES * volume, scoring) + OVERHEAD_BYTES

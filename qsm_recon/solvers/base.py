@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from qsm_recon.errors import ParameterError
 from qsm_recon.problem import Problem
+from qsm_recon.region import Region
 from qsm_recon.result import Callback, Reconstruction
 from qsm_recon.solvers.parameters import Parameter, declared_parameters
 from qsm_recon.solvers.series import Series
@@ -63,6 +64,10 @@ class Solver(ABC):
         """Estimate of the memory needed, in float32 volumes of the padded grid."""
         return 12.0
 
+    def region(self, problem: Problem) -> Region:
+        """Box of the image that is computed on; the whole image unless the method has a margin around the mask."""
+        return Region.whole(problem.grid.shape)
+
     def series(self, problem: Problem) -> Series:
         """Prepare to solve one problem for several parameter values in turn, each from where the one before ended."""
         return Series(problem)
@@ -101,9 +106,11 @@ class Solver(ABC):
             if start_ppm.shape != problem.grid.shape:
                 raise ParameterError(f"start_ppm: expected shape {problem.grid.shape}, found {start_ppm.shape}")
         began = time.perf_counter()
-        result = self._solve(problem, callback, start_ppm)
+        region = self.region(problem)
+        start = None if start_ppm is None else region.cut(start_ppm)
+        result = region.embed_result(self._solve(region.cut_problem(problem), callback, start))
         return dataclasses.replace(result, timings_s={**result.timings_s, "solve": time.perf_counter() - began})
 
     @abstractmethod
     def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
-        """Do the work of :meth:`solve`."""
+        """Do the work of :meth:`solve`, on the region."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from qsm_recon.engines.admm import ADMM
 from qsm_recon.errors import ParameterError
 from qsm_recon.problem import Problem
+from qsm_recon.region import Region
 from qsm_recon.result import Callback, Reconstruction
 from qsm_recon.solvers.base import Solver
 from qsm_recon.solvers.series import Series
@@ -29,6 +30,7 @@ class ContinuedSeries(Series):
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
         self._solver: VariationalSolver | None = None
+        self._region = Region.whole(problem.grid.shape)
         self._run: CompositionRun | None = None
         self._engine: ADMM | None = None
         self._details: dict[str, Any] = {}
@@ -42,10 +44,13 @@ class ContinuedSeries(Series):
             outcome = self._engine.run_on(alpha / last.regularisation_weight, callback)
         else:
             self._engine = None  # frees its buffers before there are others
-            weight, origin = data_weight(self._problem, solver.weighting, solver.weight_normalisation)  # type: ignore[arg-type]
+            self._region = solver.region(self._problem)
+            problem = self._region.cut_problem(self._problem)
+            weight, origin = data_weight(problem, solver.weighting, solver.weight_normalisation)  # type: ignore[arg-type]
             self._details = {"weighting": origin}
-            self._run = CompositionRun(solver, self._problem, solver.composition(), THRESHOLD_FACTOR)
+            self._run = CompositionRun(solver, problem, solver.composition(), THRESHOLD_FACTOR)
             self._engine = self._run.engine(alpha, weight)
-            outcome = self._engine.run(None if start_ppm is None else start_ppm * self._run.scale, callback)
+            start = None if start_ppm is None else self._region.cut(start_ppm) * self._run.scale
+            outcome = self._engine.run(start, callback)
         self._solver = solver
-        return self._run.reconstruction(outcome, self._details, solver)
+        return self._region.embed_result(self._run.reconstruction(outcome, self._details, solver))

@@ -9,17 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.engines.descent import Descent, DescentSettings
-from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.problem import Problem
 from qsm_recon.result import Callback, Reconstruction
-from qsm_recon.solvers.base import Solver
+from qsm_recon.solvers.iterative import GridSolver
 from qsm_recon.solvers.parameters import parameter
 from qsm_recon.terms.field_model import WeightedField
 from qsm_recon.terms.weights import data_weight
 
 
 @dataclass(frozen=True)
-class NonlinearDipoleInversion(Solver):
+class NonlinearDipoleInversion(GridSolver):
     """½‖W (exp(i s D χ) - exp(i s φ))‖² / s² + ½ alpha ‖χ‖², by descent from zero, with s in rad per ppm.
 
     The number of iterations regularises: noise near the cone D = 0 grows last.  alpha has no unit and may be tiny.
@@ -51,18 +50,15 @@ class NonlinearDipoleInversion(Solver):
         "max", "1", "scale of W: root mean square 1 in the mask, maximum 1, or as it is", choices=("rms", "max", "none")
     )
     fidelity: str = parameter("nonlinear", "1", "data fidelity", choices=("nonlinear", "linear"))
-    kernel: str = parameter("continuous", "1", "dipole kernel", choices=("continuous", "discrete", "green"))
-    padding: int = parameter(0, "voxels", "zeros added around the image at least", low=0, high=512)
-    precision: str = parameter("single", "1", "arithmetic", choices=("single", "double"))
 
     def memory_volumes(self) -> float:
         """See :class:`Solver`."""
         return 14.0
 
     def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
-        dtype = np.float32 if self.precision == "single" else np.float64
         weight, weight_origin = data_weight(problem, self.weighting, self.weight_normalisation)  # type: ignore[arg-type]
-        operator = DipoleOperator(problem.grid, self.kernel, dtype, self.padding)  # type: ignore[arg-type]
+        operator = self.dipole_operator(problem)
+        dtype = operator.transform.dtype
         scale = problem.phase_scale if self.fidelity == "nonlinear" else None
         field = np.where(problem.mask, problem.field_ppm, 0)
         model = WeightedField(operator.transform, field.astype(dtype), weight.astype(dtype), scale)

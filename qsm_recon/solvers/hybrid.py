@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -49,18 +49,16 @@ class HybridL1L2(VariationalSolver):
 
     def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
         weight, weight_origin = data_weight(problem, self.weighting, self.weight_normalisation)  # type: ignore[arg-type]
-        first = CompositionRun(self, problem, Composition(fidelity="l1"))
-        changes = {
-            "max_iterations": self.first_iterations, "tolerance": 0.0, "update_tolerance": 0.0,
-            "gradient_penalty": self.first_gradient_penalty, "field_penalty": self.first_field_penalty,
-        }  # fmt: skip
+        stage = replace(
+            self, max_iterations=self.first_iterations, tolerance=0.0, update_tolerance=0.0,
+            gradient_penalty=self.first_gradient_penalty, field_penalty=self.first_field_penalty,
+        )  # fmt: skip
+        first = CompositionRun(stage, problem, Composition(fidelity="l1"))
         alpha = self.first_weight or float(np.sqrt(self.regularisation_weight))
-        found = first.minimise(
-            alpha, weight, callback, start_ppm, **{name: value for name, value in changes.items() if value is not None}
-        )
+        found = first.minimise(alpha, weight, callback, start_ppm)
         susceptibility = first.operator.crop(found.image)
         if found.stop_reason.startswith(("interrupted", "the callback")):
-            return first.reconstruction(found, {"weighting": weight_origin, "stage": 1})
+            return first.reconstruction(found, {"weighting": weight_origin, "stage": 1}, self)
         distrust = self._discrepancy(problem, first.operator.forward(susceptibility))
         if not (weight * (1 - distrust)).any():  # a single voxel, or all misfit alike: none stands out
             distrust = np.zeros_like(distrust)

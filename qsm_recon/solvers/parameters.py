@@ -120,8 +120,6 @@ def parameter(
 
 
 def declared_parameters(solver: type) -> dict[str, Parameter]:
-    """Return the parameters of a solver class by name, in order of declaration."""
-    return {
-        item.name: Parameter(name=item.name, default=item.default, **item.metadata)
-        for item in dataclasses.fields(solver)
-    }
+    """Return the parameters of a solver class by name: the main one, then the others in order of declaration."""
+    found = [Parameter(name=item.name, default=item.default, **item.metadata) for item in dataclasses.fields(solver)]
+    return {item.name: item for item in sorted(found, key=lambda item: not item.main)}

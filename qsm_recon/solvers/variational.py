@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.engines.admm import ADMM, ADMMOutcome, ADMMSettings
-from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.gradient import gradient_spacing
 from qsm_recon.problem import Problem
 from qsm_recon.result import Callback, Reconstruction
-from qsm_recon.solvers.base import Solver
+from qsm_recon.solvers.iterative import ADMMSolver
 from qsm_recon.solvers.parameters import parameter
 from qsm_recon.solvers.series import Series
 from qsm_recon.terms.background import WeakHarmonic
@@ -92,7 +92,7 @@ def convex_start() -> Any:
 
 
 @dataclass(frozen=True)
-class VariationalSolver(Solver):
+class VariationalSolver(ADMMSolver):
     """Base of the recipes on the ADMM engine; a recipe says which :class:`Composition` it is."""
 
     regularisation_weight: float = parameter(
@@ -107,33 +107,10 @@ class VariationalSolver(Solver):
     regularisation_weighting: str = parameter(
         "none", "1", "weaken the regulariser where this image has edges", choices=("none", "magnitude", "r2star")
     )
-    kernel: str = parameter("continuous", "1", "dipole kernel", choices=("continuous", "discrete", "green"))
-    gradient: str = parameter(
-        "physical", "1", "differences per mm, or per voxel as the FANSI toolbox takes them",
-        choices=("physical", "unit-voxel"),
-    )  # fmt: skip
-    padding: int = parameter(0, "voxels", "zeros added around the image at least", low=0, high=512)
-    max_iterations: int = parameter(500, "1", "most iterations", low=1, high=1_000_000)
-    tolerance: float = parameter(
-        3e-4, "1", "relative change of the objective over 20 iterations to stop at", low=0, high=1
-    )
-    residual_tolerance: float = parameter(
-        0.03, "1", "relative primal and dual residuals that must be reached as well", low=0, high=10
-    )
-    update_tolerance: float = parameter(
-        0.0, "1", "relative update to stop at as well; 0 for never (the toolbox stops at 1e-3)", low=0, high=1
-    )
-    gradient_penalty: float | None = parameter(
-        None, "1", "penalty mu1 of the gradient splitting; by default from the spread of the field",
-        low=1e-12, high=1e12, kind=float,
-    )  # fmt: skip
     field_penalty: float | None = parameter(
         None, "1", "penalty mu2 of the field splitting; by default from W (and the spread of the field for l1)",
         low=1e-12, high=1e12, kind=float,
     )  # fmt: skip
-    relaxation: float = parameter(1.8, "1", "over-relaxation; 1 for none", low=1.0, high=1.99)
-    balance: bool = parameter(False, "1", "adapt mu1 so that primal and dual residuals stay comparable")
-    precision: str = parameter("single", "1", "arithmetic", choices=("single", "double"))
 
     def composition(self) -> Composition:
         """Return the parts of this method."""
@@ -188,13 +165,14 @@ class CompositionRun:
         self._threshold_factor = threshold_factor
         self._problem = problem
         self._composition = composition
-        self._dtype = np.float32 if solver.precision == "single" else np.float64
-        self.operator = DipoleOperator(problem.grid, solver.kernel, self._dtype, solver.padding)  # type: ignore[arg-type]
+        self.operator = solver.dipole_operator(problem)
+        self._dtype = self.operator.transform.dtype.type
         # Nonlinear fidelities work in rad.
         self.scale = problem.phase_scale if composition.nonlinear else 1.0
         self._spacing = gradient_spacing(problem.grid, solver.gradient)  # type: ignore[arg-type]
         self._voxel_weights = regularisation_voxel_weights(problem, solver.regularisation_weighting)
         self._background: WeakHarmonic | None = None
+        self._field_penalty = math.nan
 
     def minimise(
         self,
@@ -202,7 +180,6 @@ class CompositionRun:
         weight: NDArray,
         callback: Callback | None = None,
         start_ppm: NDArray | None = None,
-        **settings: Any,
     ) -> ADMMOutcome:
         """Minimise the functional.
 
@@ -216,15 +193,11 @@ class CompositionRun:
             See :data:`qsm_recon.result.Callback`.
         start_ppm
             (nx, ny, nz) χ to start from.
-        settings
-            Replace members of :class:`qsm_recon.engines.admm.ADMMSettings`.
         """
-        engine = self.engine(regularisation_weight, weight, from_nothing=start_ppm is None, **settings)
+        engine = self.engine(regularisation_weight, weight, from_nothing=start_ppm is None)
         return engine.run(None if start_ppm is None else start_ppm * self.scale, callback)
 
-    def engine(
-        self, regularisation_weight: float, weight: NDArray, *, from_nothing: bool = True, **settings: Any
-    ) -> ADMM:
+    def engine(self, regularisation_weight: float, weight: NDArray, *, from_nothing: bool = True) -> ADMM:
         """Put the parts together; parameters as for :meth:`minimise`, and whether the start will be χ = 0."""
         problem, composition, transform = self._problem, self._composition, self.operator.transform
         field = np.where(problem.mask, problem.field_ppm, 0) * self._dtype(self.scale)
@@ -239,7 +212,7 @@ class CompositionRun:
             self.operator.kernel,
             self._fidelity(field, weight, self._composition.convex_iterations if from_nothing else 0),
             self._regulariser(alpha),
-            self._settings(alpha, field[problem.mask], weight[problem.mask], settings),
+            self._settings(alpha, field[problem.mask], weight[problem.mask]),
             self._background,
         )
 
@@ -268,6 +241,7 @@ class CompositionRun:
             details={
                 "rad_per_ppm": self.scale if self._composition.nonlinear else None,
                 "padded_shape": list(self.operator.padded_grid.shape),
+                "field_penalty": self._field_penalty,
                 **details,
             },
             images=images,
@@ -287,7 +261,7 @@ class CompositionRun:
             transform, self._spacing, alpha, second_alpha, penalty_ratio, self._voxel_weights
         )
 
-    def _settings(self, alpha: float, field: NDArray, weight: NDArray, changes: dict[str, Any]) -> ADMMSettings:
+    def _settings(self, alpha: float, field: NDArray, weight: NDArray) -> ADMMSettings:
         """Settings of the loop; penalties follow the data, so that rescaling field and alpha rescales the iterates."""
         solver, composition = self._solver, self._composition
         spread = max(float(np.std(field, dtype=np.float64)), 1e-12)
@@ -295,17 +269,11 @@ class CompositionRun:
             field_penalty = float(np.mean(weight, dtype=np.float64)) / (RESIDUAL_THRESHOLD * spread)
         else:
             field_penalty = FIELD_PENALTY * float(np.mean(np.square(weight, dtype=np.float64)))
+        self._field_penalty = solver.field_penalty or field_penalty
         threshold = self._threshold_factor * GRADIENT_THRESHOLD * spread
-        known = {
-            "gradient_penalty": solver.gradient_penalty or alpha / threshold,
-            "field_penalty": solver.field_penalty or field_penalty,
-            "max_iterations": solver.max_iterations,
-            "tolerance": solver.tolerance,
-            "residual_tolerance": solver.residual_tolerance,
-            "update_tolerance": solver.update_tolerance,
-            "relaxation": solver.relaxation,
-            "balance": solver.balance,
-            "units_per_ppm": self.scale,
-            "fidelity_power": 1 if composition.absolute else 2,
-        }
-        return ADMMSettings(**{**known, **changes})
+        return solver.admm_settings(
+            alpha / threshold,
+            field_penalty=self._field_penalty,
+            units_per_ppm=self.scale,
+            fidelity_power=1 if composition.absolute else 2,
+        )

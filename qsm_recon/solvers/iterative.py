@@ -1,0 +1,83 @@
+"""Parameters that many iterative methods share, and what they mean to the engines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from qsm_recon.engines.admm import ADMMSettings
+from qsm_recon.operators.dipole import DipoleOperator
+from qsm_recon.problem import Problem
+from qsm_recon.region import Region
+from qsm_recon.solvers.base import Solver
+from qsm_recon.solvers.parameters import parameter
+
+
+@dataclass(frozen=True)
+class GridSolver(Solver):
+    """Base of methods on the dipole operator: the kernel, the grid it is applied on, and the precision."""
+
+    kernel: str = parameter("continuous", "1", "dipole kernel", choices=("continuous", "discrete", "green"))
+    margin: float = parameter(
+        8.0, "mm", "how far around the mask is computed; the whole image if more than there is", low=0, high=1e6
+    )
+    padding: int = parameter(0, "voxels", "zeros added around what is computed at least", low=0, high=512)
+    precision: str = parameter("single", "1", "arithmetic", choices=("single", "double"))
+
+    def region(self, problem: Problem) -> Region:
+        """See :class:`Solver`."""
+        return Region.around(problem, self.margin)
+
+    def dipole_operator(self, problem: Problem) -> DipoleOperator:
+        """Set up the dipole operator on the problem's grid."""
+        dtype = np.float32 if self.precision == "single" else np.float64
+        return DipoleOperator(problem.grid, self.kernel, dtype, self.padding)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class ADMMSolver(GridSolver):
+    """Base of methods that split the gradient of χ."""
+
+    gradient: str = parameter(
+        "physical", "1", "differences per mm, or per voxel as the FANSI toolbox takes them",
+        choices=("physical", "unit-voxel"),
+    )  # fmt: skip
+    max_iterations: int = parameter(500, "1", "most iterations", low=1, high=1_000_000)
+    tolerance: float = parameter(
+        3e-4, "1", "relative change of the objective over 20 iterations to stop at", low=0, high=1
+    )
+    residual_tolerance: float = parameter(
+        0.03, "1", "relative primal and dual residuals that must be reached as well", low=0, high=10
+    )
+    update_tolerance: float = parameter(
+        0.0, "1", "relative update to stop at as well; 0 for never (toolboxes stop at 1e-3 to 1e-2)", low=0, high=1
+    )
+    gradient_penalty: float | None = parameter(
+        None, "1", "penalty mu1 of the gradient splitting; by default from the spread of the field",
+        low=1e-12, high=1e12, kind=float,
+    )  # fmt: skip
+    relaxation: float = parameter(1.8, "1", "over-relaxation; 1 for none", low=1.0, high=1.99)
+    balance: bool = parameter(False, "1", "adapt mu1 so that primal and dual residuals stay comparable")
+
+    def admm_settings(self, gradient_penalty: float, **changes: Any) -> ADMMSettings:
+        """Settings of the engine.
+
+        Parameters
+        ----------
+        gradient_penalty
+            mu1 where the user gave none.
+        changes
+            Replace further members of :class:`qsm_recon.engines.admm.ADMMSettings`.
+        """
+        known: dict[str, Any] = {
+            "gradient_penalty": self.gradient_penalty or gradient_penalty,
+            "max_iterations": self.max_iterations,
+            "tolerance": self.tolerance,
+            "residual_tolerance": self.residual_tolerance,
+            "update_tolerance": self.update_tolerance,
+            "relaxation": self.relaxation,
+            "balance": self.balance,
+        }
+        return ADMMSettings(**{**known, **changes})
