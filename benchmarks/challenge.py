@@ -12,7 +12,7 @@ import argparse
 from typing import Any
 
 from benchmarks.best_weight import best_over_weight, score
-from benchmarks.timing import machine, save_results
+from benchmarks.timing import save_rows
 from qsm_recon import load_case, make_solver
 from qsm_recon.errors import ParameterError
 from qsm_recon.metrics import OFFICIAL_METRICS, combine_cases
@@ -25,9 +25,10 @@ ROWS: tuple[tuple[str, dict[str, Any], float, str], ...] = (
     ("fansi", {}, 1.5e-4, "FANSI 28.9"),
     ("tgv", {}, 1.5e-4, ""),
     ("fansi-tgv", {}, 1.5e-4, "TGV 36.5"),
-    ("wl1", {}, 0.07, ""),
-    ("l1qsm", {}, 0.07, "L1-QSM 30.3"),
+    ("wl1", {}, 0.1, ""),
+    ("l1qsm", {}, 0.1, "L1-QSM 30.3"),
     ("wl1l2", {}, 1.5e-4, "wL1L2 29.2"),
+    ("wh-qsm", {}, 1.5e-4, ""),
     ("wh-nlqsm", {}, 1.5e-4, "WH 31"),
     ("rts", {}, 1e-3, ""),
     ("ndi", {}, 0.0, ""),
@@ -99,7 +100,8 @@ def main() -> None:
     parser.add_argument("--snr", type=float, default=100.0)
     options = parser.parse_args()
     chosen = FOUNDATION if options.foundation else options.only
-    rows = []
+    table = "challenge" + ("" if options.size == "full" else f"_{options.size}")
+    path = None
     print(f"{'solver':>10} {'field':<10}" + "".join(f"{name:>9}" for name in SHORT))
     for field in ("fit", "difference") if options.foundation else ("fit",):
         for name, parameters, start, published in ROWS:
@@ -107,12 +109,11 @@ def main() -> None:
                 continue
             row = run_row(name, parameters, start, published, field, options.size, options.snr)
             if row is not None:
-                rows.append(row)
                 print(format_row(row), flush=True)
+                path = save_rows(table, [row], ("solver", "parameters", "field", "snr"))
     print("challenge, stage 1, SNR 100 (SIM1 / SIM2): iLSQR 77.9 / 57.6, untuned MEDI 57.1 / 51.7")
-    name = "challenge_foundation" if options.foundation else "challenge"
-    suffix = "" if options.size == "full" else f"_{options.size}"
-    print(f"written to {save_results(name + suffix, {'machine': machine(), 'rows': rows})}")
+    if path is not None:
+        print(f"written to {path}")
 
 
 if __name__ == "__main__":

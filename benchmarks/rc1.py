@@ -10,7 +10,7 @@ import argparse
 from typing import Any
 
 from benchmarks.best_weight import best_over_weight, score
-from benchmarks.timing import machine, save_results
+from benchmarks.timing import save_rows
 from qsm_recon import load_case, make_solver
 from qsm_recon.errors import ParameterError
 
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="names of solvers")
     options = parser.parse_args()
     case = load_case(f"rc1:{options.folder}")
-    rows = []
+    path = None
     for name, parameters, start, published in ROWS:
         if options.only and name not in options.only:
             continue
@@ -71,13 +71,14 @@ def main() -> None:
             "seconds": found.best.timings_s["solve"],
             "published": published,
         }
-        rows.append(row)
+        path = save_rows("rc1", [row], ("solver", "parameters"))
         print(
             f"{name:>10} {parameters!s:<28} {row['main_parameter']}={row['best']:.3g}  NRMSE {row['nrmse']:.2f}  "
             f"XSIM {row['xsim']:.3f}  {row['iterations']} iterations  {row['seconds']:.1f} s   {published}",
             flush=True,
         )
-    print(f"written to {save_results('rc1', {'machine': machine(), 'rows': rows})}")
+    if path is not None:
+        print(f"written to {path}")
 
 
 if __name__ == "__main__":

@@ -83,3 +83,23 @@ def save_results(name: str, results: dict[str, Any]) -> Path:
     path = folder / f"{name}.json"
     path.write_text(json.dumps(results, indent=2) + "\n")
     return path
+
+
+def save_rows(name: str, rows: list[dict[str, Any]], key: tuple[str, ...]) -> Path:
+    """Store the rows of a table, each with the machine that it was made on; rows of other keys stay as they were.
+
+    Parameters
+    ----------
+    name
+        Of the file of results.
+    rows
+        New rows.
+    key
+        Members that tell rows apart.
+    """
+    path = Path(__file__).parent / "results" / f"{name}.json"
+    known = json.loads(path.read_text())["rows"] if path.is_file() else []
+    fresh = [{**row, "machine": machine()} for row in rows]
+    replaced = [[row[part] for part in key] for row in fresh]
+    kept = [row for row in known if [row.get(part) for part in key] not in replaced]
+    return save_results(name, {"rows": kept + fresh})
