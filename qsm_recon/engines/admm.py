@@ -41,8 +41,9 @@ class ADMMSettings:
     max_iterations
         The most iterations done.
     tolerance
-        Relative range of the objective over :data:`WINDOW` iterations to stop at.  The objective is evaluated at
-        χ itself, not at the splittings, and once it falls slowly about as much remains as the last window brought.
+        Estimated relative distance of the objective from its minimum to stop at.  The objective is evaluated at χ
+        itself, not at the splittings.  Its distance from the minimum falls about as the inverse square of the number
+        of iterations k, so that k / (2 n) times what the last n iterations (:data:`WINDOW`) brought is left.
     residual_tolerance
         Relative primal and dual residuals that must have been reached as well.
     update_tolerance
@@ -60,7 +61,7 @@ class ADMMSettings:
     gradient_penalty: float
     field_penalty: float = 1.0
     max_iterations: int = 500
-    tolerance: float = 5e-4
+    tolerance: float = 1e-3
     residual_tolerance: float = 0.03
     update_tolerance: float = 0.0
     relaxation: float = 1.8
@@ -202,8 +203,9 @@ class ADMM:
             return False
         recent = objective[-1 - WINDOW :]
         change = max(recent) - min(recent)  # not of the ends alone: l1 fidelities make it go up and down
+        left = change * max(1.0, len(objective) / (2 * WINDOW))
         residual = max(values[-1] for name, values in history.items() if "residual" in name)
-        return change <= self._settings.tolerance * abs(objective[-1]) and residual <= self._settings.residual_tolerance
+        return left <= self._settings.tolerance * abs(objective[-1]) and residual <= self._settings.residual_tolerance
 
     def _balance(self, iteration: int, values: dict[str, float]) -> None:
         """Raise or lower mu1 where one residual is much larger than the other; ever more rarely, so it settles."""

@@ -23,9 +23,6 @@ class LinearL1(VariationalSolver):
     regularisation_weight: float = parameter(
         0.07, "mm", "weight alpha of the total variation", low=1e-9, high=1e6, main=True
     )
-    tolerance: float = parameter(
-        1e-4, "1", "relative change of the objective over 20 iterations to stop at", low=0, high=1
-    )
 
     def composition(self) -> Composition:
         """See :class:`VariationalSolver`."""

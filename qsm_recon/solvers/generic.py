@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from qsm_recon.solvers.parameters import parameter
-from qsm_recon.solvers.variational import FIDELITIES, Composition, VariationalSolver, convex_start
+from qsm_recon.solvers.variational import FIDELITIES, Composition, VariationalSolver, convex_start, harmonic_penalty
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class GenericADMM(VariationalSolver):
     harmonic_weight: float = parameter(
         0.0, "mm⁴", "weight beta of a weakly harmonic background; 0 for no background", low=0, high=1e9
     )
-    harmonic_penalty: float = parameter(1.0, "mm⁴", "penalty muh of its splitting", low=1e-9, high=1e9)
+    harmonic_penalty: float | None = harmonic_penalty()
 
     convex_iterations: int = convex_start()
 

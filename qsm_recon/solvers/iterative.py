@@ -44,9 +44,9 @@ class ADMMSolver(GridSolver):
         "physical", "1", "differences per mm, or per voxel as the FANSI toolbox takes them",
         choices=("physical", "unit-voxel"),
     )  # fmt: skip
-    max_iterations: int = parameter(500, "1", "most iterations", low=1, high=1_000_000)
+    max_iterations: int = parameter(1000, "1", "most iterations", low=1, high=1_000_000)
     tolerance: float = parameter(
-        3e-4, "1", "relative change of the objective over 20 iterations to stop at", low=0, high=1
+        7e-4, "1", "estimated relative distance of the objective from its minimum to stop at", low=0, high=1
     )
     residual_tolerance: float = parameter(
         0.03, "1", "relative primal and dual residuals that must be reached as well", low=0, high=10

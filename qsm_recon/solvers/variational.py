@@ -31,9 +31,11 @@ from qsm_recon.terms.weights import data_weight, fidelity_of_noise
 
 # Penalties chosen for the fewest iterations to within 0.1 % of the final objective, on the reduced phantom and RC1:
 # thresholds of gradient and l1 residual as fractions of the field's spread, and mu2 as a fraction of the mean of W².
-GRADIENT_THRESHOLD = 0.07
+GRADIENT_THRESHOLD = 0.1
 RESIDUAL_THRESHOLD = 0.3
-FIELD_PENALTY = 0.5
+FIELD_PENALTY = 0.12
+# muh / mu2 of a weakly harmonic background, in voxels to the fourth power.
+HARMONIC_PENALTY_RATIO = 0.25
 # mu0 / mu1 of TGV, in squared voxels.
 SECOND_PENALTY_RATIO = 5.0
 
@@ -51,7 +53,7 @@ class Composition:
     second_weight_ratio
         alpha0 / alpha1 of ``tgv``, in mm.
     harmonic_weight, harmonic_penalty
-        beta and muh of a weakly harmonic background, in mm⁴; none where beta is 0.
+        beta and muh of a weakly harmonic background, in mm⁴; none where beta is 0.  muh follows mu2 where it is None.
     convex_iterations
         Iterations with a convex stand-in for a nonlinear fidelity before that takes over.
     """
@@ -60,7 +62,7 @@ class Composition:
     regulariser: str = "tv"
     second_weight_ratio: float = 2.0
     harmonic_weight: float = 0.0
-    harmonic_penalty: float = 1.0
+    harmonic_penalty: float | None = None
     convex_iterations: int = 0
 
     @property
@@ -83,10 +85,17 @@ FIDELITIES: dict[str, Callable[..., Fidelity]] = {
 WEIGHTINGS = ("auto", "uniform", "mask", "magnitude", "magnitude-squared", "noise", "given")
 
 
+def harmonic_penalty() -> Any:
+    """Declare muh."""
+    return parameter(
+        None, "mm⁴", "penalty muh of its splitting; by default from that of the field", low=1e-9, high=1e9, kind=float
+    )
+
+
 def convex_start() -> Any:
     """Declare how many convex iterations a nonlinear method begins with."""
     return parameter(
-        15, "1", "convex iterations first, so that strong fields are not taken for wraps; 0 as published",
+        10, "1", "convex iterations first, so that strong fields are not taken for wraps; 0 as published",
         low=0, high=100_000,
     )  # fmt: skip
 
@@ -203,16 +212,22 @@ class CompositionRun:
         field = np.where(problem.mask, problem.field_ppm, 0) * self._dtype(self.scale)
         # In units of 1/scale ppm, an l1 fidelity scales as χ does, a squared one as χ².
         alpha = regularisation_weight if composition.absolute else regularisation_weight * self.scale
+        settings = self._settings(alpha, field[problem.mask], weight[problem.mask])
         if composition.harmonic_weight:
+            length = float(np.mean(np.square(self._spacing)))
             self._background = WeakHarmonic(
-                transform, self._spacing, problem.mask, composition.harmonic_weight, composition.harmonic_penalty
+                transform,
+                self._spacing,
+                problem.mask,
+                composition.harmonic_weight,
+                composition.harmonic_penalty or HARMONIC_PENALTY_RATIO * settings.field_penalty * length**2,
             )
         return ADMM(
             transform,
             self.operator.kernel,
             self._fidelity(field, weight, self._composition.convex_iterations if from_nothing else 0),
             self._regulariser(alpha),
-            self._settings(alpha, field[problem.mask], weight[problem.mask]),
+            settings,
             self._background,
         )
 
@@ -242,6 +257,7 @@ class CompositionRun:
                 "rad_per_ppm": self.scale if self._composition.nonlinear else None,
                 "padded_shape": list(self.operator.padded_grid.shape),
                 "field_penalty": self._field_penalty,
+                **({} if self._background is None else {"harmonic_penalty": self._background.penalty}),
                 **details,
             },
             images=images,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from qsm_recon.solvers.parameters import parameter
-from qsm_recon.solvers.variational import Composition, VariationalSolver, convex_start
+from qsm_recon.solvers.variational import Composition, VariationalSolver, convex_start, harmonic_penalty
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class WeakHarmonicLinear(VariationalSolver):
     harmonic_weight: float = parameter(
         150.0, "mm⁴", "weight beta of the background's Laplacian inside the mask", low=1e-6, high=1e9
     )
-    harmonic_penalty: float = parameter(1.0, "mm⁴", "penalty muh of its splitting", low=1e-9, high=1e9)
+    harmonic_penalty: float | None = harmonic_penalty()
 
     def composition(self) -> Composition:
         """See :class:`VariationalSolver`."""

@@ -161,12 +161,12 @@ def test_nonlinear_differs_from_linear_where_the_phase_is_large(case):
     assert relative_error(nonlinear, linear) > 1e-3
 
 
-@pytest.mark.parametrize("convex_iterations", [0, 15])
+@pytest.mark.parametrize("convex_iterations", [0, 10])
 def test_whole_turns_of_phase_do_not_matter_to_the_nonlinear_fidelity(case, convex_iterations):
     """The field of some voxels shifted by 2π: the linear method is far off, the nonlinear one at the same minimum."""
     _, field, _ = case
     turn = 2 * np.pi / rad_per_ppm(B0, ECHO_TIME)
-    wrapped = np.where(np.random.default_rng(1).random(SHAPE) < 0.02, field + turn, field)
+    wrapped = np.where(np.random.default_rng(1).random(SHAPE) < 0.01, field + turn, field)
 
     def solve(name, values):
         further = {"convex_iterations": convex_iterations} if name == "fansi" else {}
@@ -197,7 +197,7 @@ def test_fields_of_several_turns_are_not_taken_for_wraps(wrapped):
         solver = make_solver("fansi", regularisation_weight=5e-4, convex_iterations=convex_iterations)
         return relative_error(solver.solve(problem).susceptibility_ppm, truth - truth.mean())
 
-    assert error(15) < 0.05
+    assert error(10) < 0.05
     assert error(0) > 0.2
 
 
