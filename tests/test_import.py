@@ -14,6 +14,7 @@ FLOORS = [
     {"backend"},
     {"operators"},
     {"problem", "result"},
+    {"region"},
     {"io"},
     {"field"},
     {"datasets"},
