@@ -37,7 +37,7 @@ FIELD_PENALTY = 0.12
 # muh / mu2 of a weakly harmonic background, in voxels to the fourth power.
 HARMONIC_PENALTY_RATIO = 0.25
 # mu0 / mu1 of TGV, in squared voxels.
-SECOND_PENALTY_RATIO = 5.0
+SECOND_PENALTY_RATIO = 10.0
 
 
 @dataclass(frozen=True)
