@@ -51,6 +51,8 @@ def session_figure(curve: Curve, picks: Sequence[Pick], parameter: str) -> Figur
     misfit.loglog(curve.parameter, curve.data_cost, ".-", color="black", label="data cost")
     if curve.noise_cost is not None:
         misfit.loglog(curve.parameter, curve.noise_cost, "--", color="tab:red", label="that of the noise")
+    if curve.expected_cost is not None:
+        misfit.loglog(curve.parameter, curve.expected_cost, ":", color="tab:red", label="of noise and model error")
     misfit.legend(fontsize="small")
     misfit.set(xlabel=parameter, title="misfit")
     _mark(corner, (bend, bands, misfit), curve, picks)

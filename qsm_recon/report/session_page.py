@@ -79,6 +79,7 @@ def _curve(curve: Curve) -> dict[str, Any]:
         "data": curve.data_cost.tolist(),
         "regularisation": curve.regularisation_cost.tolist(),
         "noise": None if curve.noise_cost is None else curve.noise_cost.tolist(),
+        "expected": None if curve.expected_cost is None else curve.expected_cost.tolist(),
         "bands": None if curve.band_means is None else curve.band_means.T.tolist(),
         "violations": curve.violations().tolist(),
         "curvature": None if fine is None else {"parameter": fine.parameter.tolist(), "value": fine.value.tolist()},

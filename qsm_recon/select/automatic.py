@@ -5,51 +5,41 @@ from __future__ import annotations
 import numpy as np
 
 from qsm_recon.select.curve import Curve
-from qsm_recon.select.discrepancy import discrepancy
+from qsm_recon.select.discrepancy import generalised_discrepancy
 from qsm_recon.select.gcv import generalised_cross_validation
 from qsm_recon.select.lcurve import zero_curvature
 from qsm_recon.select.pick import Pick, none_found
 from qsm_recon.select.stability import quasi_optimality
 
-NOISE_LIMITED = 2 / 3
-"""Noise limits the map where the discrepancy principle asks for at least this fraction of the most stable weight."""
 STABILITY_FACTOR = 2.5
-"""On the most stable weight where noise does not limit the map: it is too small there."""
+"""On the most stable weight, which is always somewhat too small."""
 
 
 def automatic(curve: Curve) -> Pick:
-    """Choose by what limits the map; how that was decided, and on which phantoms, is in docs/selection.md.
+    """Fit the field as well as its noise and the error of the model allow, no better.
 
-    Closed forms: generalised cross-validation.  Others: the discrepancy principle where noise limits the map.  Where it
-    asks for much less than the most stable weight (:func:`qsm_recon.select.stability.quasi_optimality`), it would fit
-    what the model cannot explain rather than noise, and 2.5 times that weight is taken.  Where neither applies: zero
-    curvature.
+    How that was decided, and on which phantoms, is in docs/selection.md.  Where it is not known how well that is, or no
+    weight inside the sweep does it: generalised cross-validation for closed forms, else 2.5 times the most stable
+    weight, else zero curvature, all with little confidence.
     """
-    if curve.influence is not None:
-        pick = generalised_cross_validation(curve)
-        if pick.found:
-            return Pick("auto", pick.value, pick.confidence, f"generalised cross-validation: {pick.reason}")
-    noise, stable = discrepancy(curve), quasi_optimality(curve)
-    found = f"discrepancy {_shown(noise)}, stability {_shown(stable)}"
-    if noise.value is not None and (stable.value is None or noise.value >= NOISE_LIMITED * stable.value):
-        confidence = 0.3 if stable.value is None else _agreement(noise.value, stable.value)
-        return Pick("auto", noise.value, confidence, f"noise limits the map: {noise.reason} ({found})")
-    if stable.value is not None:
-        value = STABILITY_FACTOR * stable.value
-        if value <= curve.parameter[-1]:
-            reason = f"noise does not limit the map: {STABILITY_FACTOR:g} times the most stable weight ({found})"
-            return Pick("auto", float(value), 0.5 * stable.confidence, reason)
-    pick = zero_curvature(curve)
-    if pick.found:
-        return Pick("auto", pick.value, 0.3 * pick.confidence, f"zero curvature: {pick.reason} ({found})")
-    reasons = "; ".join(f"{item.method}: {item.reason}" for item in (noise, stable, pick) if not item.found)
-    return none_found("auto", f"no interior optimum ({reasons or found})")
-
-
-def _shown(pick: Pick) -> str:
-    return "none" if pick.value is None else f"{pick.value:.3g}"
-
-
-def _agreement(first: float, second: float) -> float:
-    """How well two values agree: 1 where equal, 1/e where one is e times the other."""
-    return float(np.exp(-abs(np.log(first / second))))
+    first = generalised_discrepancy(curve)
+    if first.found:
+        noise = 0.0
+        if curve.noise_cost is not None and curve.expected_cost is not None:
+            noise = float(np.clip(np.median(curve.noise_cost / curve.expected_cost), 0, 1))
+        # Noise is measured, the error of the model assumed.
+        confidence = first.confidence * (0.5 + 0.5 * noise)
+        return Pick("auto", first.value, confidence, f"{first.reason} (noise alone: {100 * noise:.0f} % of that)")
+    tried = [first]
+    for rule, factor in (
+        (generalised_cross_validation, 1.0),
+        (quasi_optimality, STABILITY_FACTOR),
+        (zero_curvature, 1),
+    ):
+        pick = rule(curve)
+        if pick.value is not None and factor * pick.value <= curve.parameter[-1]:
+            times = "" if factor == 1 else f"{factor:g} times "
+            reason = f"{times}{pick.method}: {pick.reason} ({first.reason})"
+            return Pick("auto", float(factor * pick.value), 0.3 * pick.confidence, reason)
+        tried.append(pick)
+    return none_found("auto", f"no interior optimum ({'; '.join(f'{pick.method}: {pick.reason}' for pick in tried)})")

@@ -12,6 +12,8 @@ from qsm_recon.errors import DataError
 
 MONOTONE_TOLERANCE = 0.02
 """Relative steps of a cost against its direction that are taken for the accuracy it was computed to."""
+PER_POINT = ("noise_cost", "band_means", "influence", "expected_cost")
+"""Members of a curve that have a value for each point, if any."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +36,8 @@ class Curve:
         (n,) mean over k-space of filter times kernel, of closed forms; None for other solvers.
     sensitivity
         (m, 2) values between points, increasing, and ‖dχ / d log parameter‖ there in ppm; None where not computed.
+    expected_cost
+        (n,) fidelity that noise and model error leave in a good map; None where unknown.
 
     Raises
     ------
@@ -48,10 +52,11 @@ class Curve:
     band_means: NDArray[np.float64] | None = None
     influence: NDArray[np.float64] | None = None
     sensitivity: NDArray[np.float64] | None = None
+    expected_cost: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         """Check and convert."""
-        for name in ("parameter", "data_cost", "regularisation_cost", "noise_cost", "band_means", "influence"):
+        for name in ("parameter", "data_cost", "regularisation_cost", *PER_POINT):
             values = getattr(self, name)
             if values is not None:
                 array = np.asarray(values, dtype=np.float64)
@@ -83,14 +88,13 @@ class Curve:
 
     def part(self, which: slice) -> Curve:
         """Some of the points."""
+        known = {name: getattr(self, name) for name in PER_POINT}
         return Curve(
             self.parameter[which],
             self.data_cost[which],
             self.regularisation_cost[which],
-            None if self.noise_cost is None else self.noise_cost[which],
-            None if self.band_means is None else self.band_means[which],
-            None if self.influence is None else self.influence[which],
-            self.sensitivity,
+            sensitivity=self.sensitivity,
+            **{name: None if values is None else values[which] for name, values in known.items()},
         )
 
 

@@ -1,8 +1,12 @@
-"""The discrepancy principle (``discrepancy``): the field should be fitted as well as its noise allows, no better."""
+"""The discrepancy principle: the field should be fitted as well as its noise allows, no better.
+
+``discrepancy`` knows of noise alone; :func:`generalised_discrepancy` of the error of the model as well.
+"""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qsm_recon.select.curve import Curve
 from qsm_recon.select.extremum import crossings
@@ -11,17 +15,32 @@ from qsm_recon.select.pick import Pick, none_found
 
 def discrepancy(curve: Curve) -> Pick:
     """Weight at which the fidelity equals that of the noise alone (Morozov's principle)."""
-    method = "discrepancy"
     if curve.noise_cost is None:
-        return none_found(method, "the noise of the field is unknown")
+        return none_found("discrepancy", "the noise of the field is unknown")
+    return _crossing("discrepancy", curve, curve.noise_cost, "the noise")
+
+
+def generalised_discrepancy(curve: Curve) -> Pick:
+    """Weight at which the fidelity equals that of noise and model error.
+
+    The principle for operators that are known with an error (Goncharskii, Leonov and Yagola 1973); how large both are
+    is in :mod:`qsm_recon.select.misfit`.
+    """
+    if curve.expected_cost is None:
+        return none_found("generalised discrepancy", "what noise and model error leave is unknown")
+    return _crossing("generalised discrepancy", curve, curve.expected_cost, "noise and model error")
+
+
+def _crossing(method: str, curve: Curve, expected: NDArray[np.float64], name: str) -> Pick:
+    """Largest weight at which the data cost equals an expected one."""
     t = np.log(curve.parameter)
-    excess = np.log(curve.data_cost / curve.noise_cost)
+    excess = np.log(curve.data_cost / expected)
     found = crossings(t, excess)
     if not found:
         if excess[0] > 0:
-            reason = f"even the weakest weight leaves {np.exp(excess[0]):.3g} times the noise; sweep further down"
+            reason = f"even the weakest weight leaves {np.exp(excess[0]):.3g} times {name}; sweep further down"
         else:
-            reason = f"even the strongest weight leaves only {np.exp(excess[-1]):.3g} of the noise; sweep further up"
+            reason = f"even the strongest weight leaves only {np.exp(excess[-1]):.3g} of {name}; sweep further up"
         return none_found(method, f"no interior optimum: {reason}")
     slope = abs(np.interp(found[0], t, np.gradient(excess, t)))
-    return Pick(method, float(np.exp(found[0])), float(np.clip(slope, 0, 1)), "the misfit equals the noise")
+    return Pick(method, float(np.exp(found[0])), float(np.clip(slope, 0, 1)), f"the misfit equals {name}")

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from qsm_recon.errors import ParameterError, did_you_mean
 from qsm_recon.problem import Problem
-from qsm_recon.result import Callback, IterationState, Reconstruction
+from qsm_recon.result import Callback, IterationState
 from qsm_recon.select.costs import SettledCosts, costs
 from qsm_recon.select.frequency import Bands
-from qsm_recon.select.noise import estimated_field_noise
+from qsm_recon.select.misfit import ExpectedMisfit
 from qsm_recon.solvers.base import Solver
 
 STRONGEST, WEAKEST = 20.0, 0.04
@@ -34,8 +34,9 @@ class PathPoint:
         Of the parameter.
     data_cost, regularisation_cost
         See :class:`qsm_recon.select.curve.Curve`.
-    noise_cost
-        Fidelity of the noise alone; None where the solver cannot tell.
+    noise_cost, expected_cost
+        Fidelity of the noise alone, and that which noise and model error leave in a good map; None where the solver
+        cannot tell.
     band_means
         See :class:`qsm_recon.select.frequency.Bands`.
     influence
@@ -61,6 +62,7 @@ class PathPoint:
     data_cost: float
     regularisation_cost: float
     noise_cost: float | None
+    expected_cost: float | None
     band_means: tuple[float, float, float]
     influence: float | None
     step_from: float | None
@@ -102,13 +104,7 @@ class Path:
         self.parameter = parameter or solver.main_parameter().name
         require_number(solver, self.parameter)
         self._bands: Bands | None = None
-        measured = problem.field_noise_ppm is not None
-        self._noisy = problem if measured else replace(problem, field_noise_ppm=estimated_field_noise(problem))
-
-    def _noise_cost(self, solver: Solver, result: Reconstruction) -> float | None:
-        """Fidelity of the noise, by the weights that the method ended with where it changes them."""
-        known: float | None = result.details.get("noise_fidelity")
-        return solver.noise_fidelity(self._noisy) if known is None else known
+        self._misfit = ExpectedMisfit(solver, problem)
 
     def sweep(
         self,
@@ -155,7 +151,8 @@ class Path:
                 value=float(value),
                 data_cost=data_cost,
                 regularisation_cost=regularisation_cost,
-                noise_cost=self._noise_cost(solver, result),
+                noise_cost=self._misfit.of_noise(solver, result),
+                expected_cost=self._misfit.of_all(solver, result),
                 band_means=self._bands.means(result.susceptibility_ppm),
                 influence=result.details.get("point_spread_amplitude"),
                 step_from=None if before is None else before[0],

@@ -102,6 +102,7 @@ class StoredPoint:
     stop_reason: str
     seconds: float
     metrics: dict[str, float | None] = field(default_factory=dict)
+    expected_cost: float | None = None
 
 
 class Session:
@@ -327,6 +328,7 @@ def curve_of_points(groups: list[list[Any]]) -> Curve:
         np.mean([[point.band_means for point in group] for group in groups], axis=1),
         None if influence is None else influence / len(groups[0]),
         _sensitivity(groups),
+        total("expected_cost"),
     )
 
 

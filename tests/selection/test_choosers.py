@@ -77,7 +77,9 @@ def test_gcv_is_near_the_smallest_predictive_error():
     curve, _, predictive = tikhonov_curve(alpha)
     pick = choose(curve, "gcv")
     assert np.interp(np.log(pick.value), np.log(alpha), predictive) < 1.5 * predictive.min()
-    assert choose(curve, "auto").value == pick.value
+    fallback = choose(curve, "auto")  # of noise and model error this curve knows nothing
+    assert fallback.value == pick.value
+    assert fallback.confidence < pick.confidence
 
 
 def test_zero_curvature_is_where_the_bend_ends():
@@ -181,33 +183,38 @@ def test_stability_is_where_the_map_changes_least():
     assert choose(Curve(ALPHA, ALPHA, 1 / ALPHA, sensitivity=falling), "stability").value is None
 
 
-def curve_with(noise_at=None, stable_at=None):
-    """Discrepancy and stability choose these values."""
+def curve_with(fitted_at=None, stable_at=None, noise_at=None):
+    """Noise and model error are fitted at the first value, stability chooses the second, noise alone the third."""
     change = None
     if stable_at is not None:
         change = np.stack([ALPHA, (ALPHA / stable_at) ** 0.5 + (ALPHA / stable_at) ** -0.5], axis=1)
-    noise = None if noise_at is None else np.full(len(ALPHA), noise_at**2)
-    return Curve(ALPHA, ALPHA**2, 1 / ALPHA, noise_cost=noise, sensitivity=change)
+    noise, expected = (None if at is None else np.full(len(ALPHA), at**2) for at in (noise_at, fitted_at))
+    return Curve(ALPHA, ALPHA**2, 1 / ALPHA, noise_cost=noise, sensitivity=change, expected_cost=expected)
 
 
 @pytest.mark.parametrize(
-    ("noise_at", "stable_at", "expected", "word"),
+    ("fitted_at", "stable_at", "expected", "word"),
     [
-        (3.0, 2.0, 3.0, "noise limits"),  # noise asks for more than stability does
-        (1.8, 2.0, 1.8, "noise limits"),
-        (0.2, 2.0, 5.0, "does not limit"),  # 2.5 times the most stable
-        (None, 2.0, 5.0, "does not limit"),
-        (0.2, None, 0.2, "noise limits"),
+        (3.0, 2.0, 3.0, "misfit equals"),
+        (0.2, None, 0.2, "misfit equals"),
+        (None, 2.0, 5.0, "2.5 times stability"),
+        (ALPHA[-1] * 10, 2.0, 5.0, "sweep further up"),
     ],
 )
-def test_auto_tells_whether_noise_limits_the_map(noise_at, stable_at, expected, word):
-    pick = choose(curve_with(noise_at, stable_at))
+def test_auto_fits_noise_and_model_error_else_goes_by_stability(fitted_at, stable_at, expected, word):
+    pick = choose(curve_with(fitted_at, stable_at))
     assert pick.value == pytest.approx(expected, rel=0.02)
     assert word in pick.reason
     assert 0 < pick.confidence <= 1
 
 
-def test_auto_falls_back_on_zero_curvature_and_else_says_why_not():
+def test_auto_trusts_noise_that_was_measured_more_than_an_assumed_error():
+    noisy, exact = (choose(curve_with(1.0, noise_at=at)) for at in (0.99, 0.01))
+    assert noisy.value == exact.value
+    assert noisy.confidence > 1.5 * exact.confidence
+
+
+def test_auto_says_why_it_finds_nothing():
     straight = choose(Curve(ALPHA, ALPHA, 1 / ALPHA))
     assert straight.value is None
     assert "no interior optimum" in straight.reason

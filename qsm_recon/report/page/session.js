@@ -165,7 +165,9 @@ function buildCharts() {
   const misfit = drawChart(byId("chart-misfit"), {
     title: "misfit", x, y: "data cost", logX: true, logY: true, vertical,
     series: [{ x: curve.parameter, y: curve.data, colour: "#444", name: "data cost", onPoint: toPoint },
-      ...(curve.noise ? [{ x: curve.parameter, y: curve.noise, colour: "#c2410c", dash: "4 3", name: "noise" }] : [])],
+      ...(curve.noise ? [{ x: curve.parameter, y: curve.noise, colour: "#c2410c", dash: "4 3", name: "noise" }] : []),
+      ...(curve.expected ? [{ x: curve.parameter, y: curve.expected, colour: "#c2410c", dash: "1 3",
+        name: "noise and model error" }] : [])],
   });
   highlights.push((point) => misfit(point.value, at(curve.data)(point)));
 }
