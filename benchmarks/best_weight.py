@@ -49,6 +49,9 @@ def best_over_weight(
 ) -> Search:
     """Walk the main parameter downhill from its default in factors of ``step``, then halve the step in logarithm.
 
+    Each point starts from the one before it, where the method allows that; the best is computed once more from nothing,
+    so that its iterations and seconds are those that a user sees.
+
     Parameters
     ----------
     solver
@@ -64,12 +67,13 @@ def best_over_weight(
     """
     found = Search()
     declared = solver.main_parameter()
+    series = solver.series(case.problem)
 
     def error(value: float) -> float:
         if declared.high is not None and value > declared.high:
             return math.inf
         if value not in found.tried:
-            result = solver.with_regularisation(value).solve(case.problem)
+            result = series.solve(solver.with_regularisation(value))
             nrmse = score(case, result).values["nrmse"]
             found.tried[value] = math.inf if nrmse is None else nrmse
             report(
@@ -81,6 +85,7 @@ def best_over_weight(
         return found.tried[value]
 
     start = float(getattr(solver, declared.name))
+    error(start)
     for direction in (step, 1 / step):
         value = start
         while error(value * direction) < error(value):
@@ -92,4 +97,8 @@ def best_over_weight(
         middle = found.best_value
         error(middle * step)
         error(middle / step)
+    if found.best is not None and found.best_value != next(iter(found.tried)):
+        found.best = solver.with_regularisation(found.best_value).solve(case.problem)
+        nrmse = score(case, found.best).values["nrmse"]
+        found.best_error = math.inf if nrmse is None else nrmse
     return found

@@ -28,6 +28,8 @@ ROWS: tuple[tuple[str, dict[str, Any], float, str], ...] = (
     ("wl1", {}, 0.1, ""),
     ("l1qsm", {}, 0.1, "L1-QSM 30.3"),
     ("wl1l2", {}, 1.5e-4, "wL1L2 29.2"),
+    ("wl1l2", {"regularisation_weighting": "r2star"}, 1.5e-4, "wL1L2 29.2"),
+    ("wl1l2", {"regularisation_weighting": "magnitude"}, 1.5e-4, "wL1L2 29.2"),
     ("wh-qsm", {}, 1.5e-4, ""),
     ("wh-nlqsm", {}, 1.5e-4, "WH 31"),
     ("rts", {}, 1e-3, ""),
@@ -88,7 +90,8 @@ def format_row(row: dict[str, Any]) -> str:
         f"{row[simulation]['iterations']} it, {row[simulation]['seconds']:.0f} s"
         for simulation in ("sim1", "sim2")
     )
-    return f"{row['solver']:>10} {row['field']:<10}{cells}   {each}   {row['published']}"
+    kind = row["parameters"] or ""
+    return f"{row['solver']:>10} {row['field']:<10}{cells}   {each}   {row['published']} {kind}"
 
 
 def main() -> None:
