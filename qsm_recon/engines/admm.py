@@ -148,13 +148,16 @@ class ADMM:
         reason, converged = "the iteration limit was reached", False
         with interruptible() as interruption:
             for iteration in range(1, settings.max_iterations + 1):
+                provisional = self._sweeps.provisional
                 values = self._iterate()
                 for name, value in values.items():
                     history.setdefault(name, []).append(value)
                 if not math.isfinite(values["objective"]):
                     reason = f"the objective is not finite at iteration {iteration}"
                     break
-                if self._is_converged(history):
+                if provisional:
+                    pass  # another function is being minimised
+                elif self._is_converged(history):
                     reason, converged = "objective and residuals are within their tolerances", True
                 elif iteration > 1 and values["update"] < settings.update_tolerance:
                     reason, converged = "the update is below its tolerance", True

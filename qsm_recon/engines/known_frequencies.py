@@ -32,6 +32,8 @@ class KnownFrequencySweeps:
         Total variation.
     """
 
+    provisional = False
+
     def __init__(
         self,
         transform: FourierTransform,

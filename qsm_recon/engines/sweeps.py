@@ -55,6 +55,11 @@ class Sweeps:
         further = [] if background is None else [background.spectrum]
         self._spectra = [*regulariser.spectra, self._field_spectrum, *further]
 
+    @property
+    def provisional(self) -> bool:
+        """Whether another function stands in for the fidelity in the next iteration."""
+        return self._fidelity.provisional
+
     def begin(self, field_penalty: float) -> None:
         """Fill the right-hand sides of a start from nothing."""
         transform = self.transform

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from numpy.typing import NDArray
@@ -42,9 +44,10 @@ class Series:
         start_ppm
             (nx, ny, nz) map to start the first run from.
         """
+        began = time.perf_counter()
         result = self._solve(solver, callback, start_ppm if self._last_ppm is None else self._last_ppm)
         self._last_ppm = result.susceptibility_ppm
-        return result
+        return replace(result, timings_s={**result.timings_s, "solve": time.perf_counter() - began})
 
     def _solve(self, solver: Solver, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
         start = start_ppm if solver.iterative and solver.warm_starts else None

@@ -19,6 +19,10 @@ Sums = tuple[float, float, float, float, float]
 class Fidelity(Protocol):
     """What the ADMM engine asks of a data fidelity."""
 
+    @property
+    def provisional(self) -> bool:
+        """Whether another function stands in for it in the next iteration."""
+
     def start(self, penalty: float, out: NDArray) -> None:
         """Set the state for χ = 0 and write z - s into a padded image buffer."""
 
@@ -45,6 +49,11 @@ class _WeightedFidelity:
         if self.power == 2:
             np.square(self._weight, out=self._weight)
         self._state = transform.empty_image()
+
+    @property
+    def provisional(self) -> bool:
+        """See :class:`Fidelity`."""
+        return False
 
     def finish_iteration(self, penalty: float) -> None:
         """See :class:`Fidelity`; nothing to note where the penalty stays."""
@@ -121,6 +130,11 @@ class _ConvexStart(_WeightedFidelity):
         super().__init__(transform, field, weight)
         self._convex_iterations_left = convex_iterations
 
+    @property
+    def provisional(self) -> bool:
+        """See :class:`Fidelity`."""
+        return self._convex_iterations_left > 0
+
     def finish_iteration(self, penalty: float) -> None:
         """See :class:`Fidelity`."""
         super().finish_iteration(penalty)
@@ -158,7 +172,7 @@ class NonlinearFidelity(_ConvexStart, _SquaredFidelity):
     def start(self, penalty: float, out: NDArray) -> None:
         """See :class:`Fidelity`; under Huber's function z is at most W² / mu2 away from zero."""
         super().start(penalty, out)
-        if self._convex_iterations_left > 0:
+        if self.provisional:
             bound = self._weight / self._transform.dtype.type(penalty)
             np.clip(self._state, -bound, bound, out=self._state)
             out[...] = self._state
@@ -167,7 +181,7 @@ class NonlinearFidelity(_ConvexStart, _SquaredFidelity):
         """See :class:`Fidelity`."""
         from qsm_recon.backend.field_kernels import huber_step, nonlinear_step_double, nonlinear_step_single
 
-        if self._convex_iterations_left > 0:
+        if self.provisional:
             return self._run(huber_step, predicted, first, penalty, relaxation)
         kernel = self._choose(nonlinear_step_single, nonlinear_step_double)
         return self._run(kernel, predicted, first, penalty, relaxation)
@@ -199,7 +213,7 @@ class NonlinearAbsoluteFidelity(_ConvexStart, _AbsoluteFidelity):
         """See :class:`Fidelity`."""
         from qsm_recon.backend.l1_kernels import absolute_step, chord_step_double, chord_step_single
 
-        if self._convex_iterations_left > 0:
+        if self.provisional:
             return self._run(absolute_step, predicted, first, penalty, relaxation)
         kernel = self._choose(chord_step_single, chord_step_double)
         return self._run(kernel, predicted, first, penalty, relaxation)

@@ -1,0 +1,88 @@
+"""Print the tables of ``docs/results.md`` from the stored figures: ``python -m benchmarks.tables``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from qsm_recon.metrics import OFFICIAL_METRICS
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def rows_of(name: str) -> list[dict[str, Any]]:
+    """Rows of one stored benchmark; none where it has not been run."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text())["rows"] if path.is_file() else []
+
+
+def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Lay out a table."""
+    table = [head, ["---"] * len(head), *lines]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in table)
+
+
+def label(row: dict[str, Any]) -> str:
+    """Name of a method with the parameters that differ from its defaults."""
+    given = ", ".join(f"{name} {value}" for name, value in row["parameters"].items())
+    return f"`{row['solver']}`" + (f" ({given})" if given else "")
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """A figure, or a dash."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def challenge() -> str:
+    """The challenge's table: eight metrics, weights, iterations and seconds."""
+    head = ["method", "field", "NRMSE", "dNRMSE", "tissue", "blood", "deep grey", "slope", "streaking", "moment"]
+    head += ["SIM1: NRMSE (weight), iterations, s", "SIM2: the same", "published"]
+    lines = []
+    for row in sorted(rows_of("challenge"), key=lambda row: (row["field"] != "fit", row["combined"]["nrmse"])):
+        values = [row["combined"][metric] for metric in OFFICIAL_METRICS]
+        digits = [1, 1, 1, 1, 1, 3, 3, 2]
+        each = [
+            f"{found['metrics']['nrmse']:.1f} ({found['best']:.2g}), {found['iterations']}, {found['seconds']:.0f}"
+            for found in (row["sim1"], row["sim2"])
+        ]
+        cells = [number(value, places) for value, places in zip(values, digits, strict=True)]
+        lines.append([label(row), row["field"], *cells, *each, row["published"] or "–"])
+    return markdown(head, lines)
+
+
+def rc1() -> str:
+    """Error against COSMOS."""
+    lines = [
+        [label(row), f"{row['best']:.3g}", f"{row['nrmse']:.2f}", f"{row['xsim']:.3f}", str(row["iterations"]),
+         f"{row['seconds']:.1f}", row["published"] or "–"]
+        for row in sorted(rows_of("rc1"), key=lambda row: row["nrmse"])
+    ]  # fmt: skip
+    return markdown(["method", "best parameter", "NRMSE", "XSIM", "iterations", "s", "published NRMSE/XSIM"], lines)
+
+
+def convergence() -> str:
+    """Distance from the minimum at the default stop."""
+    lines = [
+        [f"`{row['solver']}`", row["data_set"], str(row["iterations"]), f"{row['above_minimum_percent']:.3f}",
+         f"{row['last_fifth_percent']:.4f}"]
+        for row in rows_of("convergence")
+    ]  # fmt: skip
+    return markdown(["method", "data", "iterations", "% above the long run", "% its last fifth brought"], lines)
+
+
+TABLES: dict[str, Callable[[], str]] = {"challenge": challenge, "rc1": rc1, "convergence": convergence}
+
+
+def main() -> None:
+    """Print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("tables", nargs="*", choices=tuple(TABLES), help="which; all by default")
+    for name in parser.parse_args().tables or TABLES:
+        print(f"## {name}\n\n{TABLES[name]()}\n")
+
+
+if __name__ == "__main__":
+    main()
