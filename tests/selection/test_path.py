@@ -11,11 +11,11 @@ from qsm_recon.operators.grid import Grid
 from qsm_recon.problem import Problem
 from qsm_recon.result import IterationState
 from qsm_recon.select.costs import SettledCosts, costs
+from qsm_recon.select.curve import curve_of_points
 from qsm_recon.select.frequency import Bands
 from qsm_recon.select.misfit import ABSOLUTE_FIT, MODEL_ERROR, ExpectedMisfit
 from qsm_recon.select.noise import estimated_field_noise
 from qsm_recon.select.path import Path, sweep_values
-from qsm_recon.select.session import curve_of_points
 from qsm_recon.solvers.registry import make_solver, solvers
 
 NEED_ECHOES = {"mctfi"}

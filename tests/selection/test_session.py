@@ -153,6 +153,41 @@ def test_a_data_set_can_join_later(session_copy, small, other):
     assert len(session.curve()) == len(VALUES)
 
 
+def test_data_sets_keep_their_points_in_whatever_order_they_are_given(tmp_path, small, other):
+    first, second = case_of(small.problem, "first"), case_of(other.problem, "second")
+    session = TuningSession.open(tmp_path / "both", SOLVER, None, [first, second])
+    run_session(session, [small.problem, other.problem], VALUES[:4], refinements=0)
+    again = TuningSession.open(tmp_path / "both", SOLVER, None, [second, first])
+    scores = [lambda image: {"which": 2.0}, lambda image: {"which": 1.0}]
+    run_session(again, [other.problem, small.problem], VALUES, metrics=scores, refinements=0)
+    for index, measured in enumerate((small, other)):
+        added = next(point for point in again.of_case(index) if point.value == VALUES[-1])
+        assert added.metrics == {"which": index + 1.0}
+        expected = SOLVER.with_regularisation(added.value).solve(measured.problem).susceptibility_ppm
+        np.testing.assert_array_equal(again.susceptibility_ppm(added), expected)
+
+
+def test_one_data_set_cannot_take_the_place_of_another(session_copy, small, other):
+    with pytest.raises(ParameterError, match=r"holds a session of 'ball' .* give 'ball' as well"):
+        TuningSession.open(session_copy, SOLVER, None, [case_of(other.problem, "second")])
+    session = TuningSession.open(session_copy, SOLVER, None, [case_of(small.problem)])
+    with pytest.raises(ParameterError, match="not among those of the session"):
+        run_session(session, [other.problem], VALUES)
+    with pytest.raises(ParameterError, match="different names"):
+        TuningSession.open(session_copy, SOLVER, None, [case_of(small.problem), case_of(other.problem)])
+    both = TuningSession.open(session_copy, SOLVER, None, [case_of(small.problem), case_of(other.problem, "second")])
+    with pytest.raises(ParameterError, match="2 data sets to go on with, found 1"):
+        run_session(both, [small.problem], VALUES)
+
+
+def test_negative_rounds_of_refinement_are_refused(session_copy, small):
+    session = TuningSession.open(session_copy, SOLVER, None, [case_of(small.problem)])
+    with pytest.raises(ParameterError, match="expected 0 or more, found -1"):
+        run_session(session, [small.problem], VALUES, refinements=-1)
+    with pytest.raises(ParameterError, match="expected 0 or more, found -1"):
+        select_value(SOLVER, small.problem, refinements=-1)
+
+
 def test_selection_without_a_folder_agrees(finished, small):
     pick, curve = select_value(SOLVER, small.problem, count=15)
     assert pick.value == pytest.approx(finished.pick().value, rel=0.3)
