@@ -36,6 +36,9 @@ TRAINING = (
     "phantom:sim2?seed=7&snr=50",
     "phantom:sim2?seed=9&snr=500",
     "phantom:sim1?seed=11&snr=1500",
+    "phantom:sim1?seed=23&snr=50",
+    "phantom:sim2?seed=22&snr=1000",
+    "phantom:sim2?seed=24&snr=3000",
 )
 RC1 = Path(__file__).resolve().parents[2] / "shared" / "data" / "rc1"
 POINTS = 15
