@@ -23,10 +23,11 @@ ABSOLUTE_FIT = 0.72
 
 @dataclass(frozen=True)
 class _Errors:
-    """Fidelities of errors alone, with the weights that a method begins with: of noise, and of noise and model."""
+    """Fidelities of errors alone, with the weights that a method begins with, and the part that a good map leaves."""
 
     noise: float | None
     both: float | None
+    part_left: float
 
 
 class ExpectedMisfit:
@@ -45,8 +46,10 @@ class ExpectedMisfit:
         self._measured = problem.field_noise_ppm is not None
         noise = estimated_field_noise(problem) if problem.field_noise_ppm is None else problem.field_noise_ppm
         model = np.where(problem.mask, np.float32(MODEL_ERROR) * np.abs(problem.field_ppm), 0)
-        self._noisy = problem if self._measured else replace(problem, field_noise_ppm=noise)
-        self._erring = replace(problem, field_noise_ppm=np.hypot(noise, model) if self._measured else model)
+        # A field without any fine detail tells nothing of its noise.
+        self._noisy = problem if self._measured or not noise.any() else replace(problem, field_noise_ppm=noise)
+        erring = np.hypot(noise, model) if self._measured else model
+        self._erring = replace(problem, field_noise_ppm=erring) if erring.any() else problem
         self._known: dict[Solver, _Errors] = {}
 
     def of_noise(self, solver: Solver, result: Reconstruction) -> float | None:
@@ -72,20 +75,20 @@ class ExpectedMisfit:
         if noise is None or errors.both is None or not errors.noise:
             return None
         expected = noise * errors.both / errors.noise
-        return expected if self._measured else max(expected, noise)
+        return errors.part_left * (expected if self._measured else max(expected, noise))
 
     def _errors(self, solver: Solver) -> _Errors:
         # The regularisation weight has no say in it, and images need not be summed anew for each.
         alike = solver.with_regularisation(solver.main_parameter().default)
         if alike not in self._known:
             noise, both = solver.noise_fidelity(self._noisy), solver.noise_fidelity(self._erring)
-            left = None if both is None else both * self._part_left(solver)
-            self._known[alike] = _Errors(noise, left)
+            self._known[alike] = _Errors(noise, both, self._part_left(solver))
         return self._known[alike]
 
     def _part_left(self, solver: Solver) -> float:
         """Part of the errors that the best map leaves, by the power of them that the fidelity is."""
-        assert self._erring.field_noise_ppm is not None
+        if self._erring.field_noise_ppm is None:
+            return QUADRATIC_FIT
         twice = replace(self._erring, field_noise_ppm=2 * self._erring.field_noise_ppm)
         once, doubled = solver.noise_fidelity(self._erring), solver.noise_fidelity(twice)
         if not once or not doubled:

@@ -47,12 +47,25 @@ def test_weights_that_a_method_ended_with_count_for_both(small):
     assert misfit.of_noise_and_model(solver, result) == pytest.approx(reduction * whole, rel=1e-6)
 
 
-def test_noise_that_is_estimated_holds_the_model_error_already(small):
-    solver = make_solver("tv", weighting="mask")
-    unknown = ExpectedMisfit(replace(small.problem, field_noise_ppm=None))
-    noise, model = unknown.of_noise(solver, NO_DETAILS), 0.5 * MODEL_ERROR**2 * np.sum(in_mask(small)[1] ** 2)
-    expected = max(noise, QUADRATIC_FIT * model)
-    assert unknown.of_noise_and_model(solver, NO_DETAILS) == pytest.approx(expected, rel=1e-4)
+@pytest.mark.parametrize(("name", "part"), [("tv", QUADRATIC_FIT), ("wl1", ABSOLUTE_FIT)])
+def test_noise_that_is_estimated_holds_the_model_error_already(name, part, small):
+    solver = make_solver(name, weighting="mask")
+    problem = replace(small.problem, field_noise_ppm=None)
+    misfit = ExpectedMisfit(problem)
+    assert misfit.of_noise_and_model(solver, NO_DETAILS) == part * misfit.of_noise(solver, NO_DETAILS)
+    # In a strong field the model's error outweighs any noise.
+    strong = replace(problem, field_ppm=np.where(small.mask, np.float32(5) + problem.field_ppm, 0))
+    errors = MODEL_ERROR * strong.field_ppm[small.mask].astype(float)
+    model = 0.5 * np.sum(errors**2) if name == "tv" else np.sqrt(2 / np.pi) * np.sum(errors)
+    assert ExpectedMisfit(strong).of_noise_and_model(solver, NO_DETAILS) == pytest.approx(part * model, rel=1e-4)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.1])
+def test_of_a_field_without_detail_nothing_is_said(level, small):
+    field = np.where(small.mask, np.float32(level), 0)
+    misfit = ExpectedMisfit(replace(small.problem, field_ppm=field, field_noise_ppm=None))
+    assert misfit.of_noise(make_solver("tv"), NO_DETAILS) is None
+    assert misfit.of_noise_and_model(make_solver("tv"), NO_DETAILS) is None
 
 
 def test_what_a_method_cannot_tell_is_unknown(small):
