@@ -2,12 +2,13 @@
 
 The folder holds ``session.json``, the index, and ``points``, one file per reconstruction.  A point's file is complete
 before the index names it, and both are moved into place in one step; so whenever the process dies, what the index
-names is there.  Every file's checksum is in the index.
+names is there.  Every file's checksum is in the index, and that of the index as well.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, fields
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.errors import DataError, ParameterError
-from qsm_recon.io import atomic_write, read_json, write_json
+from qsm_recon.io import atomic_write, plain, read_json, write_json
 from qsm_recon.problem import Problem
 from qsm_recon.select.choosers import choose, choose_all
 from qsm_recon.select.curve import Curve, curve_of_points
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 Kind = TypeVar("Kind", bound="Session")
 
-FORMAT = 1
+FORMAT = 2
 INDEX = "session.json"
 
 
@@ -168,6 +169,11 @@ class Session:
         if content.get("format") != FORMAT:
             raise DataError(
                 f"{path}: written in format {content.get('format')}, expected {FORMAT}; begin anew elsewhere"
+            )
+        if content.pop("sha256", None) != _checksum_of(content):
+            raise DataError(
+                f"{path}: damaged, or altered by hand; begin anew elsewhere, or delete it (the maps in "
+                f"{folder / 'points'} stay)"
             )
         try:
             cases = [SessionCase(**case) for case in content["cases"]]
@@ -331,7 +337,7 @@ class Session:
 
     def _write(self) -> None:
         content = {**self.header, "cases": [asdict(c) for c in self.cases], "points": [asdict(p) for p in self.points]}
-        write_json(self.folder / INDEX, content)
+        write_json(self.folder / INDEX, {**content, "sha256": _checksum_of(content)})
 
 
 def fingerprint(problem: Problem) -> str:
@@ -364,6 +370,10 @@ def _difference(known: Any, asked: Any) -> str:
         names = sorted(name for name in {*known, *asked} if known.get(name) != asked.get(name))
         return ", ".join(f"{name}={known.get(name)} (asked: {asked.get(name)})" for name in names)
     return f"{known} (asked: {asked})"
+
+
+def _checksum_of(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(plain(content), sort_keys=True).encode()).hexdigest()
 
 
 def _checksum(path: FilePath) -> str:

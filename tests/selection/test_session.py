@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -109,13 +110,40 @@ def test_a_file_damaged_while_open_is_a_clear_error(session_copy, finished):
     [
         ("{", "not a readable JSON file"),
         ('{"format": 99}', "format 99"),
-        ('{"format": 1, "cases": [{}], "points": []}', "delete it to begin anew"),
+        ('{"format": 1}', "written in format 1, expected 2"),
+        ('{"format": 2, "cases": [], "points": []}', "damaged, or altered by hand"),
     ],
 )
 def test_a_damaged_index_is_a_clear_error(tmp_path, content, message):
     (tmp_path / "session.json").write_text(content)
     with pytest.raises(DataError, match=message):
         TuningSession.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda index: index["points"][0].update(data_cost="1"),
+        lambda index: index["points"][0].update(case=7),
+        lambda index: index["points"][2].update(value=None),
+        lambda index: index["cases"][0].update(shape=[3, 3]),
+        lambda index: index.update(points={}),
+        lambda index: index.pop("sha256"),
+    ],
+)
+def test_an_altered_index_is_a_clear_error(alter, session_copy):
+    index = json.loads((session_copy / "session.json").read_text())
+    alter(index)
+    (session_copy / "session.json").write_text(json.dumps(index))
+    with pytest.raises(DataError, match="damaged, or altered by hand"):
+        TuningSession.open(session_copy)
+
+
+def test_costs_that_are_not_finite_do_not_make_an_index_look_damaged(session_copy):
+    session = TuningSession.open(session_copy)
+    session.points[0] = replace(session.points[0], metrics={"nrmse": float("nan")})
+    session._write()
+    assert TuningSession.open(session_copy).points[0].metrics == {"nrmse": None}
 
 
 def test_looking_where_there_is_no_session_is_a_clear_error(tmp_path):
