@@ -12,6 +12,7 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -105,31 +106,31 @@ def measure(name: str, case: Case) -> dict[str, Any]:
     }
 
 
-def price(name: str, case: Case, *, cold_sweep: bool) -> dict[str, float]:
-    """Time of a sweep of 15 points, of one cold solve with the default, and of the sweep from cold starts."""
+def price(name: str, case: Case) -> dict[str, float]:
+    """Time of a sweep of 15 points, of one cold solve with the default, and of the sweep from cold starts.
+
+    Wall-clock time and, as that depends on what else the machine does, processor time and iterations.
+    """
     from qsm_recon.select.path import Path as Sweep
 
     solver = make_solver(name)
-    solver.solve(case.problem)  # plans and compiled kernels
-    began = time.perf_counter()
-    single = solver.solve(case.problem)
-    one = time.perf_counter() - began
-    began = time.perf_counter()
-    points = list(Sweep(solver, case.problem).sweep(sweep_values(solver, count=POINTS)))
-    sweep = time.perf_counter() - began
-    found = {
-        "one_cold_solve_s": one,
-        "one_cold_solve_iterations": single.iterations,
-        "sweep_s": sweep,
-        "sweep_iterations": sum(point.iterations for point in points),
-        "ratio": sweep / one,
-    }
-    if cold_sweep:
-        began = time.perf_counter()
-        cold = [solver.with_regularisation(point.value).solve(case.problem) for point in points]
-        found["cold_sweep_s"] = time.perf_counter() - began
-        found["cold_sweep_iterations"] = sum(result.iterations for result in cold)
-        found["gain_over_cold"] = found["cold_sweep_s"] / sweep
+    values = sweep_values(solver, count=POINTS)
+    solver.solve(case.problem, callback=lambda state: state.iteration < 3)  # plans and compiled kernels
+    found: dict[str, float] = {}
+
+    def timed(label: str, results: Iterable[Any]) -> None:
+        began, busy = time.perf_counter(), time.process_time()
+        found[f"{label}_iterations"] = sum(result.iterations for result in results)
+        found[f"{label}_s"] = time.perf_counter() - began
+        found[f"{label}_processor_s"] = time.process_time() - busy
+        print(f"{label}: {found[f'{label}_iterations']} iterations, {found[f'{label}_s']:.1f} s", flush=True)
+
+    timed("one_cold_solve", (solver.solve(case.problem) for _ in range(1)))
+    timed("sweep", Sweep(solver, case.problem).sweep(values))
+    timed("cold_sweep", (solver.with_regularisation(value).solve(case.problem) for value in values))
+    for unit in ("s", "processor_s", "iterations"):
+        found[f"sweep_over_one_{unit}"] = found[f"sweep_{unit}"] / found[f"one_cold_solve_{unit}"]
+        found[f"cold_sweep_over_sweep_{unit}"] = found[f"cold_sweep_{unit}"] / found[f"sweep_{unit}"]
     return found
 
 
@@ -227,8 +228,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.price:
         case = load_case(f"phantom:sim2?size={options.size}")
-        found = {"machine": machine(), "size": options.size, "fansi": price("fansi", case, cold_sweep=True)}
-        print(found["fansi"])
+        found = {"machine": machine(), "size": options.size, "fansi": price("fansi", case)}
+        print(json.dumps(found["fansi"], indent=2))
         print(f"written to {save_results(f'selection_price_{options.size}', found)}")
         return
     for choice in options.data:
