@@ -14,6 +14,8 @@ from typing import Any
 
 import psutil
 
+RESULTS = Path(__file__).parent / "results"
+
 
 def median_seconds(function: Callable[[], Any], repeats: int = 9) -> float:
     """Median wall-clock time of a call, after one that is not counted."""
@@ -78,9 +80,8 @@ def _processor() -> str:
 
 def save_results(name: str, results: dict[str, Any]) -> Path:
     """Store figures as JSON beside the benchmarks."""
-    folder = Path(__file__).parent / "results"
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{name}.json"
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(results, indent=2) + "\n")
     return path
 
@@ -97,7 +98,7 @@ def save_rows(name: str, rows: list[dict[str, Any]], key: tuple[str, ...]) -> Pa
     key
         Members that tell rows apart.
     """
-    path = Path(__file__).parent / "results" / f"{name}.json"
+    path = RESULTS / f"{name}.json"
     known = json.loads(path.read_text())["rows"] if path.is_file() else []
     fresh = [{**row, "machine": machine()} for row in rows]
     replaced = [[row[part] for part in key] for row in fresh]

@@ -214,19 +214,19 @@ def _write_text(path: Path, text: str) -> None:
 
 def write_json(path: str | Path, content: Any) -> Path:
     """Write JSON in one step; NaN and infinity become null."""
-    return atomic_write_text(path, json.dumps(_plain(content), indent=2, allow_nan=False) + "\n")
+    return atomic_write_text(path, json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Reduce numpy values, paths and tuples to what JSON knows; numbers that are not finite become None."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, np.generic):
-        return _plain(value.item())
+        return plain(value.item())
     if isinstance(value, float):
         return value if np.isfinite(value) else None
     if isinstance(value, Path):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,7 +36,7 @@ from qsm_recon.command_options import (
 )
 from qsm_recon.select.choosers import CHOOSERS
 from qsm_recon.select.path import PathPoint, sweep_values
-from qsm_recon.select.tune import REFINEMENTS, Follower, Metrics, run_session
+from qsm_recon.select.tune import REFINEMENTS, Follower, Metrics, require_rounds, run_session
 
 if TYPE_CHECKING:
     from qsm_recon.datasets.case import Case
@@ -97,14 +98,15 @@ def _run(options: argparse.Namespace) -> int:
         set_thread_count(options.threads)
     solver = solver_from_options(options)
     values = sweep_values(solver, options.parameter, options.points, options.strongest, options.weakest)
+    require_rounds(options.refine)
     cases, arguments = [case_from_options(options)], [data_arguments(options)]
     for specification in options.also:
         further = argparse.Namespace(**{**vars(build_parser().parse_args([])), "dataset": specification})
         cases.append(case_from_options(further))
         arguments.append(data_arguments(further))
     described = [
-        SessionCase.of(case.name, case.problem, case.affine, words)
-        for case, words in zip(cases, arguments, strict=True)
+        SessionCase.of(name, case.problem, case.affine, words)
+        for name, case, words in zip(different_names([case.name for case in cases]), cases, arguments, strict=True)
     ]
     session = TuningSession.open(options.out, solver, options.parameter, described)
     if session.points:
@@ -133,6 +135,16 @@ def _run(options: argparse.Namespace) -> int:
     for index in range(len(session.cases)):
         print(f"reconstruct with: {session.command(pick.value, index)}")
     return EXIT_DONE
+
+
+def different_names(names: list[str]) -> list[str]:
+    """Number names that occur before."""
+    seen: Counter[str] = Counter()
+    numbered = []
+    for name in names:
+        seen[name] += 1
+        numbered.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return numbered
 
 
 def scores(case: Case) -> Metrics | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +97,48 @@ class Curve:
             sensitivity=self.sensitivity,
             **{name: None if values is None else values[which] for name, values in known.items()},
         )
+
+
+def curve_of_points(groups: list[list[Any]]) -> Curve:
+    """Put points together as a curve.
+
+    Parameters
+    ----------
+    groups
+        For each value of the parameter, weakest first, the points of all data sets: objects with the attributes of
+        :class:`qsm_recon.select.path.PathPoint`.  Costs add up, as those of one problem made of all of them.
+    """
+
+    def total(name: str) -> NDArray | None:
+        values = [[getattr(point, name) for point in group] for group in groups]
+        return None if any(v is None for row in values for v in row) else np.sum(values, axis=1)
+
+    influence = total("influence")
+    return Curve(
+        np.array([group[0].value for group in groups]),
+        np.sum([[point.data_cost for point in group] for group in groups], axis=1),
+        np.sum([[point.regularisation_cost for point in group] for group in groups], axis=1),
+        total("noise_cost"),
+        np.mean([[point.band_means for point in group] for group in groups], axis=1),
+        None if influence is None else influence / len(groups[0]),
+        _sensitivity(groups),
+        total("expected_cost"),
+    )
+
+
+def _sensitivity(groups: list[list[Any]]) -> NDArray | None:
+    """Changes from point to point, per unit of the logarithm; squares add up over data sets."""
+    known = [group for group in groups if all(point.step is not None for point in group)]
+    wide = [group for group in known if len({point.step_from for point in group}) == 1]
+    if not wide:
+        return None
+    steps = np.array([np.log(group[0].step_from / group[0].value) for group in wide])
+    norms = np.array([np.sqrt(sum(point.step**2 for point in group)) for group in wide])
+    middles = np.array([np.sqrt(group[0].step_from * group[0].value) for group in wide])
+    # Between refined points, what the iterations left undone outweighs the change.
+    coarse = np.abs(steps) > 0.7 * np.median(np.abs(steps))
+    order = np.argsort(middles[coarse])
+    return np.stack([middles[coarse], norms[coarse] / np.abs(steps[coarse])], axis=1)[order]
 
 
 @dataclass(frozen=True, eq=False)

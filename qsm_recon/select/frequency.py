@@ -43,8 +43,8 @@ class Bands:
         """Mean |F χ| in each band."""
         transform = self._operator.transform
         spectrum = transform.forward(transform.load_image(susceptibility_ppm), transform.empty_spectrum())
-        magnitude = np.abs(transform.spectrum_view(spectrum)).ravel()
-        first, second, third = (float(magnitude[index].mean(dtype=np.float64)) for index in self._indices)
+        values = transform.spectrum_view(spectrum).reshape(-1)
+        first, second, third = (float(np.abs(values[index]).mean(dtype=np.float64)) for index in self._indices)
         return first, second, third
 
 

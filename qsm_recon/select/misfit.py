@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,60 +12,85 @@ from qsm_recon.result import Reconstruction
 from qsm_recon.select.noise import estimated_field_noise
 from qsm_recon.solvers.base import Solver
 
-MODEL_ERROR = 0.1
-"""Error of the model over the field: voxels are not uniform, phase adds up by signal, maps are not piecewise constant.
+# All three were decided on the training phantoms of docs/selection.md.
+MODEL_ERROR = 0.09
+"""Error of the model over the field: voxels are not uniform, phase adds up by signal, maps not piecewise constant."""
+QUADRATIC_FIT = 0.9
+"""Part of the errors' squares that the best map leaves of them: it fits some of the errors."""
+ABSOLUTE_FIT = 0.72
+"""Part of their absolute values that it leaves where the fidelity is an l1 norm: many voxels are fitted exactly."""
 
-Decided on the training phantoms of docs/selection.md.
-"""
-ABSOLUTE_FIT = 0.65
-"""What the best map of an l1 fidelity leaves of the errors' mean absolute value: it fits many voxels exactly.
 
-Decided on the same phantoms.
-"""
+@dataclass(frozen=True)
+class _Errors:
+    """Fidelities of errors alone, with the weights that a method begins with, and the part that a good map leaves."""
+
+    noise: float | None
+    both: float | None
+    part_left: float
 
 
 class ExpectedMisfit:
     """Fidelity that is left where a map is as good as noise, or noise and the error of the model, allow.
 
+    Without a noise map the noise is estimated from the finest detail of the field.  That holds the error of the model
+    at this scale, so that the larger of the two counts rather than both.
+
     Parameters
     ----------
-    solver
-        The method, whose fidelity it is.
     problem
-        The measurement.  Without a noise map the noise is estimated from the field.
+        The measurement.
     """
 
-    def __init__(self, solver: Solver, problem: Problem) -> None:
+    def __init__(self, problem: Problem) -> None:
         self._measured = problem.field_noise_ppm is not None
         noise = estimated_field_noise(problem) if problem.field_noise_ppm is None else problem.field_noise_ppm
         model = np.where(problem.mask, np.float32(MODEL_ERROR) * np.abs(problem.field_ppm), 0)
-        self._noisy = problem if self._measured else replace(problem, field_noise_ppm=noise)
-        # An estimate from the finest detail of the field holds the model's error at that scale already.
-        both = np.hypot(noise, model) if self._measured else model
-        self._erring = replace(problem, field_noise_ppm=both)
-        self._factor = ABSOLUTE_FIT if _power(solver, self._noisy) < 1.5 else 1.0
+        # A field without any fine detail tells nothing of its noise.
+        self._noisy = problem if self._measured or not noise.any() else replace(problem, field_noise_ppm=noise)
+        erring = np.hypot(noise, model) if self._measured else model
+        self._erring = replace(problem, field_noise_ppm=erring) if erring.any() else problem
+        self._known: dict[Solver, _Errors] = {}
 
     def of_noise(self, solver: Solver, result: Reconstruction) -> float | None:
-        """Fidelity of the noise, by the weights that the method ended with where it changes them; None if unknown."""
-        known: float | None = result.details.get("noise_fidelity")
-        return solver.noise_fidelity(self._noisy) if known is None else known
+        """Fidelity of the noise alone; None where the method cannot tell.
 
-    def of_all(self, solver: Solver, result: Reconstruction) -> float | None:
-        """Fidelity of noise and model error that a good map leaves; None if unknown.
-
-        Noise and model error count as independent, the latter with a standard deviation of a tenth of the field.
+        Parameters
+        ----------
+        solver
+            The method.
+        result
+            Its result; where a method changes its weights on the way, those it ended with count.
         """
-        noise, initial = self.of_noise(solver, result), solver.noise_fidelity(self._noisy)
-        erring = solver.noise_fidelity(self._erring)
-        if noise is None or not initial or erring is None:
+        known: float | None = result.details.get("noise_fidelity")
+        return self._errors(solver).noise if known is None else known
+
+    def of_noise_and_model(self, solver: Solver, result: Reconstruction) -> float | None:
+        """Fidelity that a good map leaves of noise and model error; None where the method cannot tell.
+
+        Parameters as for :meth:`of_noise`.  Both count as independent, the model error with a standard deviation
+        proportional to the field.  Weights that were changed on the way are taken to lower both alike.
+        """
+        errors, noise = self._errors(solver), self.of_noise(solver, result)
+        if noise is None or errors.both is None or not errors.noise:
             return None
-        expected = noise * erring / initial
-        return self._factor * (expected if self._measured else max(expected, noise))
+        expected = noise * errors.both / errors.noise
+        return errors.part_left * (expected if self._measured else max(expected, noise))
 
+    def _errors(self, solver: Solver) -> _Errors:
+        # The regularisation weight has no say in it, and images need not be summed anew for each.
+        alike = solver.with_regularisation(solver.main_parameter().default)
+        if alike not in self._known:
+            noise, both = solver.noise_fidelity(self._noisy), solver.noise_fidelity(self._erring)
+            self._known[alike] = _Errors(noise, both, self._part_left(solver))
+        return self._known[alike]
 
-def _power(solver: Solver, noisy: Problem) -> float:
-    """Power of the field that a fidelity is: 2 for squares, 1 for l1 norms."""
-    once = solver.noise_fidelity(noisy)
-    assert noisy.field_noise_ppm is not None
-    twice = solver.noise_fidelity(replace(noisy, field_noise_ppm=2 * noisy.field_noise_ppm)) if once else None
-    return 2.0 if not once or not twice else math.log2(twice / once)
+    def _part_left(self, solver: Solver) -> float:
+        """Part of the errors that the best map leaves, by the power of them that the fidelity is."""
+        if self._erring.field_noise_ppm is None:
+            return QUADRATIC_FIT
+        twice = replace(self._erring, field_noise_ppm=2 * self._erring.field_noise_ppm)
+        once, doubled = solver.noise_fidelity(self._erring), solver.noise_fidelity(twice)
+        if not once or not doubled:
+            return QUADRATIC_FIT
+        return QUADRATIC_FIT if math.log2(doubled / once) > 1.5 else ABSOLUTE_FIT

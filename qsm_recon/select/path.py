@@ -104,7 +104,7 @@ class Path:
         self.parameter = parameter or solver.main_parameter().name
         require_number(solver, self.parameter)
         self._bands: Bands | None = None
-        self._misfit = ExpectedMisfit(solver, problem)
+        self._misfit = ExpectedMisfit(problem)
 
     def sweep(
         self,
@@ -152,7 +152,7 @@ class Path:
                 data_cost=data_cost,
                 regularisation_cost=regularisation_cost,
                 noise_cost=self._misfit.of_noise(solver, result),
-                expected_cost=self._misfit.of_all(solver, result),
+                expected_cost=self._misfit.of_noise_and_model(solver, result),
                 band_means=self._bands.means(result.susceptibility_ppm),
                 influence=result.details.get("point_spread_amplitude"),
                 step_from=None if before is None else before[0],

@@ -2,12 +2,13 @@
 
 The folder holds ``session.json``, the index, and ``points``, one file per reconstruction.  A point's file is complete
 before the index names it, and both are moved into place in one step; so whenever the process dies, what the index
-names is there.  Every file's checksum is in the index.
+names is there.  Every file's checksum is in the index, and that of the index as well.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, fields
@@ -19,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.errors import DataError, ParameterError
-from qsm_recon.io import atomic_write, read_json, write_json
+from qsm_recon.io import atomic_write, plain, read_json, write_json
 from qsm_recon.problem import Problem
 from qsm_recon.select.choosers import choose, choose_all
-from qsm_recon.select.curve import Curve
+from qsm_recon.select.curve import Curve, curve_of_points
 from qsm_recon.select.path import PathPoint
 from qsm_recon.select.pick import Pick
 from qsm_recon.solvers.base import Solver
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 Kind = TypeVar("Kind", bound="Session")
 
-FORMAT = 1
+FORMAT = 2
 INDEX = "session.json"
 
 
@@ -134,16 +135,20 @@ class Session:
         folder
             Where it is.
         solver, parameter, cases
-            What is swept over which data; only needed to begin or to go on, not to look.  Data sets may be added.
+            What is swept over which data; only needed to begin or to go on, not to look.  Data sets may be added to
+            those that the session has, in any order, but none of these may be missing.
 
         Raises
         ------
         DataError
             If there is no session and nothing to begin one with, or its index is unreadable.
         ParameterError
-            If the folder holds a session of something else.
+            If the folder holds a session of something else, or two data sets have the same name.
         """
         folder = FilePath(folder)
+        names = [case.name for case in cases or []]
+        if len(set(names)) < len(names):
+            raise ParameterError(f"data sets of a session need different names, found {', '.join(names)}")
         if not (folder / INDEX).exists():
             if solver is None or not cases:
                 raise DataError(f"{folder}: no tuning session there ({INDEX} is missing)")
@@ -153,8 +158,8 @@ class Session:
         session = cls._read(folder)
         if solver is not None:
             session._require_same(_header(solver, parameter or solver.main_parameter().name))
-        for case in cases or []:
-            session._include(case)
+        if cases:
+            session._include(cases)
         return session
 
     @classmethod
@@ -164,6 +169,11 @@ class Session:
         if content.get("format") != FORMAT:
             raise DataError(
                 f"{path}: written in format {content.get('format')}, expected {FORMAT}; begin anew elsewhere"
+            )
+        if content.pop("sha256", None) != _checksum_of(content):
+            raise DataError(
+                f"{path}: damaged, or altered by hand; begin anew elsewhere, or delete it (the maps in "
+                f"{folder / 'points'} stay)"
             )
         try:
             cases = [SessionCase(**case) for case in content["cases"]]
@@ -275,17 +285,42 @@ class Session:
                     "choose another folder or the same settings"
                 )
 
-    def _include(self, case: SessionCase) -> None:
+    def _include(self, cases: list[SessionCase]) -> None:
+        """Check that data sets are those of the session, and add further ones."""
+        given = {case.name: case for case in cases}
+        # Points of one data set more would share their values, but not their pick, with what is there.
+        missing = [known.name for known in self.cases if known.name not in given]
+        if missing:
+            raise ParameterError(
+                f"{self.folder}: holds a session of '{', '.join(known.name for known in self.cases)}' (asked: "
+                f"'{', '.join(given)}'); give '{', '.join(missing)}' as well (--also) or choose another folder"
+            )
         for known in self.cases:
-            if known.name == case.name:
-                if known.fingerprint != case.fingerprint:
-                    raise ParameterError(
-                        f"{self.folder}: the data of '{case.name}' differ from those it was begun with; "
-                        "choose another folder"
-                    )
-                return
-        self.cases.append(case)
-        self._write()
+            if known.fingerprint != given.pop(known.name).fingerprint:
+                raise ParameterError(
+                    f"{self.folder}: the data of '{known.name}' differ from those it was begun with; "
+                    "choose another folder"
+                )
+        if given:
+            self.cases += given.values()
+            self._write()
+
+    def index_of(self, problem: Problem) -> int:
+        """Index of the data set that a problem is.
+
+        Raises
+        ------
+        ParameterError
+            If the session has no such data set.
+        """
+        checksum = fingerprint(problem)
+        for index, case in enumerate(self.cases):
+            if case.fingerprint == checksum:
+                return index
+        raise ParameterError(
+            f"{self.folder}: these data are not among those of the session "
+            f"({', '.join(case.name for case in self.cases)}); open it with them"
+        )
 
     def _drop_damaged(self) -> None:
         """Forget points whose file is missing or altered, and clear what a killed process left behind."""
@@ -302,49 +337,7 @@ class Session:
 
     def _write(self) -> None:
         content = {**self.header, "cases": [asdict(c) for c in self.cases], "points": [asdict(p) for p in self.points]}
-        write_json(self.folder / INDEX, content)
-
-
-def curve_of_points(groups: list[list[Any]]) -> Curve:
-    """Put points together as a curve.
-
-    Parameters
-    ----------
-    groups
-        For each value of the parameter, weakest first, the points of all data sets: objects with the attributes of
-        :class:`qsm_recon.select.path.PathPoint`.  Costs add up, as those of one problem made of all of them.
-    """
-
-    def total(name: str) -> NDArray | None:
-        values = [[getattr(point, name) for point in group] for group in groups]
-        return None if any(v is None for row in values for v in row) else np.sum(values, axis=1)
-
-    influence = total("influence")
-    return Curve(
-        np.array([group[0].value for group in groups]),
-        np.sum([[point.data_cost for point in group] for group in groups], axis=1),
-        np.sum([[point.regularisation_cost for point in group] for group in groups], axis=1),
-        total("noise_cost"),
-        np.mean([[point.band_means for point in group] for group in groups], axis=1),
-        None if influence is None else influence / len(groups[0]),
-        _sensitivity(groups),
-        total("expected_cost"),
-    )
-
-
-def _sensitivity(groups: list[list[Any]]) -> NDArray | None:
-    """Changes from point to point, per unit of the logarithm; squares add up over data sets."""
-    known = [group for group in groups if all(point.step is not None for point in group)]
-    wide = [group for group in known if len({point.step_from for point in group}) == 1]
-    if not wide:
-        return None
-    steps = np.array([np.log(group[0].step_from / group[0].value) for group in wide])
-    norms = np.array([np.sqrt(sum(point.step**2 for point in group)) for group in wide])
-    middles = np.array([np.sqrt(group[0].step_from * group[0].value) for group in wide])
-    # Between refined points, what the iterations left undone outweighs the change.
-    coarse = np.abs(steps) > 0.7 * np.median(np.abs(steps))
-    order = np.argsort(middles[coarse])
-    return np.stack([middles[coarse], norms[coarse] / np.abs(steps[coarse])], axis=1)[order]
+        write_json(self.folder / INDEX, {**content, "sha256": _checksum_of(content)})
 
 
 def fingerprint(problem: Problem) -> str:
@@ -377,6 +370,10 @@ def _difference(known: Any, asked: Any) -> str:
         names = sorted(name for name in {*known, *asked} if known.get(name) != asked.get(name))
         return ", ".join(f"{name}={known.get(name)} (asked: {asked.get(name)})" for name in names)
     return f"{known} (asked: {asked})"
+
+
+def _checksum_of(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(plain(content), sort_keys=True).encode()).hexdigest()
 
 
 def _checksum(path: FilePath) -> str:

@@ -11,10 +11,10 @@ from qsm_recon.errors import ParameterError
 from qsm_recon.problem import Problem
 from qsm_recon.result import Callback, IterationState
 from qsm_recon.select.choosers import choose, rule
-from qsm_recon.select.curve import Curve
+from qsm_recon.select.curve import Curve, curve_of_points
 from qsm_recon.select.path import COST_TOLERANCE, Path, PathPoint, sweep_values
 from qsm_recon.select.pick import Pick
-from qsm_recon.select.session import Session, curve_of_points
+from qsm_recon.select.session import Session
 from qsm_recon.solvers.base import Solver
 
 REFINEMENTS = 1
@@ -69,6 +69,7 @@ def select_value(
     curve
         What it rests on.
     """
+    require_rounds(refinements)
     follower = follower or Follower()
     path = Path(solver, problem)
     points: dict[float, PathPoint] = {}
@@ -136,11 +137,11 @@ def run_session(
     session
         Where points go; those it has are not computed again.
     problems
-        The data of each of its cases.
+        All its data sets, in any order.
     values
         Sweep, from strong to weak.
     metrics
-        For each case, how to score a map; None where there is no truth.
+        For each of them, how to score a map; None where there is no truth.
     refinements
         Rounds of two more points around what is chosen, for all data sets together.
     method
@@ -152,12 +153,27 @@ def run_session(
     -------
     Pick
         The choice for all data sets together.
+
+    Raises
+    ------
+    ParameterError
+        If the problems are not the session's data sets, or the number of refinements is negative.
     """
+    require_rounds(refinements)
     follower = follower or Follower()
     swept = list(values)
-    paths = [Path(session.solver(values[0]), problem, session.parameter) for problem in problems]
+    order = [session.index_of(problem) for problem in problems]
+    if sorted(order) != list(range(len(session.cases))):
+        raise ParameterError(
+            f"{session.folder}: {len(session.cases)} data sets to go on with, found {len(set(order))} of them; give all"
+        )
+    paths = {
+        case: Path(session.solver(values[0]), problem, session.parameter)
+        for case, problem in zip(order, problems, strict=True)
+    }
+    scores = dict(zip(order, metrics or [None] * len(order), strict=True))
     for round_number in range(refinements + 1):
-        for case, path in enumerate(paths):
+        for case, path in sorted(paths.items()):
             wanted = session.missing(case, values)
             follower.begin(case, wanted)
             stored = {point.value: point for point in session.of_case(case)}
@@ -165,7 +181,7 @@ def run_session(
             start = None if stronger is None else (stronger, session.susceptibility_ppm(stored[stronger]))
             tolerance = _tolerance(round_number)
             for point in path.sweep(wanted, start, follower.iteration, tolerance):
-                score = metrics[case] if metrics else None
+                score = scores[case]
                 session.add(case, point, score(point.susceptibility_ppm) if score else None)
                 follower.point(point)
         # What an earlier session added has no say in what is added now, so that a session run twice stays as it is.
@@ -195,6 +211,18 @@ def _start(
     """Nearest stronger point, and the tolerance."""
     stronger = min((value for value in maps if value > values[0]), default=None)
     return None if stronger is None else (stronger, maps[stronger]), _tolerance(round_number)
+
+
+def require_rounds(refinements: int) -> None:
+    """Check a number of rounds of refinement.
+
+    Raises
+    ------
+    ParameterError
+        If it is negative.
+    """
+    if refinements < 0:
+        raise ParameterError(f"rounds of refinement: expected 0 or more, found {refinements}")
 
 
 def _tolerance(round_number: int) -> float:

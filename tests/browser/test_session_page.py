@@ -212,6 +212,19 @@ def test_the_plots_have_all_points_and_picks(page, session):
     assert len(page.find_elements(By.CSS_SELECTOR, "#picks tbody tr")) == len(session.picks())
 
 
+def test_the_misfit_is_drawn_with_what_it_should_be(page, session):
+    names = [item.text for item in page.find_elements(By.CSS_SELECTOR, "#chart-misfit text[paint-order]")]
+    assert names == ["data cost", "noise", "noise and model error"]
+    paths = page.find_elements(By.CSS_SELECTOR, "#chart-misfit path")
+    heights = [page.execute_script("return arguments[0].getBBox()", path) for path in paths]
+    # Neither depends on the weight; the larger one is further up.
+    assert heights[1]["height"] < 1e-3
+    assert heights[2]["height"] < 1e-3
+    curve = session.curve()
+    assert abs(heights[1]["y"] - heights[2]["y"]) > 0.5
+    assert (heights[1]["y"] > heights[2]["y"]) == (curve.expected_cost[0] > curve.noise_cost[0])
+
+
 def test_a_click_on_the_curve_goes_there(page):
     page.find_elements(By.CSS_SELECTOR, "#chart-misfit circle.point")[5].click()
     wait_until_drawn(page, "0-5")

@@ -64,12 +64,26 @@ def test_no_interior_optimum_is_said_and_has_its_own_exit_code(on_disk, tmp_path
         (["--points", "1"], "two or more points"),
         (["--from", "1e-5", "--to", "1"], "from a larger to a smaller"),
         (["--also", "phantom:sim9"], "unknown simulation"),
+        (["--refine", "-1"], "expected 0 or more, found -1"),
     ],
 )
 def test_bad_usage_is_one_line(arguments, message, on_disk, tmp_path, capsys):
     assert lcurve.main([*FAST, *arguments, "--out", str(tmp_path / "s"), *on_disk]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "s").exists()
+
+
+def test_another_data_set_is_not_mistaken_for_that_of_the_session(on_disk, tmp_path, capsys):
+    folder = tmp_path / "session"
+    lcurve.main([*FAST, "--out", str(folder), "--quiet", *on_disk])
+    before = (folder / "session.json").read_bytes()
+    assert lcurve.main([*FAST, "--out", str(folder), "--dataset", "phantom:sim1?size=reduced"]) == 2
+    assert "choose another folder" in capsys.readouterr().err
+    assert (folder / "session.json").read_bytes() == before
+
+
+def test_names_that_occur_twice_are_numbered():
+    assert lcurve.different_names(["sim1", "sim2", "sim1"]) == ["sim1", "sim2", "sim1 (2)"]
 
 
 def test_the_reconstruction_command_selects_on_the_spot(on_disk, tmp_path):

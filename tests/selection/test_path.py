@@ -11,11 +11,10 @@ from qsm_recon.operators.grid import Grid
 from qsm_recon.problem import Problem
 from qsm_recon.result import IterationState
 from qsm_recon.select.costs import SettledCosts, costs
+from qsm_recon.select.curve import curve_of_points
 from qsm_recon.select.frequency import Bands
-from qsm_recon.select.misfit import ABSOLUTE_FIT, MODEL_ERROR, ExpectedMisfit
 from qsm_recon.select.noise import estimated_field_noise
 from qsm_recon.select.path import Path, sweep_values
-from qsm_recon.select.session import curve_of_points
 from qsm_recon.solvers.registry import make_solver, solvers
 
 NEED_ECHOES = {"mctfi"}
@@ -170,49 +169,3 @@ def test_noise_is_found_under_a_field(with_magnitude):
     estimated = estimated_field_noise(problem)
     np.testing.assert_allclose(estimated[mask], deviation[mask], rtol=0.1)
     assert not estimated[~mask].any()
-
-
-@pytest.mark.parametrize("name", ["tv", "fansi", "medi", "tikhonov"])
-def test_noise_and_model_error_count_as_independent(name, small):
-    solver = make_solver(name, **({"weighting": "mask"} if name != "tikhonov" else {}))
-    noise, field = (
-        image[small.mask].astype(float) for image in (small.problem.field_noise_ppm, small.problem.field_ppm)
-    )
-    misfit, result = ExpectedMisfit(solver, small.problem), solver.solve(small.problem)
-    assert misfit.of_noise(solver, result) == pytest.approx(0.5 * np.sum(noise**2), rel=1e-4)
-    expected = 0.5 * np.sum(noise**2) + 0.5 * MODEL_ERROR**2 * np.sum(field**2)
-    assert misfit.of_all(solver, result) == pytest.approx(expected, rel=1e-4)
-
-
-def test_absolute_deviations_are_fitted_closer(small):
-    solver = make_solver("wl1", weighting="mask", max_iterations=1)
-    noise, field = (
-        image[small.mask].astype(float) for image in (small.problem.field_noise_ppm, small.problem.field_ppm)
-    )
-    expected = ABSOLUTE_FIT * np.sqrt(2 / np.pi) * np.hypot(noise, MODEL_ERROR * field).sum()
-    found = ExpectedMisfit(solver, small.problem).of_all(solver, solver.solve(small.problem))
-    assert found == pytest.approx(expected, rel=1e-4)
-
-
-def test_weights_that_a_method_ended_with_count_for_both(small):
-    solver = make_solver("wl1l2", max_iterations=2, first_iterations=2)
-    result = solver.solve(small.problem)
-    misfit, plain = ExpectedMisfit(solver, small.problem), make_solver("tv", max_iterations=1)
-    whole = ExpectedMisfit(plain, small.problem)
-    reduction = result.details["noise_fidelity"] / plain.noise_fidelity(small.problem)
-    assert reduction < 1
-    again = plain.solve(small.problem)
-    assert misfit.of_all(solver, result) == pytest.approx(reduction * whole.of_all(plain, again), rel=1e-6)
-
-
-def test_noise_that_is_estimated_holds_the_model_error_already(small):
-    solver = make_solver("tv")
-    result = solver.solve(small.problem)
-    unknown = ExpectedMisfit(solver, replace(small.problem, field_noise_ppm=None))
-    measured = ExpectedMisfit(solver, small.problem)
-    assert unknown.of_noise(solver, result) <= unknown.of_all(solver, result) < 1.2 * measured.of_all(solver, result)
-
-
-def test_what_a_method_cannot_tell_is_unknown(small):
-    solver = make_solver("medi", merit=True, max_iterations=2)
-    assert ExpectedMisfit(solver, small.problem).of_all(solver, solver.solve(small.problem)) is None

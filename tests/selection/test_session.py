@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -109,13 +110,40 @@ def test_a_file_damaged_while_open_is_a_clear_error(session_copy, finished):
     [
         ("{", "not a readable JSON file"),
         ('{"format": 99}', "format 99"),
-        ('{"format": 1, "cases": [{}], "points": []}', "delete it to begin anew"),
+        ('{"format": 1}', "written in format 1, expected 2"),
+        ('{"format": 2, "cases": [], "points": []}', "damaged, or altered by hand"),
     ],
 )
 def test_a_damaged_index_is_a_clear_error(tmp_path, content, message):
     (tmp_path / "session.json").write_text(content)
     with pytest.raises(DataError, match=message):
         TuningSession.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda index: index["points"][0].update(data_cost="1"),
+        lambda index: index["points"][0].update(case=7),
+        lambda index: index["points"][2].update(value=None),
+        lambda index: index["cases"][0].update(shape=[3, 3]),
+        lambda index: index.update(points={}),
+        lambda index: index.pop("sha256"),
+    ],
+)
+def test_an_altered_index_is_a_clear_error(alter, session_copy):
+    index = json.loads((session_copy / "session.json").read_text())
+    alter(index)
+    (session_copy / "session.json").write_text(json.dumps(index))
+    with pytest.raises(DataError, match="damaged, or altered by hand"):
+        TuningSession.open(session_copy)
+
+
+def test_costs_that_are_not_finite_do_not_make_an_index_look_damaged(session_copy):
+    session = TuningSession.open(session_copy)
+    session.points[0] = replace(session.points[0], metrics={"nrmse": float("nan")})
+    session._write()
+    assert TuningSession.open(session_copy).points[0].metrics == {"nrmse": None}
 
 
 def test_looking_where_there_is_no_session_is_a_clear_error(tmp_path):
@@ -151,6 +179,41 @@ def test_a_data_set_can_join_later(session_copy, small, other):
         session.curve()
     run_session(session, [small.problem, other.problem], VALUES, refinements=0)
     assert len(session.curve()) == len(VALUES)
+
+
+def test_data_sets_keep_their_points_in_whatever_order_they_are_given(tmp_path, small, other):
+    first, second = case_of(small.problem, "first"), case_of(other.problem, "second")
+    session = TuningSession.open(tmp_path / "both", SOLVER, None, [first, second])
+    run_session(session, [small.problem, other.problem], VALUES[:4], refinements=0)
+    again = TuningSession.open(tmp_path / "both", SOLVER, None, [second, first])
+    scores = [lambda image: {"which": 2.0}, lambda image: {"which": 1.0}]
+    run_session(again, [other.problem, small.problem], VALUES, metrics=scores, refinements=0)
+    for index, measured in enumerate((small, other)):
+        added = next(point for point in again.of_case(index) if point.value == VALUES[-1])
+        assert added.metrics == {"which": index + 1.0}
+        expected = SOLVER.with_regularisation(added.value).solve(measured.problem).susceptibility_ppm
+        np.testing.assert_array_equal(again.susceptibility_ppm(added), expected)
+
+
+def test_one_data_set_cannot_take_the_place_of_another(session_copy, small, other):
+    with pytest.raises(ParameterError, match=r"holds a session of 'ball' .* give 'ball' as well"):
+        TuningSession.open(session_copy, SOLVER, None, [case_of(other.problem, "second")])
+    session = TuningSession.open(session_copy, SOLVER, None, [case_of(small.problem)])
+    with pytest.raises(ParameterError, match="not among those of the session"):
+        run_session(session, [other.problem], VALUES)
+    with pytest.raises(ParameterError, match="different names"):
+        TuningSession.open(session_copy, SOLVER, None, [case_of(small.problem), case_of(other.problem)])
+    both = TuningSession.open(session_copy, SOLVER, None, [case_of(small.problem), case_of(other.problem, "second")])
+    with pytest.raises(ParameterError, match="2 data sets to go on with, found 1"):
+        run_session(both, [small.problem], VALUES)
+
+
+def test_negative_rounds_of_refinement_are_refused(session_copy, small):
+    session = TuningSession.open(session_copy, SOLVER, None, [case_of(small.problem)])
+    with pytest.raises(ParameterError, match="expected 0 or more, found -1"):
+        run_session(session, [small.problem], VALUES, refinements=-1)
+    with pytest.raises(ParameterError, match="expected 0 or more, found -1"):
+        select_value(SOLVER, small.problem, refinements=-1)
 
 
 def test_selection_without_a_folder_agrees(finished, small):

@@ -80,7 +80,12 @@ function drawChart(host, settings) {
   });
   const named = settings.series.filter((series) => series.name);
   named.forEach((series, i) => {
-    svg.append(element("text", { x: left + 8, y: top + 14 + 14 * i, fill: series.colour }, series.name));
+    // At the end of the y axis that the curves leave free; the halo keeps it legible over what crosses it.
+    const y = settings.legend === "bottom" ? height - bottom - 10 - 14 * (named.length - 1 - i) : top + 14 + 14 * i;
+    svg.append(element("line", { x1: left + 8, x2: left + 28, y1: y - 4, y2: y - 4, stroke: series.colour,
+      "stroke-width": 1.5, "stroke-dasharray": series.dash || "none" }));
+    svg.append(element("text", { x: left + 33, y, fill: series.colour, stroke: "#fff", "stroke-width": 3,
+      "paint-order": "stroke" }, series.name));
   });
   for (const mark of settings.marks || []) {
     const dot = element("circle", { cx: x.place(mark.x), cy: y.place(mark.y), r: 6, fill: mark.colour, stroke: "#fff" });

@@ -159,13 +159,14 @@ function buildCharts() {
     const bands = ["magic cone", "near it", "off it"];
     drawChart(byId("chart-bands"), {
       title: "spectrum by distance from the cone", x, y: "mean |F χ|", logX: true, logY: true, vertical,
+      legend: "bottom",
       series: bands.map((name, i) => ({ x: curve.parameter, y: curve.bands[i], name, colour: COLOURS[i] })),
     });
   }
   const misfit = drawChart(byId("chart-misfit"), {
     title: "misfit", x, y: "data cost", logX: true, logY: true, vertical,
     series: [{ x: curve.parameter, y: curve.data, colour: "#444", name: "data cost", onPoint: toPoint },
-      ...(curve.noise ? [{ x: curve.parameter, y: curve.noise, colour: "#c2410c", dash: "4 3", name: "noise" }] : []),
+      ...(curve.noise ? [{ x: curve.parameter, y: curve.noise, colour: "#2563eb", dash: "4 3", name: "noise" }] : []),
       ...(curve.expected ? [{ x: curve.parameter, y: curve.expected, colour: "#c2410c", dash: "1 3",
         name: "noise and model error" }] : [])],
   });
