@@ -42,6 +42,7 @@ class Outside:
     scaling: NDArray | None
     smooth: float
     facts: dict[str, Any]
+    circulant: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +60,8 @@ class TotalFieldSolver(MorphologySolver):
     """What the solvers whose unknown fills the whole field of view share."""
 
     weighting: str = parameter(
-        "auto", "1", "data weight W; auto takes the given weight, else the magnitude, else the mask",
+        "auto", "1", "data weight W; auto takes the given weight; else, where there is background, the inverse of the "
+        "field's noise; else the magnitude, else the mask",
         choices=("auto", "mask", "magnitude", "magnitude-squared", "noise", "given"),
     )  # fmt: skip
     background: str = parameter(
@@ -67,11 +69,12 @@ class TotalFieldSolver(MorphologySolver):
         choices=("auto", "present", "removed"),
     )  # fmt: skip
     preconditioner: str = parameter(
-        "auto", "1", "where strong sources are expected: nowhere; outside the mask; also at high R2*; as fitted; "
-        "auto is as fitted where there is background, else nowhere",
-        choices=("auto", "none", "binary", "r2star", "adaptive"),
+        "auto", "1", "none: no scaling; circulant: in k-space, as medi does; or by where strong sources are expected: "
+        "binary: outside the mask; r2star: also at high R2*; adaptive: as fitted; auto is binary where there is "
+        "background, else circulant",
+        choices=("auto", "none", "circulant", "binary", "r2star", "adaptive"),
     )  # fmt: skip
-    strong: float = parameter(10.0, "1", "how much stronger than tissue (largest P)", low=1, high=1000)
+    strong: float = parameter(5.0, "1", "how much stronger than tissue (largest P)", low=1, high=1000)
     r2star_threshold: float | None = parameter(
         None, "1/s", "R2* that counts as high; by default 30 /s at 3 T, in proportion to the main field",
         low=0.1, high=1e5, kind=float,
@@ -83,11 +86,11 @@ class TotalFieldSolver(MorphologySolver):
     background_padding: int = parameter(
         16, "voxels", "zeros added around the image at least where there is background", low=0, high=512
     )
-    max_iterations: int = parameter(8, "1", "most outer (Gauss-Newton) iterations", low=1, high=100_000)
+    max_iterations: int = parameter(16, "1", "most outer (Gauss-Newton) iterations", low=1, high=100_000)
     cg_iterations: int = parameter(
         60, "1", "most inner (conjugate gradient) iterations per outer one", low=1, high=10_000
     )
-    cg_tolerance: float = parameter(0.03, "1", "inner residual to stop at, relative to its start", low=0, high=1)
+    cg_tolerance: float = parameter(0.1, "1", "inner residual to stop at, relative to its start", low=0, high=1)
 
     def memory_volumes(self) -> float:
         """See :meth:`Solver.memory_volumes`."""
@@ -99,13 +102,16 @@ class TotalFieldSolver(MorphologySolver):
 
     def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
         weight, origin = data_weight(problem, self.weighting)  # type: ignore[arg-type]
-        facts: dict[str, Any] = {"weighting": origin}
+        facts: dict[str, Any] = {}
         present = self.background == "present"
         if self.background == "auto":
             left = share_left_by_projection(problem.grid, self.kernel, problem.field_ppm, weight, problem.mask)  # type: ignore[arg-type]
             present = left < BACKGROUND_BELOW
             facts["left_by_projection"] = left
-        facts["background"] = "present" if present else "removed"
+        if present and self.weighting == "auto" and origin == "magnitude" and problem.field_noise_ppm is not None:
+            # A steep background field takes the signal of late echoes, which the combined magnitude hardly shows.
+            weight, origin = data_weight(problem, "noise")
+        facts |= {"background": "present" if present else "removed", "weighting": origin}
         region = Region.whole(problem.grid.shape) if present else Region.around(problem, self.margin)
         padding = max(self.padding, self.background_padding) if present else self.padding
         part = region.cut_problem(problem)
@@ -132,11 +138,11 @@ class TotalFieldSolver(MorphologySolver):
         """Decide what is to be expected outside the mask, and where sources are strong."""
         problem, operator, kind = case.problem, case.operator, self.preconditioner
         if kind == "auto":
-            kind = "adaptive" if present else "none"
+            kind = "binary" if present else "circulant"
         facts = {**facts, "preconditioner": kind}
         smooth = (0.0 if present else 1.0) if self.smooth_outside is None else self.smooth_outside
-        if kind == "none":
-            return Outside(None, smooth, facts)
+        if kind in ("none", "circulant"):
+            return Outside(None, smooth, facts, circulant=kind == "circulant")
         mask = padded_mask(operator, problem.mask)
         decay = None
         if problem.r2star_per_s is not None:
@@ -172,7 +178,7 @@ class TotalFieldSolver(MorphologySolver):
         regularised = self._edges(problem, problem.mask)
         if regularised is not None:
             nx, ny, nz = problem.mask.shape
-            edges[:, :nx, :ny, :nz] *= regularised | ~problem.mask
+            edges[:, :nx, :ny, :nz] *= regularised
         return EdgeWeightedVariation(
             operator.transform, problem.grid.voxel_size_mm, self.regularisation_weight, self.smoothing, edges
         )
@@ -183,7 +189,7 @@ class TotalFieldSolver(MorphologySolver):
         variation = self._variation(case.problem, case.operator, outside.smooth)
         return GaussNewton(
             case.operator, model, variation, settings,
-            scaling=outside.scaling, circulant=outside.scaling is None, watch=case.problem.mask,
+            scaling=outside.scaling, circulant=outside.circulant, watch=case.problem.mask,
         )  # fmt: skip
 
 
@@ -201,20 +207,24 @@ class TFI(TotalFieldSolver):
         "Liu et al., Proc Intl Soc Mag Reson Med 26:2520 (2018)"
     )
 
-    fidelity: str = parameter("linear", "1", "data fidelity", choices=("nonlinear", "linear"))
+    fidelity: str = parameter("nonlinear", "1", "data fidelity", choices=("nonlinear", "linear"))
     linear_iterations: int = parameter(
         3, "1", "first outer iterations done with the linear fidelity, which no wrap can mislead", low=0, high=1000
     )
+
+    merit: bool = parameter(False, "1", "reduce the weight of voxels that do not fit, after each outer iteration")
 
     def _invert(
         self, case: FieldCase, outside: Outside, callback: Callback | None, start_ppm: NDArray | None
     ) -> Reconstruction:
         scale = case.problem.phase_scale if self.fidelity == "nonlinear" else None
         linear_iterations = 0 if scale is None else self.linear_iterations
-        model = WeightedField(case.operator.transform, case.field, case.weight, scale, linear_iterations)
+        model = WeightedField(
+            case.operator.transform, case.field, case.weight, scale, linear_iterations, merit=self.merit
+        )
         settings = self._settings(min_iterations=1 + linear_iterations)
         outcome = self._engine(case, model, outside, settings).run(start_ppm, callback)
-        details = {"rad_per_ppm": scale, **outside.facts}
+        details = {"rad_per_ppm": scale, "reweighted_voxels": model.reweighted_voxels, **outside.facts}
         return self._reconstruction(case.operator.crop(outcome.image), case.problem.mask, outcome, details)
 
 
