@@ -56,19 +56,25 @@ def draw(rows: list[dict[str, Any]], local: float, path: Path) -> None:
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import FormatStrFormatter, NullFormatter
 
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), constrained_layout=True)
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.5), constrained_layout=True)
     for row in rows:
         label = row["preconditioner"] + ("" if row["preconditioner"] in UNSCALED else f", P = {row['strong']:g}")
-        axes[0].semilogx(row["iterations"], row["error"], marker=".", label=label)
-        axes[1].loglog(row["iterations"], row["objective"], marker=".", label=label)
+        for axis, values in zip(axes, (row["error"], row["objective"]), strict=True):
+            axis.loglog(row["iterations"], values, marker=".", label=label)
     axes[0].axhline(local, color="k", linestyle=":", label="medi on the local field")
-    axes[0].set_ylim(20, 130)
     axes[0].set_ylabel("error of the brain map (%)")
+    axes[0].set_yticks((30, 50, 100, 200, 400))
     axes[1].set_ylabel("objective (ppm²)")
+    axes[1].set_yticks((0.3, 0.5, 1, 2))
     for axis in axes:
         axis.set_xlabel("conjugate gradient iterations")
-    axes[0].legend(fontsize="small")
+        axis.set_xticks(BUDGETS)
+        for numbered in (axis.xaxis, axis.yaxis):
+            numbered.set_major_formatter(FormatStrFormatter("%g"))
+            numbered.set_minor_formatter(NullFormatter())
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize="small")
     figure.savefig(path, dpi=120)
 
 

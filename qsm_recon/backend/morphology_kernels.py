@@ -157,22 +157,6 @@ def add_reference_term(
 
 
 @kernel
-def add_size_term(block: NDArray, image: NDArray, weights: NDArray, first: int, nz: int) -> float:
-    """Add Q d to planes; returns what that adds to the quadratic form."""
-    total = 0.0
-    for i in range(block.shape[0]):
-        for j in range(block.shape[1]):
-            weight, row, target = weights[first + i, j], image[first + i, j], block[i, j]
-            sum_row = row[0] - row[0]
-            for k in range(nz):
-                part = weight[k] * row[k]
-                target[k] += part
-                sum_row += part * row[k]
-            total += sum_row
-    return total
-
-
-@kernel
 def multiply_planes(block: NDArray, weights: NDArray, first: int, nz: int) -> float:
     """Multiply planes by weights W²; returns the sum of W² times the squares of what was there."""
     total = 0.0

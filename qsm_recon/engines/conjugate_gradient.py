@@ -1,4 +1,4 @@
-"""Conjugate gradient for  (D W² D + alpha ∇ᵀ V ∇ + C) p = b,  four real Fourier transforms per iteration.
+"""Conjugate gradient for  (D W² D + alpha ∇ᵀ V ∇ + beta C) p = b,  four real Fourier transforms per iteration.
 
 Two forms of the same method:
 
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.backend.fft import PLANES_PER_BLOCK, FourierTransform
-from qsm_recon.terms.morphology import EdgeWeightedVariation, QuadraticTerm
+from qsm_recon.terms.morphology import EdgeWeightedVariation, UniformRegion
 from qsm_recon.terms.regulariser import squared_symbols
 
 MEAN_FLOOR = 1e-3
@@ -42,15 +42,15 @@ class NormalSystem:
         W² in an image buffer.
     variation
         alpha and V.
-    quadratic
-        C, or none.
+    region
+        beta and C, or none.
     """
 
     transform: FourierTransform
     dipole: NDArray
     squared_weight: NDArray
     variation: EdgeWeightedVariation
-    quadratic: QuadraticTerm | None = None
+    region: UniformRegion | None = None
 
     def filter_rows(self, spectrum: NDArray) -> None:
         """Half-transformed planes in, those of D times the image out."""
@@ -69,10 +69,10 @@ class NormalSystem:
         self.transform.for_rows(work)
 
     def smooth_planes(self, image: NDArray, first: int, last: int, out: NDArray) -> float:
-        """Fill planes with (alpha ∇ᵀ V ∇ + C) d; returns their share of the quadratic form."""
+        """Fill planes with (alpha ∇ᵀ V ∇ + beta C) d; returns their share of the quadratic form."""
         total = self.variation.apply(image, first, last, out)
-        if self.quadratic is not None:
-            total += self.quadratic.add(out, image, first)
+        if self.region is not None:
+            total += self.region.add(out, image, first)
         return total
 
 
@@ -177,8 +177,8 @@ class ImageConjugateGradient:
 
         transform.for_planes(send, self._slabs)
         system.filter_rows(self._spectrum)
-        if system.quadratic is not None:
-            system.quadratic.prepare(direction)
+        if system.region is not None:
+            system.region.prepare(direction)
         energy = sum(transform.for_planes(weight, self._slabs))
         system.filter_rows(self._spectrum)
         return float(energy)
@@ -299,8 +299,8 @@ class SpectralConjugateGradient:
 
         transform.for_rows(rows)
         transform.for_planes(receive, self._slabs)
-        if system.quadratic is not None:
-            system.quadratic.prepare(image)
+        if system.region is not None:
+            system.region.prepare(image)
         return float(sum(transform.for_planes(weight, self._slabs)))
 
     def _advance(self, step: np.floating, *, transformed: bool = True) -> float:

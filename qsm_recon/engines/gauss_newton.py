@@ -1,6 +1,6 @@
 """Gauss-Newton with lagged diffusivity for methods of the MEDI type.
 
-Minimises  fidelity(D χ) + alpha Σ sqrt((M ∇χ)² + e²) + a quadratic in χ.  Each outer iteration
+Minimises  fidelity(D χ) + alpha Σ sqrt((M ∇χ)² + e²) + ½ beta ‖χ - mean χ‖² over a region.  Each outer iteration
 replaces the fidelity by a quadratic of curvature W² in the field and the root by a quadratic with the weights V of
 the present χ, and solves the linear system that follows by conjugate gradient, inexactly.  Both quadratics lie above
 what they stand for wherever the fidelity's curvature is at most W², so the objective falls at every outer iteration,
@@ -31,7 +31,7 @@ from qsm_recon.engines.interrupt import Interruption, interruptible
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.result import Callback, IterationState
 from qsm_recon.terms.field_model import FieldModel
-from qsm_recon.terms.morphology import EdgeWeightedVariation, QuadraticTerm
+from qsm_recon.terms.morphology import EdgeWeightedVariation, UniformRegion
 
 TINY = 1e-30
 SHORTENINGS = 4
@@ -85,8 +85,8 @@ class GaussNewton:
         Regulariser.
     settings
         How to run.
-    quadratic
-        A further quadratic term in χ, if any.
+    region
+        Region that is kept uniform, if any.
     scaling
         (nx, ny, nz) voxelwise preconditioner P; None takes the circulant one if ``circulant``, else none.
     outside
@@ -104,7 +104,7 @@ class GaussNewton:
         variation: EdgeWeightedVariation,
         settings: GaussNewtonSettings,
         *,
-        quadratic: QuadraticTerm | None = None,
+        region: UniformRegion | None = None,
         scaling: NDArray | None = None,
         outside: float = 1.0,
         circulant: bool = False,
@@ -115,9 +115,9 @@ class GaussNewton:
         self._model = model
         self._variation = variation
         self._settings = settings
-        self._quadratic = quadratic
+        self._region = region
         self._watch = watch
-        self._system = NormalSystem(transform, operator.kernel, model.squared_weight, variation, quadratic)
+        self._system = NormalSystem(transform, operator.kernel, model.squared_weight, variation, region)
         self._linear: ImageConjugateGradient | SpectralConjugateGradient = (
             SpectralConjugateGradient(self._system)
             if circulant and scaling is None
@@ -204,12 +204,9 @@ class GaussNewton:
     def _objective(self, fidelity: float) -> dict[str, float]:
         """All terms at the present χ; takes the lagged weights V from it."""
         variation = self._variation.relinearise(self._image)
-        quadratic = 0.0
-        if self._quadratic is not None:
-            self._quadratic.prepare(self._image)
-            quadratic = self._quadratic.value(self._image)
+        reference = 0.0 if self._region is None else self._region.prepare(self._image)
         return {
-            "objective": fidelity + self._variation.weight * variation + quadratic,
+            "objective": fidelity + self._variation.weight * variation + reference,
             "fidelity": fidelity,
             "regularisation": variation,
         }

@@ -135,7 +135,7 @@ class MEDI(MorphologySolver):
     )
     fidelity: str = parameter("nonlinear", "1", "data fidelity", choices=("nonlinear", "linear"))
     linear_iterations: int = parameter(
-        1, "1", "first outer iterations done with the linear fidelity, which no wrap can mislead", low=0, high=1000
+        3, "1", "first outer iterations done with the linear fidelity, which no wrap can mislead", low=0, high=1000
     )
     rad_per_ppm: float | None = parameter(
         None, "rad/ppm", "phase scale s; by default at the mean echo time", low=1e-3, high=1e5, kind=float
@@ -179,7 +179,7 @@ class MEDI(MorphologySolver):
                 self._edges(problem, mask),
             ),
             self._settings(min_iterations=1 + (self.linear_iterations if scale is not None else 0)),
-            quadratic=None if fluid is None else UniformRegion(operator.transform, fluid, self.csf_weight),
+            region=None if fluid is None else UniformRegion(operator.transform, fluid, self.csf_weight),
             circulant=self.circulant,
         )  # fmt: skip
         outcome = engine.run(start_ppm, callback)

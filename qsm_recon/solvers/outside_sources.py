@@ -18,9 +18,14 @@ COARSE_MM = 2.0
 
 
 def project_onto_outside(
-    operator: DipoleOperator, field: NDArray, weight: NDArray, mask: NDArray[np.bool_]
+    operator: DipoleOperator,
+    field: NDArray,
+    weight: NDArray,
+    mask: NDArray[np.bool_],
+    iterations: int = PROJECTION_ITERATIONS,
+    tolerance: float = 1e-2,
 ) -> tuple[NDArray, NDArray]:
-    """Explain a field by sources outside the mask alone, as well as thirty steps of conjugate gradient do.
+    """Explain a field by sources outside the mask alone.
 
     Parameters
     ----------
@@ -32,6 +37,8 @@ def project_onto_outside(
         (nx, ny, nz) data weight W, zero outside the mask.
     mask
         (nx, ny, nz) where there are no such sources.
+    iterations, tolerance
+        Conjugate gradient iterations at most, and the relative residual to stop at.
 
     Returns
     -------
@@ -48,7 +55,7 @@ def project_onto_outside(
     # The regularisation is only there to make the system definite.
     nothing = EdgeWeightedVariation(operator.transform, operator.grid.voxel_size_mm, 1e-12, 1.0)
     engine = GaussNewton(
-        operator, model, nothing, GaussNewtonSettings(1, 0.0, 1e-2, PROJECTION_ITERATIONS),
+        operator, model, nothing, GaussNewtonSettings(1, 0.0, tolerance, iterations),
         scaling=np.where(padded_mask(operator, mask), np.float32(0), np.float32(1)),
     )  # fmt: skip
     sources = engine.run().image[..., : operator.padded_grid.shape[2]].copy()

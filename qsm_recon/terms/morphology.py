@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.backend.fft import PLANES_PER_BLOCK, FourierTransform, aligned_zeros
+from qsm_recon.backend.fft import FourierTransform, aligned_zeros
 from qsm_recon.operators.gradient import Spacing
 
 Boundary = Literal["neumann", "periodic"]
@@ -165,62 +165,6 @@ class EdgeWeightedVariation:
         return self.weight * float(np.exp(sums / counts)) if counts else 0.0
 
 
-class QuadraticTerm(Protocol):
-    """A term of the functional that is a quadratic in χ itself."""
-
-    def value(self, image: NDArray) -> float:
-        """The term's value."""
-
-    def prepare(self, image: NDArray) -> None:
-        """Look at a whole image before its planes are asked for."""
-
-    def add(self, block: NDArray, image: NDArray, first: int) -> float:
-        """Add the term's derivative at the image last prepared to planes; returns what that adds to <d, A d>."""
-
-
-class SourceSize:
-    """½ Σ Q χ²: sources are not expected to be stronger than about 1/√Q.
-
-    Parameters
-    ----------
-    transform
-        Of the padded grid.
-    weights
-        (nx, ny, nz) Q, in the unit of the fidelity over that of χ squared; the padding has ``outside``.
-    outside
-        Q of the padding.
-    """
-
-    def __init__(self, transform: FourierTransform, weights: NDArray, outside: float = 0.0) -> None:
-        self._transform = transform
-        self._weights = transform.empty_image()
-        transform.image_view(self._weights)[...] = outside
-        nx, ny, nz = weights.shape
-        self._weights[:nx, :ny, :nz] = weights
-
-    def prepare(self, image: NDArray) -> None:
-        """Nothing to do."""
-
-    def value(self, image: NDArray) -> float:
-        """See :class:`QuadraticTerm`."""
-        from qsm_recon.backend.morphology_kernels import add_size_term
-
-        nothing = self._transform.empty_image(PLANES_PER_BLOCK)
-        nz = self._transform.shape[2]
-        planes = range(0, self._transform.shape[0], PLANES_PER_BLOCK)
-        total = sum(
-            add_size_term(nothing[: image[a : a + PLANES_PER_BLOCK].shape[0]], image, self._weights, a, nz)
-            for a in planes
-        )
-        return 0.5 * float(total)
-
-    def add(self, block: NDArray, image: NDArray, first: int) -> float:
-        """See :class:`QuadraticTerm`."""
-        from qsm_recon.backend.morphology_kernels import add_size_term
-
-        return add_size_term(block, image, self._weights, first, self._transform.shape[2])
-
-
 class UniformRegion:
     """½ beta Σ (χ - mean χ)² over a region, such as the cerebrospinal fluid that serves as zero reference.
 
@@ -247,13 +191,10 @@ class UniformRegion:
         self._where = np.flatnonzero(self._region)
         self._mean = transform.dtype.type(0)
 
-    def prepare(self, image: NDArray) -> None:
-        """Take the mean from an image."""
-        self._mean = image.dtype.type(image.ravel()[self._where].mean(dtype=np.float64))
-
-    def value(self, image: NDArray) -> float:
-        """See :class:`QuadraticTerm`."""
+    def prepare(self, image: NDArray) -> float:
+        """Take the mean from an image; returns the term's value there."""
         values = image.ravel()[self._where].astype(np.float64)
+        self._mean = image.dtype.type(values.mean())
         return 0.5 * float(self._factor) * float(np.sum((values - values.mean()) ** 2))
 
     def add(self, block: NDArray, image: NDArray, first: int) -> float:

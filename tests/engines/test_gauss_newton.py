@@ -49,7 +49,7 @@ def parts(case, dtype=np.float64, scale=1.0, region=True, **options):
 
 def engine(case, settings, dtype=np.float64, **options):
     operator, model, variation, uniform = parts(case, dtype)
-    return operator, GaussNewton(operator, model, variation, settings, quadratic=uniform, **options)
+    return operator, GaussNewton(operator, model, variation, settings, region=uniform, **options)
 
 
 def oracle(case, **changes):
@@ -108,7 +108,7 @@ def test_the_linear_operator_is_symmetric_and_definite(case):
         image = operator.transform.load_image(values)
         field = operator.transform.load_image(operator.forward(values)) * system.squared_weight
         out = operator.transform.empty_image()
-        system.quadratic.prepare(image)
+        system.region.prepare(image)
         system.smooth_planes(image, 0, case.shape[0], out)
         return operator.forward(operator.crop(field)) + operator.crop(out)
 
