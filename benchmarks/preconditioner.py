@@ -1,8 +1,8 @@
 """What preconditioning brings to total field inversion: ``python -m benchmarks.preconditioner``.
 
 Error of the brain map against conjugate gradient iterations on the embedded phantom with its background field, for
-every preconditioner, the objective beside it.  (``none`` stands for no scaling by P: the inner iterations are then
-preconditioned in k-space, as those of ``medi``.)  JSON and a picture in ``benchmarks/results``.
+every preconditioner, the objective beside it: none at all, circulant (in k-space, as ``medi``), and χ = P y with P
+binary, by R2* or adaptive.  JSON and a picture in ``benchmarks/results``.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from qsm_recon.datasets.phantom import Phantom, PhantomParameters, build_phantom
 from qsm_recon.datasets.phantom_case import phantom_case
 from qsm_recon.problem import Problem
 
-KINDS = ("none", "binary", "r2star", "adaptive")
-STRONG = (10.0, 30.0)
-BUDGETS = (40, 80, 160, 320)
-INNER = 20
+KINDS = ("none", "circulant", "binary", "r2star", "adaptive")
+UNSCALED = ("none", "circulant")
+STRONG = (5.0, 30.0)
+BUDGETS = (60, 120, 240, 480)
+INNER = 60
 
 
 def error_percent(chi: NDArray, phantom: Phantom) -> float:
@@ -55,19 +56,25 @@ def draw(rows: list[dict[str, Any]], local: float, path: Path) -> None:
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import FormatStrFormatter, NullFormatter
 
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), constrained_layout=True)
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.5), constrained_layout=True)
     for row in rows:
-        label = row["preconditioner"] + ("" if row["preconditioner"] == "none" else f", P = {row['strong']:g}")
-        axes[0].semilogx(row["iterations"], row["error"], marker=".", label=label)
-        axes[1].loglog(row["iterations"], row["objective"], marker=".", label=label)
+        label = row["preconditioner"] + ("" if row["preconditioner"] in UNSCALED else f", P = {row['strong']:g}")
+        for axis, values in zip(axes, (row["error"], row["objective"]), strict=True):
+            axis.loglog(row["iterations"], values, marker=".", label=label)
     axes[0].axhline(local, color="k", linestyle=":", label="medi on the local field")
-    axes[0].set_ylim(20, 130)
     axes[0].set_ylabel("error of the brain map (%)")
+    axes[0].set_yticks((30, 50, 100, 200, 400))
     axes[1].set_ylabel("objective (ppm²)")
+    axes[1].set_yticks((0.3, 0.5, 1, 2))
     for axis in axes:
         axis.set_xlabel("conjugate gradient iterations")
-    axes[0].legend(fontsize="small")
+        axis.set_xticks(BUDGETS)
+        for numbered in (axis.xaxis, axis.yaxis):
+            numbered.set_major_formatter(FormatStrFormatter("%g"))
+            numbered.set_minor_formatter(NullFormatter())
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize="small")
     figure.savefig(path, dpi=120)
 
 
@@ -82,7 +89,7 @@ def main() -> None:
     local = error_percent(make_solver("medi").solve(phantom_case(plain).problem).susceptibility_ppm, plain)
     print(f"medi on the local field: {local:.1f}")
     rows = [
-        sweep(problem, phantom, kind, strong) for kind in KINDS for strong in (STRONG if kind != "none" else (1.0,))
+        sweep(problem, phantom, kind, strong) for kind in KINDS for strong in ((1.0,) if kind in UNSCALED else STRONG)
     ]
     path = save_results(
         "preconditioner", {"machine": machine(), "size": options.size, "medi_local": local, "rows": rows}

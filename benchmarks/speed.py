@@ -4,7 +4,7 @@ For each grid and solver: time of one iteration, time of the Fourier transforms 
 transforms and, for comparison, by FFTW's three-dimensional plans, in the same process), peak memory in volumes of the
 padded grid, and start-up time with empty and with filled caches.  Medians; JSON in ``benchmarks/results``.
 ``--all`` takes every solver on the ADMM engine; ``--converge`` adds the time of a whole run with default settings on
-the full-size phantom.
+the full-size phantom; ``--morphology`` measures ``medi``, ``tfi`` and ``mctfi`` instead, to their own file.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.speed_morphology import measure_morphology
 from benchmarks.timing import (
     PeakMemory,  # noqa: F401  (used by the code that a subprocess runs)
     machine,
@@ -207,7 +208,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="how often transforms and iterations alternate")
     parser.add_argument("--all", action="store_true", help="every solver on the ADMM engine, not tv and fansi only")
     parser.add_argument("--converge", action="store_true", help="also run to convergence on the full-size phantom")
+    parser.add_argument("--morphology", action="store_true", help="medi, tfi and mctfi on the full-size phantom")
     options = parser.parse_args()
+    if options.morphology:
+        print(f"written to {save_results('speed_morphology', {'rows': measure_morphology()})}")
+        return
     names = tuple(TRANSFORMS) if options.all else FOUNDATION
     results = measure(names, GRIDS, options.rounds)
     if options.converge:

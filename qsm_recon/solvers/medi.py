@@ -14,7 +14,7 @@ from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.smv import SphericalMean, spherical_mean_kernel
 from qsm_recon.problem import Problem
 from qsm_recon.result import Callback, Reconstruction
-from qsm_recon.solvers.base import Solver
+from qsm_recon.solvers.iterative import GridSolver
 from qsm_recon.solvers.parameters import parameter
 from qsm_recon.terms.field_model import WeightedField
 from qsm_recon.terms.morphology import EdgeWeightedVariation, UniformRegion, edge_mask
@@ -45,7 +45,7 @@ def regularisation_weight_from_toolbox(
 
 
 @dataclass(frozen=True)
-class MorphologySolver(Solver):
+class MorphologySolver(GridSolver):
     """What the solvers with an edge-weighted total variation share: parameters, and how parts are put together."""
 
     regularisation_weight: float = parameter(
@@ -61,15 +61,12 @@ class MorphologySolver(Solver):
     smoothing: float = parameter(
         5e-4, "ppm/mm", "gradient below which the total variation is rounded off", low=1e-9, high=1e3
     )
-    kernel: str = parameter("continuous", "1", "dipole kernel", choices=("continuous", "discrete", "green"))
-    padding: int = parameter(0, "voxels", "zeros added around the image at least", low=0, high=512)
     max_iterations: int = parameter(10, "1", "most outer (Gauss-Newton) iterations", low=1, high=100_000)
     update_tolerance: float = parameter(0.03, "1", "relative update to stop at", low=0, high=1)
     cg_iterations: int = parameter(
         20, "1", "most inner (conjugate gradient) iterations per outer one", low=1, high=10_000
     )
     cg_tolerance: float = parameter(0.1, "1", "inner residual to stop at, relative to its start", low=0, high=1)
-    precision: str = parameter("single", "1", "arithmetic", choices=("single", "double"))
 
     def memory_volumes(self) -> float:
         """See :meth:`Solver.memory_volumes`."""
@@ -83,10 +80,6 @@ class MorphologySolver(Solver):
             "cg_tolerance": self.cg_tolerance,
         }
         return GaussNewtonSettings(**{**given, **changes})
-
-    def _operator(self, problem: Problem) -> DipoleOperator:
-        dtype = np.float32 if self.precision == "single" else np.float64
-        return DipoleOperator(problem.grid, self.kernel, dtype, self.padding)  # type: ignore[arg-type]
 
     def _edges(self, problem: Problem, mask: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
         """Where each component of the gradient is smoothed; None without a magnitude image: everywhere."""
@@ -135,14 +128,14 @@ class MEDI(MorphologySolver):
 
     weighting: str = parameter(
         "auto", "1", "data weight W; auto takes the given weight, else the magnitude, else the mask",
-        choices=("auto", "uniform", "mask", "magnitude", "given"),
+        choices=("auto", "uniform", "mask", "magnitude", "magnitude-squared", "noise", "given"),
     )  # fmt: skip
     weight_normalisation: str = parameter(
         "rms", "1", "scale of W: root mean square 1 in the mask, maximum 1, or as it is", choices=("rms", "max", "none")
     )
     fidelity: str = parameter("nonlinear", "1", "data fidelity", choices=("nonlinear", "linear"))
     linear_iterations: int = parameter(
-        1, "1", "first outer iterations done with the linear fidelity, which no wrap can mislead", low=0, high=1000
+        3, "1", "first outer iterations done with the linear fidelity, which no wrap can mislead", low=0, high=1000
     )
     rad_per_ppm: float | None = parameter(
         None, "rad/ppm", "phase scale s; by default at the mean echo time", low=1e-3, high=1e5, kind=float
@@ -160,7 +153,7 @@ class MEDI(MorphologySolver):
     circulant: bool = parameter(True, "1", "precondition the inner iterations in k-space")
 
     def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
-        operator = self._operator(problem)
+        operator = self.dipole_operator(problem)
         dtype = operator.transform.dtype
         weight, weight_origin = data_weight(problem, self.weighting, self.weight_normalisation)  # type: ignore[arg-type]
         field, mask = np.where(problem.mask, problem.field_ppm, 0), problem.mask

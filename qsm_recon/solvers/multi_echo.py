@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.errors import ParameterError
 from qsm_recon.problem import Problem
 from qsm_recon.result import Callback, Reconstruction
 from qsm_recon.solvers.parameters import parameter
-from qsm_recon.solvers.total_field import TotalFieldSolver
+from qsm_recon.solvers.total_field import FieldCase, Outside, TotalFieldSolver
 from qsm_recon.terms.echo_model import MultiEchoSignal
 from qsm_recon.terms.field_model import WeightedField
-from qsm_recon.terms.weights import data_weight
 
 
 @dataclass(frozen=True)
@@ -48,34 +46,28 @@ class McTFI(TotalFieldSolver):
                 "mctfi: it needs the complex echoes, their times and the field strength; "
                 "give phase and magnitude of every echo, or choose tfi"
             )
-        operator = self._operator(problem)
-        dtype = operator.transform.dtype
-        weight, _ = data_weight(problem)
-        weight = weight.astype(dtype)
-        field = np.where(problem.mask, problem.field_ppm, 0).astype(dtype)
-        outside = self._outside(problem, operator, field, weight)
-        field_outcome = None
+        return super()._solve(problem, callback, start_ppm)
+
+    def _invert(
+        self, case: FieldCase, outside: Outside, callback: Callback | None, start_ppm: NDArray | None
+    ) -> Reconstruction:
+        problem, operator = case.problem, case.operator
+        field_iterations = 0.0
         if start_ppm is None:
-            linear = WeightedField(operator.transform, field, weight)
-            engine = self._engine(
-                problem, operator, linear, outside, self._settings(max_iterations=self.field_iterations)
-            )
-            field_outcome = engine.run(None)
-            start = field_outcome.image[..., : operator.padded_grid.shape[2]].copy()
-            del engine, linear
-        else:
-            start = start_ppm
+            linear = WeightedField(operator.transform, case.field, case.weight)
+            settings = self._settings(max_iterations=self.field_iterations)
+            found = self._engine(case, linear, outside, settings).run()
+            start_ppm = found.image[..., : operator.padded_grid.shape[2]].copy()
+            field_iterations = sum(found.history["cg_iterations"])
+            del linear, found
+        assert problem.echoes is not None
+        assert problem.b0_tesla is not None
         model = MultiEchoSignal(
             operator.transform, problem.echoes, problem.mask, problem.echo_times_s, problem.b0_tesla,
             full=self.model == "full",
         )  # fmt: skip
-        outcome = self._engine(problem, operator, model, outside, self._settings()).run(start, callback)
-        details = {
-            "model": self.model,
-            "padded_shape": list(operator.padded_grid.shape),
-            "field_cg_iterations": 0 if field_outcome is None else sum(field_outcome.history["cg_iterations"]),
-            **outside.facts,
-        }
+        outcome = self._engine(case, model, outside, self._settings()).run(start_ppm, callback)
+        details = {"model": self.model, "field_cg_iterations": field_iterations, **outside.facts}
         maps = model.maps(problem.grid.shape)
         if self.model == "reduced":
             maps = {"initial_phase_rad": maps["initial_phase_rad"]}

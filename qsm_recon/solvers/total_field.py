@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,8 +15,10 @@ from qsm_recon.engines.gauss_newton import GaussNewton, GaussNewtonSettings
 from qsm_recon.errors import ParameterError
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.problem import Problem
+from qsm_recon.region import Region
 from qsm_recon.result import Callback, Reconstruction
 from qsm_recon.solvers.medi import MorphologySolver
+from qsm_recon.solvers.outside_sources import project_onto_outside, share_left_by_projection
 from qsm_recon.solvers.parameters import parameter
 from qsm_recon.terms.field_model import FieldModel, WeightedField
 from qsm_recon.terms.morphology import EdgeWeightedVariation
@@ -26,7 +30,6 @@ from qsm_recon.terms.preconditioner import (
 )
 from qsm_recon.terms.weights import data_weight
 
-PROJECTION_ITERATIONS = 30
 APPROXIMATION_THRESHOLD = 0.19
 BACKGROUND_BELOW = 0.2
 """Background is taken to be present where outside sources explain all but this share of the field's energy."""
@@ -39,22 +42,39 @@ class Outside:
     scaling: NDArray | None
     smooth: float
     facts: dict[str, Any]
+    circulant: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class FieldCase:
+    """What is solved for: the region's problem, the operator on its padded grid, field and weight of its precision."""
+
+    problem: Problem
+    operator: DipoleOperator
+    field: NDArray
+    weight: NDArray
 
 
 @dataclass(frozen=True)
 class TotalFieldSolver(MorphologySolver):
     """What the solvers whose unknown fills the whole field of view share."""
 
+    weighting: str = parameter(
+        "auto", "1", "data weight W; auto takes the given weight; else, where there is background, the inverse of the "
+        "field's noise; else the magnitude, else the mask",
+        choices=("auto", "mask", "magnitude", "magnitude-squared", "noise", "given"),
+    )  # fmt: skip
     background: str = parameter(
         "auto", "1", "whether the field of outside sources is in the field; auto finds out by projection",
         choices=("auto", "present", "removed"),
     )  # fmt: skip
     preconditioner: str = parameter(
-        "auto", "1", "where strong sources are expected: nowhere; outside the mask; also at high R2*; as fitted; "
-        "auto is as fitted where there is background, else nowhere",
-        choices=("auto", "none", "binary", "r2star", "adaptive"),
+        "auto", "1", "none: no scaling; circulant: in k-space, as medi does; or by where strong sources are expected: "
+        "binary: outside the mask; r2star: also at high R2*; adaptive: as fitted; auto is binary where there is "
+        "background, else circulant",
+        choices=("auto", "none", "circulant", "binary", "r2star", "adaptive"),
     )  # fmt: skip
-    strong: float = parameter(10.0, "1", "how much stronger than tissue (largest P)", low=1, high=1000)
+    strong: float = parameter(5.0, "1", "how much stronger than tissue (largest P)", low=1, high=1000)
     r2star_threshold: float | None = parameter(
         None, "1/s", "R2* that counts as high; by default 30 /s at 3 T, in proportion to the main field",
         low=0.1, high=1e5, kind=float,
@@ -63,42 +83,75 @@ class TotalFieldSolver(MorphologySolver):
         None, "1", "weight of the regularisation outside the mask; by default 0 where there is background, else 1",
         low=0, high=1, kind=float,
     )  # fmt: skip
-    padding: int = parameter(16, "voxels", "zeros added around the image at least", low=0, high=512)
-    max_iterations: int = parameter(8, "1", "most outer (Gauss-Newton) iterations", low=1, high=100_000)
+    background_padding: int = parameter(
+        16, "voxels", "zeros added around the image at least where there is background", low=0, high=512
+    )
+    max_iterations: int = parameter(16, "1", "most outer (Gauss-Newton) iterations", low=1, high=100_000)
     cg_iterations: int = parameter(
         60, "1", "most inner (conjugate gradient) iterations per outer one", low=1, high=10_000
     )
-    cg_tolerance: float = parameter(0.03, "1", "inner residual to stop at, relative to its start", low=0, high=1)
+    cg_tolerance: float = parameter(0.1, "1", "inner residual to stop at, relative to its start", low=0, high=1)
 
     def memory_volumes(self) -> float:
         """See :meth:`Solver.memory_volumes`."""
         return 28.0
 
-    def _outside(self, problem: Problem, operator: DipoleOperator, field: NDArray, weight: NDArray) -> Outside:
-        """Decide what is to be expected outside the mask, and where sources are strong."""
-        kind = self.preconditioner
+    def region(self, problem: Problem) -> Region:
+        """See :class:`Solver`; where there is no background, :meth:`_solve` leaves out what is far from the mask."""
+        return Region.whole(problem.grid.shape)
+
+    def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
+        weight, origin = data_weight(problem, self.weighting)  # type: ignore[arg-type]
         facts: dict[str, Any] = {}
         present = self.background == "present"
-        approximation = None
-        if self.background == "auto" or kind == "adaptive" or (kind == "auto" and present):
-            approximation, left = self._approximation(problem, operator, field, weight)
+        if self.background == "auto":
+            left = share_left_by_projection(problem.grid, self.kernel, problem.field_ppm, weight, problem.mask)  # type: ignore[arg-type]
+            present = left < BACKGROUND_BELOW
             facts["left_by_projection"] = left
-            present = left < BACKGROUND_BELOW if self.background == "auto" else present
+        if present and self.weighting == "auto" and origin == "magnitude" and problem.field_noise_ppm is not None:
+            # A steep background field takes the signal of late echoes, which the combined magnitude hardly shows.
+            weight, origin = data_weight(problem, "noise")
+        facts |= {"background": "present" if present else "removed", "weighting": origin}
+        region = Region.whole(problem.grid.shape) if present else Region.around(problem, self.margin)
+        padding = max(self.padding, self.background_padding) if present else self.padding
+        part = region.cut_problem(problem)
+        operator = dataclasses.replace(self, padding=padding).dipole_operator(part)
+        facts["padded_shape"] = list(operator.padded_grid.shape)
+        case = FieldCase(
+            part,
+            operator,
+            np.where(part.mask, part.field_ppm, 0).astype(operator.transform.dtype),
+            region.cut(weight).astype(operator.transform.dtype),
+        )
+        result = self._invert(
+            case, self._outside(case, present, facts), callback, None if start_ppm is None else region.cut(start_ppm)
+        )
+        return region.embed_result(result)
+
+    @abstractmethod
+    def _invert(
+        self, case: FieldCase, outside: Outside, callback: Callback | None, start_ppm: NDArray | None
+    ) -> Reconstruction:
+        """Do the work, on the region."""
+
+    def _outside(self, case: FieldCase, present: bool, facts: dict[str, Any]) -> Outside:
+        """Decide what is to be expected outside the mask, and where sources are strong."""
+        problem, operator, kind = case.problem, case.operator, self.preconditioner
         if kind == "auto":
-            kind = "adaptive" if present else "none"
-        facts |= {"background": "present" if present else "removed", "preconditioner": kind}
+            kind = "binary" if present else "circulant"
+        facts = {**facts, "preconditioner": kind}
         smooth = (0.0 if present else 1.0) if self.smooth_outside is None else self.smooth_outside
-        if kind == "none":
-            return Outside(None, smooth, facts)
+        if kind in ("none", "circulant"):
+            return Outside(None, smooth, facts, circulant=kind == "circulant")
         mask = padded_mask(operator, problem.mask)
         decay = None
         if problem.r2star_per_s is not None:
             decay = np.zeros(mask.shape, np.float32)
             nx, ny, nz = problem.mask.shape
             decay[:nx, :ny, :nz] = problem.r2star_per_s
-        if kind == "adaptive" and approximation is not None:
+        if kind == "adaptive":
             scaling, fitted = adaptive_preconditioner(
-                mask, problem.grid.voxel_size_mm, approximation, self.strong, decay
+                mask, problem.grid.voxel_size_mm, self._approximation(case), self.strong, decay
             )
             return Outside(scaling, smooth, {**facts, **fitted})
         if kind == "binary":
@@ -109,29 +162,14 @@ class TotalFieldSolver(MorphologySolver):
         scaling = binary_preconditioner(mask, self.strong, decay, limit)
         return Outside(scaling, smooth, {**facts, "r2star_threshold_per_s": limit})
 
-    def _approximation(
-        self, problem: Problem, operator: DipoleOperator, field: NDArray, weight: NDArray
-    ) -> tuple[NDArray, float]:
-        """A quick χ, and the share of the weighted field's energy that outside sources cannot explain.
-
-        Outside the mask by projection onto the fields of outside sources, inside by truncated division.
-        """
-        mask = padded_mask(operator, problem.mask)
-        model = WeightedField(operator.transform, field, weight)
-        # The regularisation is only there to make the system definite.
-        nothing = EdgeWeightedVariation(operator.transform, problem.grid.voxel_size_mm, 1e-12, 1.0)
-        engine = GaussNewton(
-            operator, model, nothing, GaussNewtonSettings(1, 0.0, 1e-2, PROJECTION_ITERATIONS),
-            scaling=np.where(mask, np.float32(0), np.float32(1)),
-        )  # fmt: skip
-        outside = engine.run().image[..., : mask.shape[2]]
-        local = np.where(problem.mask, field - operator.crop(engine.predicted), 0)
-        energies = [float(np.sum(np.square(weight * part), dtype=np.float64)) for part in (local, field)]
+    def _approximation(self, case: FieldCase) -> NDArray:
+        """A quick χ: outside the mask by projection onto fields of outside sources, inside by truncated division."""
+        operator, mask = case.operator, case.problem.mask
+        result, local = project_onto_outside(operator, case.field, case.weight, mask)
         inside = apply_filter(operator, local, truncated_inverse(operator.kernel, APPROXIMATION_THRESHOLD, fill=True))
-        result = outside.copy()
-        nx, ny, nz = inside.shape
-        result[:nx, :ny, :nz][problem.mask] = inside[problem.mask]
-        return result, energies[0] / energies[1] if energies[1] > 0 else 1.0
+        nx, ny, nz = mask.shape
+        result[:nx, :ny, :nz][mask] = inside[mask]
+        return result
 
     def _variation(self, problem: Problem, operator: DipoleOperator, smooth: float) -> EdgeWeightedVariation:
         """The regulariser, with another weight outside the mask."""
@@ -140,23 +178,18 @@ class TotalFieldSolver(MorphologySolver):
         regularised = self._edges(problem, problem.mask)
         if regularised is not None:
             nx, ny, nz = problem.mask.shape
-            edges[:, :nx, :ny, :nz] *= regularised | ~problem.mask
+            edges[:, :nx, :ny, :nz] *= regularised
         return EdgeWeightedVariation(
             operator.transform, problem.grid.voxel_size_mm, self.regularisation_weight, self.smoothing, edges
         )
 
     def _engine(
-        self,
-        problem: Problem,
-        operator: DipoleOperator,
-        model: FieldModel,
-        outside: Outside,
-        settings: GaussNewtonSettings,
+        self, case: FieldCase, model: FieldModel, outside: Outside, settings: GaussNewtonSettings
     ) -> GaussNewton:
-        variation = self._variation(problem, operator, outside.smooth)
+        variation = self._variation(case.problem, case.operator, outside.smooth)
         return GaussNewton(
-            operator, model, variation, settings,
-            scaling=outside.scaling, circulant=outside.scaling is None, watch=problem.mask,
+            case.operator, model, variation, settings,
+            scaling=outside.scaling, circulant=outside.circulant, watch=case.problem.mask,
         )  # fmt: skip
 
 
@@ -174,33 +207,25 @@ class TFI(TotalFieldSolver):
         "Liu et al., Proc Intl Soc Mag Reson Med 26:2520 (2018)"
     )
 
-    weighting: str = parameter(
-        "auto", "1", "data weight W; auto takes the given weight, else the magnitude, else the mask",
-        choices=("auto", "mask", "magnitude", "given"),
-    )  # fmt: skip
-    fidelity: str = parameter("linear", "1", "data fidelity", choices=("nonlinear", "linear"))
+    fidelity: str = parameter("nonlinear", "1", "data fidelity", choices=("nonlinear", "linear"))
     linear_iterations: int = parameter(
         3, "1", "first outer iterations done with the linear fidelity, which no wrap can mislead", low=0, high=1000
     )
 
-    def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
-        operator = self._operator(problem)
-        dtype = operator.transform.dtype
-        weight, weight_origin = data_weight(problem, self.weighting)  # type: ignore[arg-type]
-        field = np.where(problem.mask, problem.field_ppm, 0).astype(dtype)
-        weight = weight.astype(dtype)
-        scale = problem.phase_scale if self.fidelity == "nonlinear" else None
-        outside = self._outside(problem, operator, field, weight)
-        model = WeightedField(operator.transform, field, weight, scale, 0 if scale is None else self.linear_iterations)
-        settings = self._settings(min_iterations=1 if scale is None else 1 + self.linear_iterations)
-        outcome = self._engine(problem, operator, model, outside, settings).run(start_ppm, callback)
-        details = {
-            "weighting": weight_origin,
-            "rad_per_ppm": scale,
-            "padded_shape": list(operator.padded_grid.shape),
-            **outside.facts,
-        }
-        return self._reconstruction(operator.crop(outcome.image), problem.mask, outcome, details)
+    merit: bool = parameter(False, "1", "reduce the weight of voxels that do not fit, after each outer iteration")
+
+    def _invert(
+        self, case: FieldCase, outside: Outside, callback: Callback | None, start_ppm: NDArray | None
+    ) -> Reconstruction:
+        scale = case.problem.phase_scale if self.fidelity == "nonlinear" else None
+        linear_iterations = 0 if scale is None else self.linear_iterations
+        model = WeightedField(
+            case.operator.transform, case.field, case.weight, scale, linear_iterations, merit=self.merit
+        )
+        settings = self._settings(min_iterations=1 + linear_iterations)
+        outcome = self._engine(case, model, outside, settings).run(start_ppm, callback)
+        details = {"rad_per_ppm": scale, "reweighted_voxels": model.reweighted_voxels, **outside.facts}
+        return self._reconstruction(case.operator.crop(outcome.image), case.problem.mask, outcome, details)
 
 
 SOLVERS = (TFI,)

@@ -114,8 +114,9 @@ class VariationalSolver(ADMMSolver):
         "rms", "1", "scale of W: root mean square 1 in the mask, maximum 1, or as it is", choices=("rms", "max", "none")
     )
     regularisation_weighting: str = parameter(
-        "none", "1", "weaken the regulariser where this image has edges", choices=("none", "magnitude", "r2star")
-    )
+        "none", "1", "weaken the regulariser where this image has edges; edges: none at all on those of the magnitude",
+        choices=("none", "magnitude", "r2star", "edges"),
+    )  # fmt: skip
     field_penalty: float | None = parameter(
         None, "1", "penalty mu2 of the field splitting; by default from W (and the spread of the field for l1)",
         low=1e-12, high=1e12, kind=float,

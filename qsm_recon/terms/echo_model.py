@@ -51,9 +51,15 @@ class MultiEchoSignal:
         self._inside = aligned_zeros(image_shape, np.uint8)
         self._inside[:nx, :ny, :nz] = mask
         self._signal = aligned_zeros((*image_shape, len(echo_times_s)), transform.complex_dtype)
-        self._signal[:nx, :ny, :nz] = np.where(mask[..., None], echoes, 0)
-        power = np.square(np.abs(echoes[mask]), dtype=np.float64)
-        curvature = power @ self._scales**2 - (power @ self._scales) ** 2 / np.maximum(power.sum(axis=1), 1e-300)
+        # Echo by echo: all of them in double precision would be the largest thing in memory.
+        total, first, second = np.zeros((3, int(mask.sum())))
+        for echo, scale in enumerate(self._scales):
+            self._signal[:nx, :ny, :nz, echo] = np.where(mask, echoes[..., echo], 0)
+            power = np.square(np.abs(echoes[..., echo][mask]), dtype=np.float64)
+            total += power
+            first += scale * power
+            second += scale**2 * power
+        curvature = second - first**2 / np.maximum(total, 1e-300)
         self._root_kappa = float(np.sqrt(curvature.mean()))
         self._signal /= transform.dtype.type(self._root_kappa)
         self.squared_weight = transform.empty_image()

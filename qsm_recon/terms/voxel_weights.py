@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from qsm_recon.errors import ParameterError
 from qsm_recon.operators.gradient import forward_difference
 from qsm_recon.problem import Problem
+from qsm_recon.terms.morphology import edge_mask
 
 SMALLEST_WEIGHT = 0.05
 
@@ -20,13 +21,15 @@ def regularisation_voxel_weights(problem: Problem, kind: str) -> NDArray[np.floa
     problem
         The measurement.
     kind
-        ``"none"``, ``"magnitude"`` or ``"r2star"``: the image whose edges count.
+        ``"none"``, ``"magnitude"`` or ``"r2star"``: the image whose edges count.  ``"edges"``: the edges of the
+        magnitude image are not smoothed at all, and everything else is, as MEDI does with its default share of edges.
 
     Returns
     -------
     ndarray or None
         (3, nx, ny, nz) factors m / max(|∂I|, m), with m the mean of |∂I| over the mask, not below 0.05 and one
-        outside the mask; None for ``"none"``.  They do not depend on the scale of the image.
+        outside the mask; None for ``"none"``.  For ``"edges"`` they are 0 or 1.  They do not depend on the scale of
+        the image.
 
     Raises
     ------
@@ -36,14 +39,17 @@ def regularisation_voxel_weights(problem: Problem, kind: str) -> NDArray[np.floa
     Notes
     -----
     The FANSI toolbox weights with the inverse of the magnitude's gradient in the same way; the winner of the 2019
-    challenge used R2* (Bilgic et al., MRM 2021, doi 10.1002/mrm.28754).
+    challenge used R2* (Bilgic et al., MRM 2021, doi 10.1002/mrm.28754).  MEDI: see
+    :func:`qsm_recon.terms.morphology.edge_mask`.
     """
     if kind == "none":
         return None
-    image = problem.magnitude if kind == "magnitude" else problem.r2star_per_s
+    image = problem.r2star_per_s if kind == "r2star" else problem.magnitude
     if image is None:
-        needed = "a magnitude image (--magnitude)" if kind == "magnitude" else "R2*, which multi-echo data give"
+        needed = "R2*, which multi-echo data give" if kind == "r2star" else "a magnitude image (--magnitude)"
         raise ParameterError(f"regularisation_weighting={kind} needs {needed}; give it or choose none")
+    if kind == "edges":
+        return edge_mask(image, problem.mask, problem.grid.voxel_size_mm).astype(np.float32)
     inside = np.where(problem.mask, image, 0).astype(np.float32)
     steps = np.abs(forward_difference(inside, problem.grid.voxel_size_mm))
     typical = float(steps[:, problem.mask].mean(dtype=np.float64))

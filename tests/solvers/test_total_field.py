@@ -9,8 +9,9 @@ from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
 from qsm_recon.problem import Problem
 from qsm_recon.solvers.multi_echo import McTFI
+from qsm_recon.solvers.outside_sources import share_left_by_projection
 from qsm_recon.solvers.registry import make_solver
-from qsm_recon.solvers.total_field import TFI
+from qsm_recon.solvers.total_field import BACKGROUND_BELOW, TFI
 from qsm_recon.units import rad_per_ppm
 
 SHAPE, B0, TIMES = (40, 38, 36), 3.0, (0.005, 0.012, 0.019, 0.026)
@@ -54,12 +55,12 @@ def head():
 def test_tells_background_from_none(head):
     quick = {"max_iterations": 1, "cg_iterations": 2}
     present = TFI(**quick).solve(head.problem()).details
-    assert (present["background"], present["preconditioner"]) == ("present", "adaptive")
+    assert (present["background"], present["preconditioner"]) == ("present", "binary")
     removed = TFI(**quick).solve(Head(outside=0.0).problem()).details
-    assert (removed["background"], removed["preconditioner"]) == ("removed", "none")
+    assert (removed["background"], removed["preconditioner"]) == ("removed", "circulant")
 
 
-@pytest.mark.parametrize("kind", ["none", "binary", "r2star", "adaptive"])
+@pytest.mark.parametrize("kind", ["none", "circulant", "binary", "r2star", "adaptive"])
 def test_needs_no_background_removal(head, kind):
     result = TFI(preconditioner=kind, background="present", edge_fraction=0.0, cg_iterations=40).solve(head.problem())
     assert head.error(result.susceptibility_ppm) < 0.45
@@ -72,7 +73,7 @@ def test_preconditioning_does_not_move_the_minimiser():
     head = Head(outside=1.0)
     settings = {"background": "removed", "max_iterations": 12, "update_tolerance": 1e-4, "cg_iterations": 150}
     settings |= {"cg_tolerance": 1e-3, "precision": "double", "smoothing": 1e-2, "padding": 0, "edge_fraction": 0.0}
-    results = [TFI(preconditioner=kind, **settings).solve(head.problem()) for kind in ("none", "binary")]
+    results = [TFI(preconditioner=kind, **settings).solve(head.problem()) for kind in ("circulant", "binary")]
     assert results[0].history["objective"][-1] == pytest.approx(results[1].history["objective"][-1], rel=1e-4)
     # Neither term sees a constant, which the preconditioner therefore moves.
     first, second = (r.susceptibility_ppm[head.mask] - r.susceptibility_ppm[head.mask].mean() for r in results)
@@ -133,3 +134,32 @@ def test_multi_echo_obeys_the_callback_and_starts_from_a_map(head):
 def test_multi_echo_needs_echoes(head):
     with pytest.raises(ParameterError, match="complex echoes"):
         McTFI().solve(head.problem(echoes=None))
+
+
+def test_coarse_projection_tells_background_from_none_on_thick_and_thin_voxels():
+    rng = np.random.default_rng(1)
+    for voxel in ((1.0, 1.0, 1.0), (1.0, 1.0, 4.0)):
+        grid = Grid(SHAPE, voxel)
+        x, y, z = np.ix_(*[(np.arange(n) - (n - 1) / 2) * h for n, h in zip(SHAPE, voxel, strict=True)])
+        mask = np.asarray(x**2 + y**2 + z**2 < 13**2)
+        inside = np.where(mask, 0.05 * rng.standard_normal(SHAPE), 0)
+        outside = 40.0 * (x**2 + (y - 17) ** 2 + z**2 < 5)
+        operator = DipoleOperator(grid, dtype=np.float64, padding=20)
+        weight = mask.astype(np.float32)
+        left = [
+            share_left_by_projection(grid, "continuous", operator.forward(chi).astype(np.float32), weight, mask)
+            for chi in (inside, outside + 0.0, inside + outside)
+        ]
+        assert left[0] > 0.4
+        assert left[1] < 0.1
+        assert left[2] < BACKGROUND_BELOW
+
+
+def test_without_background_only_the_box_around_the_mask_is_computed(head):
+    quick = {"max_iterations": 1, "cg_iterations": 2}
+    shapes = {
+        kind: TFI(background=kind, margin=2.0, **quick).solve(head.problem()).details["padded_shape"]
+        for kind in ("present", "removed")
+    }
+    assert np.prod(shapes["removed"]) < 0.3 * np.prod(shapes["present"])
+    assert min(shapes["present"]) >= min(SHAPE) + 16

@@ -1,0 +1,110 @@
+"""Speed and memory of medi, tfi and mctfi, for ``benchmarks.speed --morphology``.
+
+On the full-size phantom (SIM2, SNR 100, multi-echo fit), where a run with default settings ends: seconds, outer and
+inner iterations; the time of one inner (conjugate gradient) iteration beside that of its four Fourier transforms on
+the same grid in the same process; peak memory.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+
+from benchmarks.timing import machine, median_seconds
+from qsm_recon import Problem, load_case, make_solver
+from qsm_recon.backend.fft import fourier_transform
+
+CASES = (("medi", ""), ("tfi", ""), ("mctfi", ""), ("tfi", "&background=yes"), ("mctfi", "&background=yes"))
+FEW, MANY, ROUNDS = 4, 24, 3
+MEMORY_CODE = """
+from benchmarks.timing import PeakMemory
+from qsm_recon import load_case, make_solver
+quick = dict(max_iterations=1, cg_iterations=2)
+make_solver("{solver}", **quick).solve(load_case("phantom:sim2?size=reduced{options}").problem)
+problem = load_case("phantom:sim2?size=full{options}").problem
+with PeakMemory() as memory:
+    make_solver("{solver}", **quick).solve(problem)
+print(memory.added_bytes)
+"""
+
+
+def inner_iteration_seconds(solver: str, problem: Problem) -> float:
+    """Time of one inner iteration: what many take longer than few, in one outer iteration."""
+    once = {"max_iterations": 1, "cg_tolerance": 0.0} | ({"field_iterations": 1} if solver == "mctfi" else {})
+    stages = 2 if solver == "mctfi" else 1  # the field map's, and the echoes'
+    taken = []
+    for _ in range(ROUNDS):
+        seconds = []
+        for count in (FEW, MANY):
+            began = time.perf_counter()
+            make_solver(solver, **once, cg_iterations=count).solve(problem)
+            seconds.append(time.perf_counter() - began)
+        taken.append((seconds[1] - seconds[0]) / (stages * (MANY - FEW)))
+    return statistics.median(taken)
+
+
+def transforms_seconds(shape: tuple[int, int, int]) -> float:
+    """Two forward and two inverse transforms."""
+    transform = fourier_transform(shape)
+    image, spectrum = transform.empty_image(), transform.empty_spectrum()
+
+    def four() -> None:
+        for _ in range(2):
+            transform.forward(image, spectrum)
+            transform.inverse(spectrum, image)
+
+    return median_seconds(four, repeats=5)
+
+
+def peak_bytes(solver: str, options: str) -> int:
+    """Peak memory of a solve above the interpreter with its inputs."""
+    code = MEMORY_CODE.format(solver=solver, options=options)
+    return int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
+
+
+def measure_morphology() -> list[dict[str, Any]]:
+    """Measure and print every case."""
+    rows = []
+    for solver, options in CASES:
+        problem = load_case(f"phantom:sim2?size=full{options}").problem
+        make_solver(solver, max_iterations=1, cg_iterations=1).solve(problem)  # compiles, plans
+        result = make_solver(solver).solve(problem)
+        padded = tuple(result.details["padded_shape"])
+        inner = sum(result.history["cg_iterations"]) + result.details.get("field_cg_iterations", 0)
+        one, four = inner_iteration_seconds(solver, problem), transforms_seconds(padded)
+        peak = peak_bytes(solver, options)
+        rows.append(
+            {
+                "solver": solver,
+                "background": bool(options),
+                "padded_shape": list(padded),
+                "seconds": result.timings_s["solve"],
+                "outer_iterations": result.iterations,
+                "inner_iterations": inner,
+                "converged": result.converged,
+                "inner_iteration_s": one,
+                "transforms_s": four,
+                "ratio": one / four,
+                "peak_volumes": peak / (4 * np.prod(padded)),
+                "peak_mib": peak / 2**20,
+                "machine": machine(),
+            }
+        )
+        print(format_morphology_row(rows[-1]), flush=True)
+    return rows
+
+
+def format_morphology_row(row: dict[str, Any]) -> str:
+    """One line of the printed table."""
+    shape = "×".join(str(n) for n in row["padded_shape"])
+    field = "total" if row["background"] else "local"
+    return (
+        f"{row['solver']:>10} {field} {shape:>13}  {row['seconds']:6.1f} s   {row['outer_iterations']} outer, "
+        f"{row['inner_iterations']:.0f} inner   inner {1e3 * row['inner_iteration_s']:.0f} ms   its 4 transforms "
+        f"{1e3 * row['transforms_s']:.0f} ms   ratio {row['ratio']:.2f}   peak {row['peak_volumes']:.1f} volumes"
+    )
