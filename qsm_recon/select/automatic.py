@@ -13,6 +13,8 @@ from qsm_recon.select.stability import quasi_optimality
 
 STABILITY_FACTOR = 2.5
 """On the most stable weight, which is always somewhat too small."""
+ESTIMATED_NOISE = 0.3
+"""Factor on the confidence where the noise is only estimated: that may miss what limits data from a scanner."""
 
 
 def automatic(curve: Curve) -> Pick:
@@ -29,7 +31,11 @@ def automatic(curve: Curve) -> Pick:
             noise = float(np.clip(np.median(curve.noise_cost / curve.expected_cost), 0, 1))
         # Noise is measured, the error of the model assumed.
         confidence = first.confidence * (0.5 + 0.5 * noise)
-        return Pick("auto", first.value, confidence, f"{first.reason} (noise alone: {100 * noise:.0f} % of that)")
+        reason = f"{first.reason} (noise alone: {100 * noise:.0f} % of that)"
+        if not curve.noise_measured:
+            confidence *= ESTIMATED_NOISE
+            reason += "; the noise is an estimate from the field itself: compare with neighbouring maps"
+        return Pick("auto", first.value, confidence, reason)
     tried = [first]
     for rule, factor in (
         (generalised_cross_validation, 1.0),

@@ -39,6 +39,8 @@ class Curve:
         (m, 2) values between points, increasing, and ‖dχ / d log parameter‖ there in ppm; None where not computed.
     expected_cost
         (n,) fidelity that noise and model error leave in a good map; None where unknown.
+    noise_measured
+        Whether the noise was measured, not estimated from the field itself.
 
     Raises
     ------
@@ -54,6 +56,7 @@ class Curve:
     influence: NDArray[np.float64] | None = None
     sensitivity: NDArray[np.float64] | None = None
     expected_cost: NDArray[np.float64] | None = None
+    noise_measured: bool = True
 
     def __post_init__(self) -> None:
         """Check and convert."""
@@ -95,6 +98,7 @@ class Curve:
             self.data_cost[which],
             self.regularisation_cost[which],
             sensitivity=self.sensitivity,
+            noise_measured=self.noise_measured,
             **{name: None if values is None else values[which] for name, values in known.items()},
         )
 
@@ -123,6 +127,7 @@ def curve_of_points(groups: list[list[Any]]) -> Curve:
         None if influence is None else influence / len(groups[0]),
         _sensitivity(groups),
         total("expected_cost"),
+        all(point.noise_measured for group in groups for point in group),
     )
 
 

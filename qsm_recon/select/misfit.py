@@ -40,15 +40,20 @@ class ExpectedMisfit:
     ----------
     problem
         The measurement.
+
+    Attributes
+    ----------
+    noise_measured
+        Whether there is a noise map.
     """
 
     def __init__(self, problem: Problem) -> None:
-        self._measured = problem.field_noise_ppm is not None
+        self.noise_measured = problem.field_noise_ppm is not None
         noise = estimated_field_noise(problem) if problem.field_noise_ppm is None else problem.field_noise_ppm
         model = np.where(problem.mask, np.float32(MODEL_ERROR) * np.abs(problem.field_ppm), 0)
         # A field without any fine detail tells nothing of its noise.
-        self._noisy = problem if self._measured or not noise.any() else replace(problem, field_noise_ppm=noise)
-        erring = np.hypot(noise, model) if self._measured else model
+        self._noisy = problem if self.noise_measured or not noise.any() else replace(problem, field_noise_ppm=noise)
+        erring = np.hypot(noise, model) if self.noise_measured else model
         self._erring = replace(problem, field_noise_ppm=erring) if erring.any() else problem
         self._known: dict[Solver, _Errors] = {}
 
@@ -75,7 +80,7 @@ class ExpectedMisfit:
         if noise is None or errors.both is None or not errors.noise:
             return None
         expected = noise * errors.both / errors.noise
-        return errors.part_left * (expected if self._measured else max(expected, noise))
+        return errors.part_left * (expected if self.noise_measured else max(expected, noise))
 
     def _errors(self, solver: Solver) -> _Errors:
         # The regularisation weight has no say in it, and images need not be summed anew for each.

@@ -34,6 +34,8 @@ class PathPoint:
         Of the parameter.
     data_cost, regularisation_cost
         See :class:`qsm_recon.select.curve.Curve`.
+    noise_measured
+        Whether the noise was measured, not estimated from the field itself.
     noise_cost, expected_cost
         Fidelity of the noise alone, and that which noise and model error leave in a good map; None where the solver
         cannot tell.
@@ -73,6 +75,7 @@ class PathPoint:
     seconds: float
     susceptibility_ppm: NDArray[np.float32]
     mask: NDArray[np.bool_]
+    noise_measured: bool = True
 
 
 class Path:
@@ -163,6 +166,7 @@ class Path:
                 seconds=time.perf_counter() - began,
                 susceptibility_ppm=result.susceptibility_ppm,
                 mask=result.mask,
+                noise_measured=self._misfit.noise_measured,
             )
             before = float(value), result.susceptibility_ppm
 

@@ -104,6 +104,7 @@ class StoredPoint:
     seconds: float
     metrics: dict[str, float | None] = field(default_factory=dict)
     expected_cost: float | None = None
+    noise_measured: bool = True
 
 
 class Session:

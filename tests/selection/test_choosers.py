@@ -1,5 +1,7 @@
 """Rules for choosing, on curves whose answer is known."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -212,6 +214,17 @@ def test_auto_trusts_noise_that_was_measured_more_than_an_assumed_error():
     noisy, exact = (choose(curve_with(1.0, noise_at=at)) for at in (0.99, 0.01))
     assert noisy.value == exact.value
     assert noisy.confidence > 1.5 * exact.confidence
+
+
+def test_auto_trusts_measured_noise_more_than_an_estimate():
+    measured = curve_with(1.0, noise_at=0.9)
+    estimated = dataclasses.replace(measured, noise_measured=False)
+    first, second = choose(measured, "auto"), choose(estimated, "auto")
+    assert first.value == second.value
+    assert second.confidence < 0.5 * first.confidence
+    assert "estimate" in second.reason
+    assert "estimate" not in first.reason
+    assert not estimated.part(slice(0, 9)).noise_measured
 
 
 def test_auto_says_why_it_finds_nothing():

@@ -29,6 +29,7 @@ def test_sweeps_are_monotone_and_every_point_has_settled(name, small):
     assert not curve.violations().any()
     assert (curve.noise_cost > 0).all()
     assert (curve.expected_cost > 0).all()
+    assert curve.noise_measured
     assert (curve.influence is not None) == (not solver.iterative)
     assert len(curve.sensitivity) == 5
 
