@@ -1,8 +1,8 @@
 """Speed and memory of medi, tfi and mctfi, for ``benchmarks.speed --morphology``.
 
 On the full-size phantom (SIM2, SNR 100, multi-echo fit), where a run with default settings ends: seconds, outer and
-inner iterations; the time of one inner (conjugate gradient) iteration beside that of its four Fourier transforms on
-the same grid in the same process; peak memory.
+inner iterations, error; the time of one inner (conjugate gradient) iteration beside that of its four Fourier
+transforms on the same grid in the same process; peak memory.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.best_weight import score
 from benchmarks.timing import machine, median_seconds
 from qsm_recon import Problem, load_case, make_solver
 from qsm_recon.backend.fft import fourier_transform
@@ -71,7 +72,8 @@ def measure_morphology() -> list[dict[str, Any]]:
     """Measure and print every case."""
     rows = []
     for solver, options in CASES:
-        problem = load_case(f"phantom:sim2?size=full{options}").problem
+        case = load_case(f"phantom:sim2?size=full{options}")
+        problem = case.problem
         make_solver(solver, max_iterations=1, cg_iterations=1).solve(problem)  # compiles, plans
         result = make_solver(solver).solve(problem)
         padded = tuple(result.details["padded_shape"])
@@ -87,6 +89,7 @@ def measure_morphology() -> list[dict[str, Any]]:
                 "outer_iterations": result.iterations,
                 "inner_iterations": inner,
                 "converged": result.converged,
+                "nrmse": score(case, result).values["nrmse"],
                 "inner_iteration_s": one,
                 "transforms_s": four,
                 "ratio": one / four,
@@ -105,6 +108,7 @@ def format_morphology_row(row: dict[str, Any]) -> str:
     field = "total" if row["background"] else "local"
     return (
         f"{row['solver']:>10} {field} {shape:>13}  {row['seconds']:6.1f} s   {row['outer_iterations']} outer, "
-        f"{row['inner_iterations']:.0f} inner   inner {1e3 * row['inner_iteration_s']:.0f} ms   its 4 transforms "
+        f"{row['inner_iterations']:.0f} inner   error {row['nrmse']:.1f} %   "
+        f"inner {1e3 * row['inner_iteration_s']:.0f} ms   its 4 transforms "
         f"{1e3 * row['transforms_s']:.0f} ms   ratio {row['ratio']:.2f}   peak {row['peak_volumes']:.1f} volumes"
     )

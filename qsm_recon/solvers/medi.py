@@ -61,7 +61,7 @@ class MorphologySolver(GridSolver):
     smoothing: float = parameter(
         5e-4, "ppm/mm", "gradient below which the total variation is rounded off", low=1e-9, high=1e3
     )
-    max_iterations: int = parameter(10, "1", "most outer (Gauss-Newton) iterations", low=1, high=100_000)
+    max_iterations: int = parameter(16, "1", "most outer (Gauss-Newton) iterations", low=1, high=100_000)
     update_tolerance: float = parameter(0.03, "1", "relative update to stop at", low=0, high=1)
     cg_iterations: int = parameter(
         20, "1", "most inner (conjugate gradient) iterations per outer one", low=1, high=10_000
@@ -70,7 +70,7 @@ class MorphologySolver(GridSolver):
 
     def memory_volumes(self) -> float:
         """See :meth:`Solver.memory_volumes`."""
-        return 24.0
+        return 30.0
 
     def _settings(self, **changes: Any) -> GaussNewtonSettings:
         given: dict[str, Any] = {

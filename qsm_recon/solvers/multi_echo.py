@@ -38,7 +38,7 @@ class McTFI(TotalFieldSolver):
 
     def memory_volumes(self) -> float:
         """See :meth:`Solver.memory_volumes`."""
-        return 40.0
+        return 44.0
 
     def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
         if problem.echoes is None or problem.b0_tesla is None:
@@ -60,10 +60,10 @@ class McTFI(TotalFieldSolver):
             start_ppm = found.image[..., : operator.padded_grid.shape[2]].copy()
             field_iterations = sum(found.history["cg_iterations"])
             del linear, found
-        assert problem.echoes is not None
+        assert case.echoes is not None
         assert problem.b0_tesla is not None
         model = MultiEchoSignal(
-            operator.transform, problem.echoes, problem.mask, problem.echo_times_s, problem.b0_tesla,
+            operator.transform, case.echoes, problem.mask, problem.echo_times_s, problem.b0_tesla,
             full=self.model == "full",
         )  # fmt: skip
         outcome = self._engine(case, model, outside, self._settings()).run(start_ppm, callback)

@@ -47,12 +47,16 @@ class Outside:
 
 @dataclass(frozen=True, eq=False)
 class FieldCase:
-    """What is solved for: the region's problem, the operator on its padded grid, field and weight of its precision."""
+    """What is solved for: the region's problem, the operator on its padded grid, field and weight of its precision.
+
+    The echoes, if any, are a view of the whole image's and not in the region's problem: a copy would be large.
+    """
 
     problem: Problem
     operator: DipoleOperator
     field: NDArray
     weight: NDArray
+    echoes: NDArray | None
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,6 @@ class TotalFieldSolver(MorphologySolver):
     background_padding: int = parameter(
         16, "voxels", "zeros added around the image at least where there is background", low=0, high=512
     )
-    max_iterations: int = parameter(16, "1", "most outer (Gauss-Newton) iterations", low=1, high=100_000)
     cg_iterations: int = parameter(
         60, "1", "most inner (conjugate gradient) iterations per outer one", low=1, high=10_000
     )
@@ -114,7 +117,7 @@ class TotalFieldSolver(MorphologySolver):
         facts |= {"background": "present" if present else "removed", "weighting": origin}
         region = Region.whole(problem.grid.shape) if present else Region.around(problem, self.margin)
         padding = max(self.padding, self.background_padding) if present else self.padding
-        part = region.cut_problem(problem)
+        part = region.cut_problem(dataclasses.replace(problem, echoes=None))
         operator = dataclasses.replace(self, padding=padding).dipole_operator(part)
         facts["padded_shape"] = list(operator.padded_grid.shape)
         case = FieldCase(
@@ -122,6 +125,7 @@ class TotalFieldSolver(MorphologySolver):
             operator,
             np.where(part.mask, part.field_ppm, 0).astype(operator.transform.dtype),
             region.cut(weight).astype(operator.transform.dtype),
+            None if problem.echoes is None else region.cut(problem.echoes),
         )
         result = self._invert(
             case, self._outside(case, present, facts), callback, None if start_ppm is None else region.cut(start_ppm)
