@@ -36,7 +36,7 @@ GRIDS = ((160, 160, 160), (164, 205, 205))
 FOUNDATION = ("tv", "fansi")
 # Real Fourier transforms in one iteration.
 TRANSFORMS = {
-    "tv": 4, "fansi": 4, "wl1": 4, "l1qsm": 4, "tgv": 10, "fansi-tgv": 10, "wh-qsm": 6, "wh-nlqsm": 6,
+    "tv": 4, "fansi": 4, "wl1": 4, "l1qsm": 4, "wl1l2": 4, "tgv": 10, "fansi-tgv": 10, "wh-qsm": 6, "wh-nlqsm": 6,
 }  # fmt: skip
 ITERATIONS = 30
 
@@ -175,7 +175,7 @@ def measure(solver_names: tuple[str, ...], grids: tuple[tuple[int, int, int], ..
         "machine": machine(),
         "threads": thread_count(),
         "rows": rows,
-        "start_up_s": {name: start_up_seconds(name) for name in solver_names},
+        "start_up_s": {name: start_up_seconds(name) for name in FOUNDATION},
     }
 
 
@@ -208,10 +208,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="how often transforms and iterations alternate")
     parser.add_argument("--all", action="store_true", help="every solver on the ADMM engine, not tv and fansi only")
     parser.add_argument("--converge", action="store_true", help="also run to convergence on the full-size phantom")
-    parser.add_argument("--morphology", action="store_true", help="medi, tfi and mctfi on the full-size phantom")
+    parser.add_argument(
+        "--morphology", nargs="*", choices=("local", "total"),
+        help="medi, tfi and mctfi on the full-size phantom's local or total field",
+    )  # fmt: skip
     options = parser.parse_args()
-    if options.morphology:
-        print(f"written to {save_results('speed_morphology', {'rows': measure_morphology()})}")
+    if options.morphology is not None:
+        for field in options.morphology or ("local", "total"):
+            print(f"written to {measure_morphology(field)}")
         return
     names = tuple(TRANSFORMS) if options.all else FOUNDATION
     results = measure(names, GRIDS, options.rounds)

@@ -11,16 +11,18 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.best_weight import score
-from benchmarks.timing import machine, median_seconds
+from benchmarks.timing import median_seconds, save_rows
 from qsm_recon import Problem, load_case, make_solver
 from qsm_recon.backend.fft import fourier_transform
 
-CASES = (("medi", ""), ("tfi", ""), ("mctfi", ""), ("tfi", "&background=yes"), ("mctfi", "&background=yes"))
+METHODS = {"local": ("medi", "tfi", "mctfi"), "total": ("tfi", "mctfi")}
+OPTIONS = {"local": "", "total": "&background=yes"}
 FEW, MANY, ROUNDS = 4, 24, 3
 MEMORY_CODE = """
 from benchmarks.timing import PeakMemory
@@ -68,10 +70,10 @@ def peak_bytes(solver: str, options: str) -> int:
     return int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
 
 
-def measure_morphology() -> list[dict[str, Any]]:
-    """Measure and print every case."""
-    rows = []
-    for solver, options in CASES:
+def measure_morphology(field: str) -> Path:
+    """Measure, print and store every method on the ``local`` or ``total`` field."""
+    options = OPTIONS[field]
+    for solver in METHODS[field]:
         case = load_case(f"phantom:sim2?size=full{options}")
         problem = case.problem
         make_solver(solver, max_iterations=1, cg_iterations=1).solve(problem)  # compiles, plans
@@ -80,34 +82,31 @@ def measure_morphology() -> list[dict[str, Any]]:
         inner = sum(result.history["cg_iterations"]) + result.details.get("field_cg_iterations", 0)
         one, four = inner_iteration_seconds(solver, problem), transforms_seconds(padded)
         peak = peak_bytes(solver, options)
-        rows.append(
-            {
-                "solver": solver,
-                "background": bool(options),
-                "padded_shape": list(padded),
-                "seconds": result.timings_s["solve"],
-                "outer_iterations": result.iterations,
-                "inner_iterations": inner,
-                "converged": result.converged,
-                "nrmse": score(case, result).values["nrmse"],
-                "inner_iteration_s": one,
-                "transforms_s": four,
-                "ratio": one / four,
-                "peak_volumes": peak / (4 * np.prod(padded)),
-                "peak_mib": peak / 2**20,
-                "machine": machine(),
-            }
-        )
-        print(format_morphology_row(rows[-1]), flush=True)
-    return rows
+        row = {
+            "solver": solver,
+            "field": field,
+            "padded_shape": list(padded),
+            "seconds": result.timings_s["solve"],
+            "outer_iterations": result.iterations,
+            "inner_iterations": inner,
+            "converged": result.converged,
+            "nrmse": score(case, result).values["nrmse"],
+            "inner_iteration_s": one,
+            "transforms_s": four,
+            "ratio": one / four,
+            "peak_volumes": peak / (4 * np.prod(padded)),
+            "peak_mib": peak / 2**20,
+        }
+        path = save_rows("speed_morphology", [row], ("solver", "field"))
+        print(format_morphology_row(row), flush=True)
+    return path
 
 
 def format_morphology_row(row: dict[str, Any]) -> str:
     """One line of the printed table."""
     shape = "×".join(str(n) for n in row["padded_shape"])
-    field = "total" if row["background"] else "local"
     return (
-        f"{row['solver']:>10} {field} {shape:>13}  {row['seconds']:6.1f} s   {row['outer_iterations']} outer, "
+        f"{row['solver']:>10} {row['field']} {shape:>13}  {row['seconds']:6.1f} s   {row['outer_iterations']} outer, "
         f"{row['inner_iterations']:.0f} inner   error {row['nrmse']:.1f} %   "
         f"inner {1e3 * row['inner_iteration_s']:.0f} ms   its 4 transforms "
         f"{1e3 * row['transforms_s']:.0f} ms   ratio {row['ratio']:.2f}   peak {row['peak_volumes']:.1f} volumes"
