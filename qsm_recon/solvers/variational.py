@@ -35,7 +35,7 @@ GRADIENT_THRESHOLD = 0.1
 RESIDUAL_THRESHOLD = 0.3
 FIELD_PENALTY = 0.12
 # muh / mu2 of a weakly harmonic background, in voxels to the fourth power.
-HARMONIC_PENALTY_RATIO = 0.25
+HARMONIC_PENALTY_RATIO = 0.12
 # mu0 / mu1 of TGV, in squared voxels.
 SECOND_PENALTY_RATIO = 10.0
 
