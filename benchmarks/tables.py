@@ -37,15 +37,15 @@ def number(value: float | None, digits: int = 1) -> str:
 
 
 def challenge() -> str:
-    """The challenge's table: eight metrics, weights, iterations and seconds."""
+    """The challenge's table: eight metrics, weights and iterations."""
     head = ["method", "field", "NRMSE", "dNRMSE", "tissue", "blood", "deep grey", "slope", "streaking", "moment"]
-    head += ["SIM1: NRMSE (weight), iterations, s", "SIM2: the same", "published"]
+    head += ["SIM1: NRMSE (weight), iterations", "SIM2: the same", "published"]
     lines = []
     for row in sorted(rows_of("challenge"), key=lambda row: (row["field"] != "fit", row["combined"]["nrmse"])):
         values = [row["combined"][metric] for metric in OFFICIAL_METRICS]
         digits = [1, 1, 1, 1, 1, 3, 3, 2]
         each = [
-            f"{found['metrics']['nrmse']:.1f} ({found['best']:.2g}), {found['iterations']}, {found['seconds']:.0f}"
+            f"{found['metrics']['nrmse']:.1f} ({found['best']:.2g}), {found['iterations']}"
             for found in (row["sim1"], row["sim2"])
         ]
         cells = [number(value, places) for value, places in zip(values, digits, strict=True)]
@@ -57,10 +57,58 @@ def rc1() -> str:
     """Error against COSMOS."""
     lines = [
         [label(row), f"{row['best']:.3g}", f"{row['nrmse']:.2f}", f"{row['xsim']:.3f}", str(row["iterations"]),
-         f"{row['seconds']:.1f}", row["published"] or "–"]
+         row["published"] or "–"]
         for row in sorted(rows_of("rc1"), key=lambda row: row["nrmse"])
     ]  # fmt: skip
-    return markdown(["method", "best parameter", "NRMSE", "XSIM", "iterations", "s", "published NRMSE/XSIM"], lines)
+    return markdown(["method", "best parameter", "NRMSE", "XSIM", "iterations", "published NRMSE/XSIM"], lines)
+
+
+def speed() -> str:
+    """Iterations against their transforms, memory, time to convergence."""
+    path = RESULTS / "speed_all.json"
+    if not path.is_file():
+        return ""
+    stored = json.loads(path.read_text())
+    lines = []
+    for row in stored["rows"]:
+        full = stored.get("converge", {}).get(row["solver"]) if row["shape"][1] > row["shape"][0] else None
+        lines.append(
+            [f"`{row['solver']}`", "×".join(map(str, row["shape"])), f"{1e3 * row['iteration_s']:.0f}",
+             f"{row['transforms']}: {1e3 * row['transforms_s']:.0f}", f"{row['ratio']:.2f}",
+             f"{row['peak_volumes']:.1f}", "–" if full is None else f"{full['seconds']:.1f} ({full['iterations']})"]
+        )  # fmt: skip
+    head = [
+        "method",
+        "grid",
+        "iteration, ms",
+        "its transforms, ms",
+        "ratio",
+        "peak, volumes",
+        "s to convergence (iterations)",
+    ]
+    return markdown(head, lines)
+
+
+def morphology() -> str:
+    """The same for the Gauss-Newton engine."""
+    lines = [
+        [f"`{row['solver']}`", row["field"], f"{row['seconds']:.1f}",
+         f"{row['outer_iterations']}, {row['inner_iterations']:.0f}", f"{row['nrmse']:.1f}",
+         f"{1e3 * row['inner_iteration_s']:.0f}", f"{1e3 * row['transforms_s']:.0f}", f"{row['ratio']:.2f}",
+         f"{row['peak_volumes']:.1f}"]
+        for row in rows_of("speed_morphology")
+    ]  # fmt: skip
+    head = [
+        "method",
+        "field",
+        "s",
+        "outer, inner iterations",
+        "NRMSE",
+        "inner iteration, ms",
+        "its 4 transforms, ms",
+        "ratio",
+    ]
+    return markdown([*head, "peak, volumes"], lines)
 
 
 def convergence() -> str:
@@ -73,7 +121,9 @@ def convergence() -> str:
     return markdown(["method", "data", "iterations", "% above the long run", "% its last fifth brought"], lines)
 
 
-TABLES: dict[str, Callable[[], str]] = {"challenge": challenge, "rc1": rc1, "convergence": convergence}
+TABLES: dict[str, Callable[[], str]] = {
+    "challenge": challenge, "rc1": rc1, "convergence": convergence, "speed": speed, "morphology": morphology,
+}  # fmt: skip
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ try:
 except ImportError:  # Windows
     resource = None
 
-WAIT_SECONDS = 100
+WAIT_SECONDS = 300
 ENDLESS = ("--set", "tolerance=0", "--set", "max_iterations=1000000")
 
 
