@@ -207,7 +207,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="how often transforms and iterations alternate")
     parser.add_argument("--all", action="store_true", help="every solver on the ADMM engine, not tv and fansi only")
-    parser.add_argument("--converge", action="store_true", help="also run to convergence on the full-size phantom")
+    parser.add_argument(
+        "--converge", nargs="*", metavar="NAME", help="also run these (or all) to convergence on the full-size phantom"
+    )
     parser.add_argument(
         "--morphology", nargs="*", choices=("local", "total"),
         help="medi, tfi and mctfi on the full-size phantom's local or total field",
@@ -219,8 +221,8 @@ def main() -> None:
         return
     names = tuple(TRANSFORMS) if options.all else FOUNDATION
     results = measure(names, GRIDS, options.rounds)
-    if options.converge:
-        results["converge"] = {name: converge(name) for name in names}
+    if options.converge is not None:
+        results["converge"] = {name: converge(name) for name in options.converge or names}
     for name, seconds in results["start_up_s"].items():
         print(f"{name:>8} start-up to the first iteration: cold {seconds['cold']:.1f} s, warm {seconds['warm']:.1f} s")
     print(f"written to {save_results('speed_all' if options.all else 'speed', results)}")

@@ -62,13 +62,15 @@ class HybridL1L2(VariationalSolver):
         distrust = self._discrepancy(problem, first.operator.forward(susceptibility))
         if not (weight * (1 - distrust)).any():  # a single voxel, or all misfit alike: none stands out
             distrust = np.zeros_like(distrust)
+        first_objective = found.history["objective"]
+        del first, found  # frees the buffers of stage 1
         second = CompositionRun(self, problem, Composition())
         weight = weight * (1 - distrust)
         outcome = second.minimise(self.regularisation_weight, weight, callback, susceptibility)
         details = {
             "weighting": weight_origin,
             "first_stage_weight": alpha,
-            "first_stage_objective": found.history["objective"],
+            "first_stage_objective": first_objective,
             "mean_distrust": float(distrust[problem.mask].mean()),
             "noise_fidelity": fidelity_of_noise(problem, weight),
         }
