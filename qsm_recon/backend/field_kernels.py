@@ -18,9 +18,11 @@ Scalar = np.floating
 Sums = tuple[float, float, float, float, float]
 
 _HALF = np.float32(0.5)
+_ONE = np.float32(1.0)
+_TWO = np.float32(2.0)
 _SLOPE_FLOOR = np.float32(0.1)
 _DAMPING = np.float32(0.6)
-NEWTON_STEPS_SINGLE = 2  # after a first one whose sine is at hand
+FURTHER_STEPS_SINGLE = 1  # after a first one whose sine is at hand
 NEWTON_STEPS_DOUBLE = 100
 
 
@@ -28,6 +30,15 @@ NEWTON_STEPS_DOUBLE = 100
 def _bounded_step(value: Scalar, slope: Scalar, largest: Scalar) -> Scalar:
     """Newton's step value / slope, kept safe where the slope is small or negative."""
     return min(max(value / max(slope, _SLOPE_FLOOR), -largest), largest)
+
+
+@inline
+def _curved_step(value: Scalar, slope: Scalar, curvature: Scalar) -> Scalar:
+    """Halley's step, of third order, bounded by one radian: Newton's, corrected for the second derivative."""
+    safe = max(slope, _SLOPE_FLOOR)
+    newton = value / safe
+    step = newton / min(max(_ONE - _HALF * newton * curvature / safe, _HALF), _TWO)
+    return min(max(step, -_ONE), _ONE)
 
 
 @kernel
@@ -158,7 +169,7 @@ def nonlinear_step_single(
 ) -> Sums:
     """Step of ½‖W (exp(iz) - exp(iφ))‖² in single precision; arguments as in :func:`quadratic_step`, in rad.
 
-    Newton's method on g(d) = a sin d + d - r with d = z - φ, a = W²/mu and r = q - φ, started from the z of the
+    Halley's method on g(d) = a sin d + d - r with d = z - φ, a = W²/mu and r = q - φ, started from the z of the
     iteration before: at the fixed point of the outer loop it is exact however few steps are taken.  Slopes are kept
     above a floor and steps below one radian, so that a voxel in a wrap (a > 1, cos d < 0) moves on without jumping.
 
@@ -186,10 +197,10 @@ def nonlinear_step_single(
                 factor = relaxation if convex or a == 0 else _DAMPING  # without weight φ must not matter
                 r = start + factor * (field - old) + dual_scale * w[k] * sine
                 residual = a * sine + start - r
-                d = start - _bounded_step(residual, a * cosine + one, one)
-                for _ in range(NEWTON_STEPS_SINGLE):
+                d = start - _curved_step(residual, a * cosine + one, -a * sine)
+                for _ in range(FURTHER_STEPS_SINGLE):
                     sine, cosine = sine_cosine(d)
-                    d -= _bounded_step(a * sine + d - r, a * cosine + one, one)
+                    d -= _curved_step(a * sine + d - r, a * cosine + one, -a * sine)
                 d = d if convex else start - residual / (one + a)
                 new = phi[k] + d
                 s = r - d

@@ -19,12 +19,13 @@ Scalar = np.floating
 Sums = tuple[float, float, float, float, float]
 
 _HALF = np.float32(0.5)
+_EIGHTH = np.float32(0.125)
 _ONE = np.float32(1.0)
 _SLOPE_FLOOR = np.float32(0.1)
 _TINY = np.float32(1e-6)
 _TURN = np.float32(2 * math.pi)
 _HALF_TURN = np.float32(math.pi)
-NEWTON_STEPS_SINGLE = 4
+NEWTON_STEPS_SINGLE = 2
 NEWTON_STEPS_DOUBLE = 60
 
 
@@ -134,8 +135,8 @@ def chord_step_single(
     """Step of ‖W (exp(iz) - exp(iφ))‖₁ = Σ 2 W |sin(d/2)| in single precision; as :func:`absolute_step`, in rad.
 
     With e and r counted from the nearest whole turn, the step is e = 0 where |r| ≤ t and else solves
-    t cos(e/2) + e - |r| = 0 for e > 0, by Newton's method from |r| - t, which is below the root, or from the e of the
-    iteration before; convex while t < 2.
+    t cos(e/2) + e - |r| = 0 for e > 0, by Newton's method from the root of a rational function that agrees with it to
+    second order in e; convex while t < 2.
     """
     planes, ny = predicted.shape[0], predicted.shape[1]
     fidelity = primal = change = split_norm = dual_norm = 0.0
@@ -154,7 +155,8 @@ def chord_step_single(
                 r = d_old + relaxation * (residual - d_old) + s_old * cosine
                 turn = _turns(r)
                 size = abs(r - turn)
-                e = max(size - threshold, abs(e_old), zero)
+                excess = max(size - threshold, zero)
+                e = min(excess / max(_ONE - _EIGHTH * threshold * excess, _HALF), _HALF_TURN)
                 for _ in range(NEWTON_STEPS_SINGLE):
                     sine, cosine = sine_cosine(_HALF * e)
                     slope = max(_ONE - _HALF * threshold * sine, _SLOPE_FLOOR)

@@ -26,6 +26,7 @@ from qsm_recon.terms.regulariser import Regulariser
 
 TINY = 1e-30
 WINDOW = 20
+BACKGROUND_BALANCED = (16, 256)  # iterations between which muh is adapted, at powers of two
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,7 @@ class ADMMSettings:
         The most iterations done.
     tolerance
         Estimated relative distance of the objective from its minimum to stop at.  The objective is evaluated at χ
-        itself, not at the splittings.  Its distance from the minimum falls about as the inverse square of the number
-        of iterations k, so that k / (2 n) times what the last n iterations (:data:`WINDOW`) brought is left.
+        itself, not at the splittings.  How it is estimated is in :func:`distance_left`.
     residual_tolerance
         Relative primal and dual residuals that must have been reached as well.
     update_tolerance
@@ -55,7 +55,8 @@ class ADMMSettings:
     fidelity_power
         Power of the field that the fidelity is: 2 for squares, 1 for l1 norms.
     balance
-        Whether mu1 is adapted so that primal and dual residuals of the gradient stay comparable.
+        Whether mu1 is adapted so that primal and dual residuals of the gradient stay comparable.  A background's
+        penalty has a switch of its own.
     """
 
     gradient_penalty: float
@@ -201,18 +202,45 @@ class ADMM:
         return values
 
     def _is_converged(self, history: dict[str, list[float]]) -> bool:
-        objective = history["objective"]
-        if len(objective) <= WINDOW:
-            return False
-        recent = objective[-1 - WINDOW :]
-        change = max(recent) - min(recent)  # not of the ends alone: l1 fidelities make it go up and down
-        left = change * max(1.0, len(objective) / (2 * WINDOW))
         residual = max(values[-1] for name, values in history.items() if "residual" in name)
-        return left <= self._settings.tolerance * abs(objective[-1]) and residual <= self._settings.residual_tolerance
+        left = distance_left(history["objective"])
+        return left <= self._settings.tolerance and residual <= self._settings.residual_tolerance
 
     def _balance(self, iteration: int, values: dict[str, float]) -> None:
-        """Raise or lower mu1 where one residual is much larger than the other; ever more rarely, so it settles."""
-        if not self._settings.balance or iteration & (iteration - 1) or iteration < 4:
+        """Raise or lower penalties where one residual is much larger than the other; ever more rarely, to settle."""
+        if iteration & (iteration - 1):
             return
-        ratio = values["primal_residual_gradient"] / max(values["dual_residual_gradient"], TINY)
-        self._penalty *= min(max(math.sqrt(ratio), 0.2), 5.0)
+        if self._settings.balance and iteration >= 4:
+            self._penalty *= balancing_factor(values, "gradient")
+        first, last = BACKGROUND_BALANCED
+        if self._background is not None and self._background.balance and first <= iteration <= last:
+            self._background.penalty *= balancing_factor(values, self._background.name)
+
+
+def distance_left(objective: list[float]) -> float:
+    """Estimated relative distance of an objective from its minimum; infinite before :data:`WINDOW` iterations.
+
+    The distance falls about as a power p of the number k of iterations, so that k / (p n) times what the last n of them
+    brought is left.  What n iterations brought at k / 2 tells p, which lies between 1.5 and 3 (it is 2 until it can be
+    told).
+    """
+    k = len(objective)
+    if k <= WINDOW:
+        return math.inf
+    recent, power = brought(objective, k), 2.0
+    if k // 2 > WINDOW:
+        ratio = max(brought(objective, k // 2), TINY) / max(recent, TINY)
+        power = min(max(math.log(ratio) / math.log(k / (k // 2)) - 1.0, 1.5), 3.0)
+    return recent * max(1.0, k / (power * WINDOW)) / max(abs(objective[-1]), TINY)
+
+
+def brought(objective: list[float], end: int) -> float:
+    """Range of the last values before an index: more than the change from end to end, as l1 norms go up and down."""
+    recent = objective[end - 1 - WINDOW : end]
+    return max(recent) - min(recent)
+
+
+def balancing_factor(values: dict[str, float], splitting: str) -> float:
+    """Factor on a splitting's penalty that brings its residuals towards each other (Boyd et al. 2011, 3.4.1)."""
+    ratio = values[f"primal_residual_{splitting}"] / max(values[f"dual_residual_{splitting}"], TINY)
+    return min(max(math.sqrt(ratio), 0.2), 5.0)

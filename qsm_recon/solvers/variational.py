@@ -34,7 +34,7 @@ from qsm_recon.terms.weights import data_weight, fidelity_of_noise
 GRADIENT_THRESHOLD = 0.1
 RESIDUAL_THRESHOLD = 0.3
 FIELD_PENALTY = 0.12
-# muh / mu2 of a weakly harmonic background, in voxels to the fourth power.
+# muh / mu2 of a weakly harmonic background at the start, in voxels to the fourth power; residuals move it later.
 HARMONIC_PENALTY_RATIO = 0.12
 # mu0 / mu1 of TGV, in squared voxels.
 SECOND_PENALTY_RATIO = 10.0
@@ -53,7 +53,8 @@ class Composition:
     second_weight_ratio
         alpha0 / alpha1 of ``tgv``, in mm.
     harmonic_weight, harmonic_penalty
-        beta and muh of a weakly harmonic background, in mm⁴; none where beta is 0.  muh follows mu2 where it is None.
+        beta and muh of a weakly harmonic background, in mm⁴; none where beta is 0.  Where muh is None it starts
+        from mu2, and the residuals balance it.
     convex_iterations
         Iterations with a convex stand-in for a nonlinear fidelity before that takes over.
     """
@@ -88,7 +89,7 @@ WEIGHTINGS = ("auto", "uniform", "mask", "magnitude", "magnitude-squared", "nois
 def harmonic_penalty() -> Any:
     """Declare muh."""
     return parameter(
-        None, "mm⁴", "penalty muh of its splitting; by default from that of the field", low=1e-9, high=1e9, kind=float
+        None, "mm⁴", "penalty muh of its splitting; by default the residuals balance it", low=1e-9, high=1e9, kind=float
     )
 
 
@@ -222,6 +223,7 @@ class CompositionRun:
                 problem.mask,
                 composition.harmonic_weight,
                 composition.harmonic_penalty or HARMONIC_PENALTY_RATIO * settings.field_penalty * length**2,
+                balance=composition.harmonic_penalty is None,
             )
         return ADMM(
             transform,

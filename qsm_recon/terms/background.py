@@ -27,6 +27,9 @@ class WeakHarmonic:
         beta, in the fourth power of the unit of the spacing.
     penalty
         muh, in the same unit.
+    balance
+        Whether the engine may adapt muh to the residuals.  The dual is beta / muh · M zh whatever muh is, so only the
+        right-hand side that is on its way is of the muh before.
 
     References
     ----------
@@ -37,11 +40,19 @@ class WeakHarmonic:
     name: ClassVar[str] = "laplacian"
 
     def __init__(
-        self, transform: FourierTransform, spacing: Spacing, mask: NDArray, weight: float, penalty: float
+        self,
+        transform: FourierTransform,
+        spacing: Spacing,
+        mask: NDArray,
+        weight: float,
+        penalty: float,
+        *,
+        balance: bool = False,
     ) -> None:
         self._transform = transform
         self.weight = weight
         self.penalty = penalty
+        self.balance = balance
         self._mask = transform.load_image(mask.astype(transform.dtype))
         self._split = transform.empty_image()
         self.total_field = transform.empty_image()

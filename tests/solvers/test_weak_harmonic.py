@@ -7,6 +7,7 @@ from oracles.cases import VOXEL_SIZE, SmallCase
 from oracles.fields import difference_symbols
 from oracles.variational import admm
 
+from qsm_recon.solvers import variational
 from qsm_recon.solvers.registry import make_solver
 
 ALPHA, BETA = 5e-4, 150.0
@@ -89,3 +90,28 @@ def test_every_penalty_ends_at_the_same_minimum(case, penalty):
         result = make_solver("wh-qsm", regularisation_weight=ALPHA, **settings).solve(case.problem())
         ends.append(result.history["objective"][-1])
     assert ends[0] == pytest.approx(ends[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("name", FIDELITY)
+@pytest.mark.parametrize("alpha", [ALPHA / 5, ALPHA, 10 * ALPHA])
+def test_reaches_the_minimum_at_default_settings(case, name, alpha):
+    settings = {"regularisation_weight": alpha}
+    result = make_solver(name, **settings).solve(case.problem())
+    long = make_solver(name, **settings, max_iterations=3000, tolerance=0.0).solve(case.problem()).history["objective"]
+    assert long[len(long) // 2] < 1.0001 * long[-1], "the long run has not come to its end"
+    assert result.converged
+    assert result.history["objective"][-1] < 1.001 * long[-1]
+
+
+@pytest.mark.parametrize("factor", [0.02, 50.0])
+def test_balancing_mends_a_bad_penalty_and_a_given_one_stays(case, monkeypatch, factor):
+    """muh far off takes many more iterations to the same minimum where it is fixed."""
+    usual = make_solver("wh-qsm", regularisation_weight=ALPHA).solve(case.problem())
+    monkeypatch.setattr(variational, "HARMONIC_PENALTY_RATIO", factor * variational.HARMONIC_PENALTY_RATIO)
+    balanced = make_solver("wh-qsm", regularisation_weight=ALPHA).solve(case.problem())
+    assert balanced.history["objective"][-1] == pytest.approx(usual.history["objective"][-1], rel=1e-3)
+    start = variational.HARMONIC_PENALTY_RATIO * balanced.details["field_penalty"] * np.mean(np.square(VOXEL_SIZE)) ** 2
+    fixed = make_solver("wh-qsm", regularisation_weight=ALPHA, harmonic_penalty=start).solve(case.problem())
+    assert fixed.details["harmonic_penalty"] == start
+    assert abs(np.log(balanced.details["harmonic_penalty"] / usual.details["harmonic_penalty"])) < 0.5 * np.log(50)
+    assert balanced.iterations < fixed.iterations
