@@ -155,6 +155,32 @@ def huber_step(
     return fidelity, primal, change, split_norm, dual_norm
 
 
+@inline
+def weighted_span(weight: NDArray, nz: int) -> tuple[int, int]:
+    """Where the weights of a row that are not zero begin and end (exclusive): what lies outside needs no sines."""
+    begin, end = 0, nz
+    while begin < nz and weight[begin] == 0:
+        begin += 1
+    while end > begin and weight[end - 1] == 0:
+        end -= 1
+    return begin, end
+
+
+@inline
+def _follow(p: NDArray, z: NDArray, relaxation: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+    """Step of voxels without weight: z is the relaxed D χ, s = 0; returns |D χ - z|², |z - z_old|² and |z|²."""
+    zero = relaxation - relaxation
+    primal = change = norm = zero
+    for k in range(p.size):
+        new = z[k] + relaxation * (p[k] - z[k])
+        primal += (p[k] - new) * (p[k] - new)
+        change += (new - z[k]) * (new - z[k])
+        norm += new * new
+        z[k] = new
+        p[k] = new
+    return primal, change, norm
+
+
 @kernel
 def nonlinear_step_single(
     predicted: NDArray,
@@ -186,8 +212,12 @@ def nonlinear_step_single(
         for j in range(ny):
             p, z, phi, w = predicted[i, j], split[first + i, j], measured[first + i, j], weight[first + i, j]
             zero = p[0] - p[0]
-            f_row = p_row = c_row = z_row = s_row = zero
-            for k in range(nz):
+            f_row = s_row = zero
+            begin, end = weighted_span(w, nz)
+            p_row, c_row, z_row = _follow(p[:begin], z[:begin], relaxation)
+            p_after, c_after, z_after = _follow(p[end:nz], z[end:nz], relaxation)
+            p, z, phi, w = p[begin:end], z[begin:end], phi[begin:end], w[begin:end]
+            for k in range(end - begin):
                 field = p[k]
                 old = z[k]
                 a = w[k] * inverse_penalty
@@ -213,9 +243,9 @@ def nonlinear_step_single(
                 z[k] = new
                 p[k] = new - s
             fidelity += f_row
-            primal += p_row
-            change += c_row
-            split_norm += z_row
+            primal += p_row + p_after
+            change += c_row + c_after
+            split_norm += z_row + z_after
             dual_norm += s_row
     return 2.0 * fidelity, primal, change, split_norm, dual_norm
 

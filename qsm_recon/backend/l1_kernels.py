@@ -12,6 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.backend.field_kernels import weighted_span
 from qsm_recon.backend.jit import inline, kernel
 from qsm_recon.backend.trigonometry import sine_cosine
 
@@ -121,6 +122,22 @@ def _pack(turn: Scalar, size: Scalar, sign: Scalar, threshold: Scalar) -> Scalar
     return turn + sign * (threshold + size * (_ONE - threshold / _HALF_TURN))
 
 
+@inline
+def _follow(p: NDArray, u: NDArray, phi: NDArray, relaxation: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+    """Step of voxels without weight: z is the relaxed D χ, s = 0; returns |D χ - z|², |z - z_old|², |z|²."""
+    zero = relaxation - relaxation
+    primal = change = norm = zero
+    for k in range(p.size):
+        residual, old = p[k] - phi[k], u[k]
+        new = old + relaxation * (residual - old)
+        primal += (residual - new) * (residual - new)
+        change += (new - old) * (new - old)
+        norm += (phi[k] + new) * (phi[k] + new)
+        u[k] = new
+        p[k] = phi[k] + new
+    return primal, change, norm
+
+
 @kernel
 def chord_step_single(
     predicted: NDArray,
@@ -144,8 +161,12 @@ def chord_step_single(
         for j in range(ny):
             p, u, phi, w = predicted[i, j], state[first + i, j], measured[first + i, j], weight[first + i, j]
             zero = p[0] - p[0]
-            f_row = p_row = c_row = z_row = s_row = zero
-            for k in range(nz):
+            f_row = s_row = zero
+            begin, end = weighted_span(w, nz)
+            p_row, c_row, z_row = _follow(p[:begin], u[:begin], phi[:begin], relaxation)
+            p_after, c_after, z_after = _follow(p[end:nz], u[end:nz], phi[end:nz], relaxation)
+            p, u, phi, w = p[begin:end], u[begin:end], phi[begin:end], w[begin:end]
+            for k in range(end - begin):
                 residual = p[k] - phi[k]
                 threshold = w[k] / penalty
                 d_old, s_old = _unpack(u[k], threshold)
@@ -175,9 +196,9 @@ def chord_step_single(
                 u[k] = _pack(turn, e, sign, threshold) if size > threshold else r
                 p[k] = phi[k] + new - s
             fidelity += f_row
-            primal += p_row
-            change += c_row
-            split_norm += z_row
+            primal += p_row + p_after
+            change += c_row + c_after
+            split_norm += z_row + z_after
             dual_norm += s_row
     return 2.0 * fidelity, primal, change, split_norm, dual_norm
 

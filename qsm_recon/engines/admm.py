@@ -221,8 +221,8 @@ def distance_left(objective: list[float]) -> float:
     """Estimated relative distance of an objective from its minimum; infinite before :data:`WINDOW` iterations.
 
     The distance falls about as a power p of the number k of iterations, so that k / (p n) times what the last n of them
-    brought is left.  What n iterations brought at k / 2 tells p, which lies between 1.5 and 3 (it is 2 until it can be
-    told).
+    brought is left.  What n iterations brought at k / 2 tells p, which is taken to lie between 1.5 and 2.5 (and to be 2
+    until it can be told).
     """
     k = len(objective)
     if k <= WINDOW:
@@ -230,7 +230,7 @@ def distance_left(objective: list[float]) -> float:
     recent, power = brought(objective, k), 2.0
     if k // 2 > WINDOW:
         ratio = max(brought(objective, k // 2), TINY) / max(recent, TINY)
-        power = min(max(math.log(ratio) / math.log(k / (k // 2)) - 1.0, 1.5), 3.0)
+        power = min(max(math.log(ratio) / math.log(k / (k // 2)) - 1.0, 1.5), 2.5)
     return recent * max(1.0, k / (power * WINDOW)) / max(abs(objective[-1]), TINY)
 
 

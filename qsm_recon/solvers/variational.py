@@ -33,11 +33,11 @@ from qsm_recon.terms.weights import data_weight, fidelity_of_noise
 # thresholds of gradient and l1 residual as fractions of the field's spread, and mu2 as a fraction of the mean of W².
 GRADIENT_THRESHOLD = 0.1
 RESIDUAL_THRESHOLD = 0.3
-FIELD_PENALTY = 0.12
+FIELD_PENALTY = {"tv": 0.12, "tgv": 0.08}
 # muh / mu2 of a weakly harmonic background at the start, in voxels to the fourth power; residuals move it later.
 HARMONIC_PENALTY_RATIO = 0.12
 # mu0 / mu1 of TGV, in squared voxels.
-SECOND_PENALTY_RATIO = 10.0
+SECOND_PENALTY_RATIO = 30.0
 
 
 @dataclass(frozen=True)
@@ -287,7 +287,7 @@ class CompositionRun:
         if composition.absolute:
             field_penalty = float(np.mean(weight, dtype=np.float64)) / (RESIDUAL_THRESHOLD * spread)
         else:
-            field_penalty = FIELD_PENALTY * float(np.mean(np.square(weight, dtype=np.float64)))
+            field_penalty = FIELD_PENALTY[composition.regulariser] * float(np.mean(np.square(weight, dtype=np.float64)))
         self._field_penalty = solver.field_penalty or field_penalty
         threshold = self._threshold_factor * GRADIENT_THRESHOLD * spread
         return solver.admm_settings(
