@@ -35,10 +35,9 @@ def _bounded_step(value: Scalar, slope: Scalar, largest: Scalar) -> Scalar:
 @inline
 def _curved_step(value: Scalar, slope: Scalar, curvature: Scalar) -> Scalar:
     """Halley's step, of third order, bounded by one radian: Newton's, corrected for the second derivative."""
-    safe = max(slope, _SLOPE_FLOOR)
-    newton = value / safe
-    step = newton / min(max(_ONE - _HALF * newton * curvature / safe, _HALF), _TWO)
-    return min(max(step, -_ONE), _ONE)
+    newton = _bounded_step(value, slope, _ONE)
+    correction = _ONE - _HALF * newton * curvature / max(slope, _SLOPE_FLOOR)
+    return min(max(newton / min(max(correction, _HALF), _TWO), -_ONE), _ONE)
 
 
 @kernel

@@ -36,8 +36,8 @@ RESIDUAL_THRESHOLD = 0.3
 FIELD_PENALTY = {"tv": 0.12, "tgv": 0.08}
 # muh / mu2 of a weakly harmonic background at the start, in voxels to the fourth power; residuals move it later.
 HARMONIC_PENALTY_RATIO = 0.12
-# mu0 / mu1 of TGV, in squared voxels.
-SECOND_PENALTY_RATIO = 30.0
+# mu0 / mu1 of TGV over alpha0 / alpha1, in voxels: both thresholds then scale alike.
+SECOND_PENALTY_RATIO = 15.0
 
 
 @dataclass(frozen=True)
@@ -275,7 +275,8 @@ class CompositionRun:
         if composition.regulariser == "tv":
             return TotalVariation(transform, self._spacing, alpha, self._voxel_weights)
         second_alpha = composition.second_weight_ratio * alpha
-        penalty_ratio = SECOND_PENALTY_RATIO * float(np.mean(np.square(self._spacing)))
+        voxel = math.sqrt(float(np.mean(np.square(self._spacing))))
+        penalty_ratio = SECOND_PENALTY_RATIO * voxel * composition.second_weight_ratio
         return TotalGeneralisedVariation(
             transform, self._spacing, alpha, second_alpha, penalty_ratio, self._voxel_weights
         )

@@ -28,7 +28,7 @@ def case():
 def test_public_solver_is_the_oracle_in_ppm(case, name):
     model, scale = case.model(1e-3, FIDELITY[name], "tgv", ratio=0.7), case.scale(FIDELITY[name])
     mu1 = 0.02
-    mu0 = mu1 * variational.SECOND_PENALTY_RATIO * np.mean(np.square(VOXEL_SIZE))
+    mu0 = mu1 * variational.SECOND_PENALTY_RATIO * 0.7 * np.sqrt(np.mean(np.square(VOXEL_SIZE)))
     expected = admm(model, 30, mu1, mu0, 4.0, 1.0, 1.3)[-1]
     settings = {"max_iterations": 30, "tolerance": 0.0, "precision": "double", "regularisation_weight": 1e-3}
     settings |= {"gradient_penalty": mu1, "field_penalty": 4.0, "relaxation": 1.3, "second_weight_ratio": 0.7}

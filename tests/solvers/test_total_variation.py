@@ -186,7 +186,7 @@ def test_fields_of_several_turns_are_not_taken_for_wraps(wrapped):
     rng = np.random.default_rng(4)
     truth = np.zeros(grid.shape)
     truth[8:14, 6:12, 5:18] = 0.1
-    truth[17:21, 14:18, 10:14] = 2.0
+    truth[17:21, 14:18, 10:14] = 3.0
     field = DipoleOperator(grid, dtype=np.float64).forward(truth) + 0.002 * rng.standard_normal(grid.shape)
     turn = 2 * np.pi / 20.0
     assert np.abs(field).max() > 2 * turn
