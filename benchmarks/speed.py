@@ -3,8 +3,8 @@
 For each grid and solver: time of one iteration, time of the Fourier transforms that it holds (by this package's own
 transforms and, for comparison, by FFTW's three-dimensional plans, in the same process), peak memory in volumes of the
 padded grid, and start-up time with empty and with filled caches.  Medians; JSON in ``benchmarks/results``.
-``--all`` takes every solver on the ADMM engine; ``--converge`` adds the time of a whole run with default settings on
-the full-size phantom; ``--morphology`` measures ``medi``, ``tfi`` and ``mctfi`` instead, to their own file.
+``--all`` takes every solver on the ADMM engine.  ``--converge`` times whole runs with default settings on the full-size
+phantom instead, ``--morphology`` measures ``medi``, ``tfi`` and ``mctfi``; each has its own file.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,11 +28,13 @@ from benchmarks.timing import (
     machine,
     median_seconds,
     save_results,
+    save_rows,
 )
 from qsm_recon import Grid, Problem, make_solver
 from qsm_recon.backend.fft import fourier_transform
 from qsm_recon.backend.threads import thread_count
 from qsm_recon.operators.padding import padded_shape
+from qsm_recon.result import Reconstruction
 
 GRIDS = ((160, 160, 160), (164, 205, 205))
 FOUNDATION = ("tv", "fansi")
@@ -179,15 +183,40 @@ def measure(solver_names: tuple[str, ...], grids: tuple[tuple[int, int, int], ..
     }
 
 
-def converge(solver: str) -> dict[str, Any]:
-    """Run a solver with default settings on full-size SIM2 (SNR 100, multi-echo fit)."""
+def converge(names: Sequence[str], rounds: int) -> Path:
+    """Time runs with default settings on full-size SIM2 (SNR 100, multi-echo fit), solvers taking turns.
+
+    The four transforms of the grid that is computed on are timed beside every run: a shared machine's speed changes.
+    """
     from qsm_recon import load_case
 
-    case = load_case("phantom:sim2?size=full")
-    result = make_solver(solver).solve(case.problem)
-    found = {"seconds": result.timings_s["solve"], "iterations": result.iterations, "converged": result.converged}
-    print(f"{solver:>10} to convergence: {found['seconds']:.1f} s, {found['iterations']} iterations", flush=True)
-    return found
+    problem = load_case("phantom:sim2?size=full").problem
+    runs: dict[str, list[Reconstruction]] = {name: [] for name in names}
+    transforms: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(rounds):
+        for name in names:
+            result = make_solver(name).solve(problem)
+            runs[name].append(result)
+            transforms[name].append(four_transforms_seconds(tuple(result.details["padded_shape"])))
+    rows = []
+    for name, results in runs.items():
+        seconds = statistics.median(result.timings_s["solve"] for result in results)
+        row = {
+            "solver": name,
+            "rounds": rounds,
+            "seconds": seconds,
+            "seconds_of_all": [result.timings_s["solve"] for result in results],
+            "iterations": results[-1].iterations,
+            "converged": results[-1].converged,
+            "padded_shape": results[-1].details["padded_shape"],
+            "four_transforms_s": statistics.median(transforms[name]),
+        }
+        rows.append(row)
+        print(
+            f"{name:>10} to convergence: {seconds:.1f} s, {row['iterations']} iterations "
+            f"(four transforms there: {1e3 * row['four_transforms_s']:.0f} ms)"
+        )
+    return save_rows("speed_converge", rows, ("solver",))
 
 
 def format_row(row: dict[str, Any]) -> str:
@@ -208,8 +237,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="how often transforms and iterations alternate")
     parser.add_argument("--all", action="store_true", help="every solver on the ADMM engine, not tv and fansi only")
     parser.add_argument(
-        "--converge", nargs="*", metavar="NAME", help="also run these (or all) to convergence on the full-size phantom"
-    )
+        "--converge", nargs="*", choices=tuple(TRANSFORMS), metavar="NAME",
+        help="time these (or all) to convergence on the full-size phantom, and nothing else",
+    )  # fmt: skip
     parser.add_argument(
         "--morphology", nargs="*", choices=("local", "total"),
         help="medi, tfi and mctfi on the full-size phantom's local or total field",
@@ -219,10 +249,11 @@ def main() -> None:
         for field in options.morphology or ("local", "total"):
             print(f"written to {measure_morphology(field)}")
         return
+    if options.converge is not None:
+        print(f"written to {converge(options.converge or tuple(TRANSFORMS), options.rounds)}")
+        return
     names = tuple(TRANSFORMS) if options.all else FOUNDATION
     results = measure(names, GRIDS, options.rounds)
-    if options.converge is not None:
-        results["converge"] = {name: converge(name) for name in options.converge or names}
     for name, seconds in results["start_up_s"].items():
         print(f"{name:>8} start-up to the first iteration: cold {seconds['cold']:.1f} s, warm {seconds['warm']:.1f} s")
     print(f"written to {save_results('speed_all' if options.all else 'speed', results)}")

@@ -68,10 +68,10 @@ def speed() -> str:
     path = RESULTS / "speed_all.json"
     if not path.is_file():
         return ""
-    stored = json.loads(path.read_text())
+    whole = {row["solver"]: row for row in rows_of("speed_converge")}
     lines = []
-    for row in stored["rows"]:
-        full = stored.get("converge", {}).get(row["solver"]) if row["shape"][1] > row["shape"][0] else None
+    for row in json.loads(path.read_text())["rows"]:
+        full = whole.get(row["solver"]) if row["shape"][1] > row["shape"][0] else None
         lines.append(
             [f"`{row['solver']}`", "×".join(map(str, row["shape"])), f"{1e3 * row['iteration_s']:.0f}",
              f"{row['transforms']}: {1e3 * row['transforms_s']:.0f}", f"{row['ratio']:.2f}",
