@@ -63,10 +63,7 @@ class HybridL1L2(VariationalSolver):
         if not (weight * (1 - distrust)).any():  # a single voxel, or all misfit alike: none stands out
             distrust = np.zeros_like(distrust)
         first_objective = found.history["objective"]
-        del first, found  # frees the buffers of stage 1
-        second = CompositionRun(self, problem, Composition())
         weight = weight * (1 - distrust)
-        outcome = second.minimise(self.regularisation_weight, weight, callback, susceptibility)
         details = {
             "weighting": weight_origin,
             "first_stage_weight": alpha,
@@ -74,6 +71,9 @@ class HybridL1L2(VariationalSolver):
             "mean_distrust": float(distrust[problem.mask].mean()),
             "noise_fidelity": fidelity_of_noise(problem, weight),
         }
+        del first, found, distrust  # frees the buffers of stage 1
+        second = CompositionRun(self, problem, Composition())
+        outcome = second.minimise(self.regularisation_weight, weight, callback, susceptibility)
         return second.reconstruction(outcome, details)
 
     def series(self, problem: Problem) -> Series:

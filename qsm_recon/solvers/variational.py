@@ -206,7 +206,9 @@ class CompositionRun:
             (nx, ny, nz) χ to start from.
         """
         engine = self.engine(regularisation_weight, weight, from_nothing=start_ppm is None)
-        return engine.run(None if start_ppm is None else start_ppm * self.scale, callback)
+        if start_ppm is not None and self.scale != 1:
+            start_ppm = start_ppm * self.scale
+        return engine.run(start_ppm, callback)
 
     def engine(self, regularisation_weight: float, weight: NDArray, *, from_nothing: bool = True) -> ADMM:
         """Put the parts together; parameters as for :meth:`minimise`, and whether the start will be χ = 0."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -52,7 +53,7 @@ def data_weight(
         return np.ones(problem.grid.shape, np.float32), origin
     weight = problem.mask.astype(np.float32) if origin == "mask" else _weight_image(problem, origin)
     if normalisation == "rms":
-        weight = weight / np.sqrt(np.mean(np.square(weight[problem.mask], dtype=np.float64)))
+        weight = weight / math.sqrt(np.mean(np.square(weight[problem.mask], dtype=np.float64)))
     elif normalisation == "max":
         weight = weight / weight.max()
     return weight, origin
