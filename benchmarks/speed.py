@@ -24,14 +24,13 @@ import numpy as np
 
 from benchmarks.speed_morphology import measure_morphology
 from benchmarks.timing import (
-    PeakMemory,  # noqa: F401  (used by the code that a subprocess runs)
+    four_transforms_seconds,
     machine,
     median_seconds,
     save_results,
     save_rows,
 )
 from qsm_recon import Grid, Problem, make_solver
-from qsm_recon.backend.fft import fourier_transform
 from qsm_recon.backend.threads import thread_count
 from qsm_recon.operators.padding import padded_shape
 from qsm_recon.result import Reconstruction
@@ -79,20 +78,6 @@ def iteration_seconds(solver: str, problem: Problem) -> list[float]:
     return np.diff(stamps)[3:].tolist()
 
 
-def four_transforms_seconds(shape: tuple[int, int, int]) -> float:
-    """Two forward and two inverse transforms by this package's plane and row transforms."""
-    transform = fourier_transform(shape)
-    image = transform.empty_image()  # the time does not depend on the values, and zeros stay finite
-    spectrum = transform.empty_spectrum()
-
-    def four() -> None:
-        for _ in range(2):
-            transform.forward(image, spectrum)
-            transform.inverse(spectrum, image)
-
-    return median_seconds(four)
-
-
 def four_library_transforms_seconds(shape: tuple[int, int, int]) -> float | None:
     """The same by FFTW's own threaded three-dimensional plans."""
     try:
@@ -117,7 +102,8 @@ def four_library_transforms_seconds(shape: tuple[int, int, int]) -> float | None
 def peak_volumes(solver: str, shape: tuple[int, int, int]) -> float:
     """Peak memory of a solve above the interpreter with its inputs, in float32 volumes of the padded grid."""
     code = (
-        "from benchmarks.speed import PeakMemory, make_solver, synthetic_problem\n"
+        "from benchmarks.speed import make_solver, synthetic_problem\n"
+        "from benchmarks.timing import PeakMemory\n"
         f"problem = synthetic_problem({shape})\n"
         f"make_solver('{solver}', max_iterations=2).solve(synthetic_problem((16, 16, 16)))\n"
         f"with PeakMemory() as memory:\n    make_solver('{solver}', max_iterations=5).solve(problem)\n"

@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.best_weight import score
-from benchmarks.timing import median_seconds, save_rows
+from benchmarks.timing import four_transforms_seconds, save_rows
 from qsm_recon import Problem, load_case, make_solver
-from qsm_recon.backend.fft import fourier_transform
 
 METHODS = {"local": ("medi", "tfi", "mctfi"), "total": ("tfi", "mctfi")}
 OPTIONS = {"local": "", "total": "&background=yes"}
@@ -51,19 +50,6 @@ def inner_iteration_seconds(solver: str, problem: Problem) -> float:
     return statistics.median(taken)
 
 
-def transforms_seconds(shape: tuple[int, int, int]) -> float:
-    """Two forward and two inverse transforms."""
-    transform = fourier_transform(shape)
-    image, spectrum = transform.empty_image(), transform.empty_spectrum()
-
-    def four() -> None:
-        for _ in range(2):
-            transform.forward(image, spectrum)
-            transform.inverse(spectrum, image)
-
-    return median_seconds(four, repeats=5)
-
-
 def peak_bytes(solver: str, options: str) -> int:
     """Peak memory of a solve above the interpreter with its inputs."""
     code = MEMORY_CODE.format(solver=solver, options=options)
@@ -80,7 +66,7 @@ def measure_morphology(field: str) -> Path:
         result = make_solver(solver).solve(problem)
         padded = tuple(result.details["padded_shape"])
         inner = sum(result.history["cg_iterations"]) + result.details.get("field_cg_iterations", 0)
-        one, four = inner_iteration_seconds(solver, problem), transforms_seconds(padded)
+        one, four = inner_iteration_seconds(solver, problem), four_transforms_seconds(padded)
         peak = peak_bytes(solver, options)
         row = {
             "solver": solver,

@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
+from benchmarks.timing import RESULTS
 from qsm_recon.metrics import OFFICIAL_METRICS
-
-RESULTS = Path(__file__).parent / "results"
 
 
 def rows_of(name: str) -> list[dict[str, Any]]:

@@ -14,6 +14,8 @@ from typing import Any
 
 import psutil
 
+from qsm_recon.backend.fft import fourier_transform
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -26,6 +28,20 @@ def median_seconds(function: Callable[[], Any], repeats: int = 9) -> float:
         function()
         times.append(time.perf_counter() - began)
     return statistics.median(times)
+
+
+def four_transforms_seconds(shape: tuple[int, int, int]) -> float:
+    """Two forward and two inverse transforms of a grid by this package's plane and row transforms."""
+    transform = fourier_transform(shape)
+    image = transform.empty_image()  # the time does not depend on the values, and zeros stay finite
+    spectrum = transform.empty_spectrum()
+
+    def four() -> None:
+        for _ in range(2):
+            transform.forward(image, spectrum)
+            transform.inverse(spectrum, image)
+
+    return median_seconds(four)
 
 
 class PeakMemory:

@@ -135,7 +135,7 @@ def shrink_plane(
     half = inverse_spacing[0] / (inverse_spacing[0] + inverse_spacing[0])
     beyond = plane + 1 if plane + 1 < nx else 0
     ones = np.ones((1, stride), image.dtype)
-    kept = np.empty((1, stride), image.dtype)
+    kept = np.empty(stride, image.dtype)
     difference = np.empty(stride, image.dtype)
     other = np.empty(stride, image.dtype)
     for component in range(3):
@@ -147,8 +147,8 @@ def shrink_plane(
             for k in range(nz):
                 difference[k] -= v[j, k]
             if not update:
-                kept[0] = state[j]
-            u = state[j] if update else kept[0]
+                kept[:] = state[j]
+            u = state[j] if update else kept
             row = shrink_row(difference, u, weight[0 if n_weights == 0 else j], nz, first_order, signed[component, j])
             if update:
                 for q in range(5):
@@ -169,8 +169,8 @@ def shrink_plane(
                 for k in range(nz):
                     difference[k] = half * (difference[k] + other[k])
             if not update:
-                kept[0] = state[j]
-            u = state[j] if update else kept[0]
+                kept[:] = state[j]
+            u = state[j] if update else kept
             row = shrink_row(difference, u, ones[0], nz, second_order, out[j])
             if update:
                 for q in range(5):
@@ -300,8 +300,7 @@ def recover_vector(
     one, two = real(1), real(2)
     half_penalty = second_penalty / two
     numbers = spectra.view(symbol_x.real.dtype)
-    stride = numbers.shape[3]
-    inverse, dot = np.empty(half, numbers.dtype), np.empty(stride, numbers.dtype)
+    inverse, dot = np.empty(half, numbers.dtype), np.empty(2 * half, numbers.dtype)
     x_real, x_imag, y_real, y_imag, z_real, z_imag = np.empty((6, half), numbers.dtype)
     for k in range(half):
         z_real[k], z_imag[k] = symbol_z[k].real, symbol_z[k].imag
