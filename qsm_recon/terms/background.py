@@ -28,8 +28,8 @@ class WeakHarmonic:
     penalty
         muh, in the same unit.
     balance
-        Whether the engine may adapt muh to the residuals.  The dual is beta / muh · M zh whatever muh is, so only the
-        right-hand side that is on its way is of the muh before.
+        Whether the engine may adapt muh to the residuals.  The dual is beta / muh · M zh whatever muh is; the
+        right-hand side on its way is of the muh before, which throws the iterates back for a few dozen iterations.
 
     References
     ----------
