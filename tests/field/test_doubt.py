@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from field.signals import TIMES, make_echoes, wrapped
 
+from field.signals import TIMES, make_echoes, wrapped
 from qsm_recon.field import EchoSeries, estimate_field, fit_complex_echoes
 from qsm_recon.field.inconsistent import (
     alias_lattice,
