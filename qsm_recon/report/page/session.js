@@ -166,10 +166,14 @@ function buildCharts() {
   const misfit = drawChart(byId("chart-misfit"), {
     title: "misfit", x, y: "data cost", logX: true, logY: true, vertical,
     series: [{ x: curve.parameter, y: curve.data, colour: "#444", name: "data cost", onPoint: toPoint },
-      ...(curve.noise ? [{ x: curve.parameter, y: curve.noise, colour: "#2563eb", dash: "4 3", name: "noise" }] : []),
-      ...(curve.expected ? [{ x: curve.parameter, y: curve.expected, colour: "#c2410c", dash: "1 3",
-        name: "noise and model error" }] : [])],
+      ...(curve.noise ? [{ x: curve.parameter, y: curve.noise, colour: "#2563eb", dash: "4 3", name: "noise" }] : [])],
   });
+  if (curve.risk) {
+    drawChart(byId("chart-risk"), {
+      title: "estimated error of the map", x, y: "ppb, off the magic cone", logX: true, logY: true, vertical,
+      series: [{ x: curve.risk.parameter, y: curve.risk.ppb, colour: "#444" }],
+    });
+  }
   highlights.push((point) => misfit(point.value, at(curve.data)(point)));
 }
 
