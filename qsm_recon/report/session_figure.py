@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MARKERS = ("*", "o", "s", "^", "D", "v", "P", "X")
+MARKERS = ("*", "o", "s", "^", "D", "v", "P", "X", "<", ">")
 
 
 def session_figure(curve: Curve, picks: Sequence[Pick], parameter: str) -> Figure:

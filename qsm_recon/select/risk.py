@@ -58,6 +58,11 @@ class SpectralMisfit:
     misfit: float
     overfit: tuple[float, ...] | None = None
 
+    def __post_init__(self) -> None:
+        """Take lists, as an index holds them, for tuples."""
+        object.__setattr__(self, "errors", tuple(self.errors))
+        object.__setattr__(self, "overfit", None if self.overfit is None else tuple(self.overfit))
+
 
 class RiskProbe:
     """Residuals of one problem's reconstructions, and of those of the same field with more errors.
@@ -109,9 +114,11 @@ class RiskProbe:
             overfit = self._overfit(solver, fitted, errors)
         scale = 1.0 / float(np.prod(self._mask.shape))
         return SpectralMisfit(
-            ratio, tuple(errors), float((self._amplified * power).sum()) * scale,
-            None if overfit is None else tuple(overfit * scale),
-        )  # fmt: skip
+            ratio,
+            tuple(errors.tolist()),
+            float((self._amplified * power).sum()) * scale,
+            None if overfit is None else tuple((overfit * scale).tolist()),
+        )
 
     def _overfit(self, solver: Solver, fitted: NDArray, errors: NDArray[np.float64]) -> NDArray[np.float64] | None:
         """(shells,) sum over trusted frequencies of (2 h - 1) / |D|², h the part of an error that the map follows."""
