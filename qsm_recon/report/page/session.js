@@ -1,5 +1,5 @@
 const session = JSON.parse(document.getElementById("content").textContent);
-const COLOURS = ["#c2410c", "#2563eb", "#16a34a", "#9333ea", "#db2777", "#0891b2", "#a16207", "#475569"];
+const COLOURS = ["#c2410c", "#2563eb", "#16a34a", "#9333ea", "#db2777", "#0891b2", "#a16207", "#475569", "#0f766e", "#be123c"];
 const DIFFERENCE_GAIN = 4;
 const byId = (id) => document.getElementById(id);
 const state = { case: 0, point: 0, window: 0.1, difference: false, position: [0, 0, 0] };
