@@ -184,7 +184,7 @@ class TotalFieldSolver(MorphologySolver):
             nx, ny, nz = problem.mask.shape
             edges[:, :nx, :ny, :nz] *= regularised
         return EdgeWeightedVariation(
-            operator.transform, problem.grid.voxel_size_mm, self.regularisation_weight, self.smoothing, edges
+            operator.transform, problem.grid.voxel_size_mm, self.main_value(), self.rounded_below(), edges
         )
 
     def _engine(
