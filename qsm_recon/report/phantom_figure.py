@@ -34,6 +34,7 @@ LABEL_COLOURS = {
     10: "#2b6cb0",
     11: "#ff2d55",
     16: "#00e5ff",
+    17: "#7f0000",
 }
 
 
@@ -96,14 +97,20 @@ def _rows(phantom: Phantom) -> list[Row]:
     times = [1e3 * t for t in phantom.echo_times_s]
     frequency = hz_per_ppm(phantom.b0_tesla) * phantom.field_ppm * phantom.mask
     brightest = [float(np.percentile(np.abs(echo)[phantom.mask], 99.5)) for echo in (first, last)]
-    return [
+    rows = [
         Row("susceptibility, −0.1 … 0.1 ppm", phantom.susceptibility_ppm, (-0.1, 0.1)),
-        Row("labels", phantom.labels, (0, 16), labels=True),
+        Row("labels", phantom.labels, (0, 17), labels=True),
         Row(f"magnitude, {times[0]:g} ms", np.abs(first), (0, brightest[0])),
         Row(f"magnitude, {times[-1]:g} ms", np.abs(last), (0, brightest[1])),
         Row(f"phase, {times[-1]:g} ms, −π … π", np.angle(last), (-np.pi, np.pi)),
         Row("frequency, −12 … 12 Hz", frequency, (-12, 12)),
     ]
+    others = {"microstructure": phantom.microstructure_field_ppm, "background remnant": phantom.remnant_field_ppm}
+    for name, part in others.items():
+        if part.any():
+            shift = hz_per_ppm(phantom.b0_tesla) * part * phantom.mask
+            rows.append(Row(f"frequency by {name}, −3 … 3 Hz", shift, (-3, 3)))
+    return rows
 
 
 def save_phantom_figure(phantom: Phantom, path: Path, dots_per_inch: int = 75) -> None:
