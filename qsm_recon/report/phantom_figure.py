@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from qsm_recon.datasets.phantom import Phantom, PhantomParameters, build_phantom
 from qsm_recon.datasets.phantom.geometry import output_grid
+from qsm_recon.datasets.phantom.presets import PRESETS, with_preset
 from qsm_recon.io import atomic_write
 from qsm_recon.units import hz_per_ppm
 
@@ -130,15 +131,19 @@ def save_phantom_figure(phantom: Phantom, path: Path, dots_per_inch: int = 75) -
 
 
 def main() -> None:
-    """Draw the two cases of the challenge: ``python -m qsm_recon.report.phantom_figure --out docs/pictures``."""
-    parser = argparse.ArgumentParser(description="Draw the phantom, SIM1 and SIM2.")
+    """Draw heads by name: ``python -m qsm_recon.report.phantom_figure --out docs/pictures``."""
+    parser = argparse.ArgumentParser(description="Draw the phantom: SIM1 and SIM2, and SIM2 with other anatomies.")
     parser.add_argument("--out", type=Path, default=Path("docs/pictures"), help="folder for the pictures")
     parser.add_argument("--size", choices=("full", "reduced"), default="full")
+    parser.add_argument("--anatomy", nargs="*", choices=tuple(PRESETS), default=("published",), help="which heads")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    for case in ("sim1", "sim2"):
-        phantom = build_phantom(PhantomParameters(case=case, size=arguments.size))
-        save_phantom_figure(phantom, arguments.out / f"phantom_{case}.png")
+    for anatomy in arguments.anatomy:
+        published = anatomy == "published"
+        for case in ("sim1", "sim2") if published else ("sim2",):
+            given = {"case": case, "size": arguments.size}
+            phantom = build_phantom(PhantomParameters(**with_preset(anatomy, given)))
+            save_phantom_figure(phantom, arguments.out / f"phantom_{case if published else anatomy}.png")
 
 
 if __name__ == "__main__":

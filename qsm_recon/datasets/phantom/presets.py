@@ -12,7 +12,7 @@ from typing import Any
 from qsm_recon.datasets.phantom.lesions import Lesion
 from qsm_recon.errors import ParameterError, did_you_mean
 
-TEXTURED: dict[str, Any] = {"texture_ppm": 0.008, "texture_slope": 3.0, "vessel_density": 2.0}
+TEXTURED: dict[str, Any] = {"texture_ppm": 0.012, "texture_slope": 2.5, "vessel_density": 2.0}
 PRESETS: dict[str, dict[str, Any]] = {
     "published": {},
     "textured": TEXTURED,
