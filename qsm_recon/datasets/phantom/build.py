@@ -47,7 +47,7 @@ class Phantom:
     labels
         (nx, ny, nz) the challenge's tissue numbers: 1 caudate, 2 globus pallidus, 3 putamen, 4 red nucleus,
         5 dentate, 6 substantia nigra and subthalamic nucleus, 7 thalamus, 8 white matter, 9 grey matter, 10
-        cerebrospinal fluid, 11 blood, 16 calcification; 0 outside.
+        cerebrospinal fluid, 11 blood, 16 calcification; 17, which the challenge does not have, haemorrhage; 0 outside.
     mask
         (nx, ny, nz) the brain, given to reconstructions.
     evaluation_mask
