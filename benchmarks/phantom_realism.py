@@ -260,6 +260,7 @@ COLUMNS: tuple[tuple[str, str, int], ...] = (
     ("l1/l2 of the gradient", "gradient_l1_over_l2", 2),
     ("left by TV denoising, %", "tv_denoising", 1),
     ("`tv` from the true field, %", "tv_nrmse", 1),
+    ("at weight, 1e-5 ppm·mm", "tv_best_weight", 1),
     ("unexplained frequency, %", "unexplained_percent", 0),
     ("the same, ppb", "unexplained_ppb", 1),
     ("of it smooth, ppb", "unexplained_smooth_ppb", 1),
@@ -268,6 +269,8 @@ COLUMNS: tuple[tuple[str, str, int], ...] = (
 
 def tables(rows: list[dict[str, Any]]) -> str:
     """Lay out stored rows: the measures of tissue, then the field beside strong sources."""
+    rows = sorted(rows, key=lambda row: (*PHANTOMS, row["data_set"]).index(row["data_set"]))
+    rows = [{**row, "tv_best_weight": 1e5 * row["tv_best_weight"]} if "tv_best_weight" in row else row for row in rows]
     tissue = markdown(
         ["data", *(title for title, _, _ in COLUMNS)],
         ([row["data_set"], *(number(row.get(name), digits) for _, name, digits in COLUMNS)] for row in rows),

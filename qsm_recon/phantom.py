@@ -21,7 +21,7 @@ LOADED_AS = {
     "rc2": "rc2:{place}?evaluation_mask=GT/MaskEvaluation.nii.gz",
     "qsmci": "qsmci:{place}",
 }
-LESION_EXAMPLE = '"-2.6@21,-3,1:3"'
+LESION_EXAMPLE = '"-2.6@20,-6,4:3"'
 DETAIL_OPTIONS = {
     "texture": ("texture_ppm", "PPM", "standard deviation of texture added in all tissue"),
     "texture-slope": ("texture_slope", "S", "its power falls as spatial frequency to the power of minus this"),

@@ -18,10 +18,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     "textured": TEXTURED,
     "lesions": {
         **TEXTURED,
-        "calcifications": (Lesion(-2.6, (21.0, -3.0, 1.0), (3.2, 2.8, 3.0)),),
-        "haemorrhages": (Lesion(1.4, (-26.0, -42.0, 22.0), (4.0, 3.4, 3.2)),),
+        "calcifications": (Lesion(-2.6, (20.0, -6.0, 4.0), (3.2, 2.8, 3.0)),),
+        "haemorrhages": (Lesion(1.4, (-22.0, 38.0, 8.0), (4.0, 3.4, 3.2)),),
     },
-    "invivo": {**TEXTURED, "remnant_ppm": 0.004, "microstructure_ppm": -0.01},
+    "invivo": {**TEXTURED, "remnant_ppm": 0.003, "microstructure_ppm": -0.01},
 }
 """Name to the parameters it sets."""
 
