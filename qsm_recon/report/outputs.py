@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from qsm_recon.datasets.case import Case
 from qsm_recon.errors import ResourceError
-from qsm_recon.io import save_image, write_json
+from qsm_recon.io import write_json
 from qsm_recon.report.run_figure import Panel, grey_window, run_figure, save_figure
 from qsm_recon.result import Reconstruction
 
@@ -85,9 +85,9 @@ def write_outputs(
     """
     figure = run_figure(_panels(case, susceptibility), result.mask, case.affine, result.history, title)
     with all_or_nothing(folder) as staging:
-        save_image(staging / MAP_NAME, susceptibility, case.affine)
+        case.save(staging / MAP_NAME, susceptibility)
         for name, image in result.images.items():
-            save_image(staging / f"{name}.nii.gz", np.asarray(image, np.float32), case.affine)
+            case.save(staging / f"{name}.nii.gz", np.asarray(image, np.float32))
         save_figure(figure, staging / FIGURE_NAME)
         write_json(staging / REPORT_NAME, document)
 
