@@ -54,6 +54,11 @@ def build_parser() -> argparse.ArgumentParser:
         "frequency, discrepancy, stability or gcv",
     )
     general.add_argument(
+        "--two-pass",
+        action="store_true",
+        help="reconstruct once more without voxels of unreliable phase, and take these from the first pass",
+    )
+    general.add_argument(
         "--reference",
         default="mean",
         metavar="mean|none|MASK",

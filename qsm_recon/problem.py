@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -45,6 +45,8 @@ class Problem:
         Field strength in T.
     r2star_per_s
         (nx, ny, nz) R2* in 1/s.
+    field_offset_ppm
+        Constant that has been taken out of the field, in ppm; the echoes still hold it.
     notes
         Filled in: what validation changed.
 
@@ -65,6 +67,7 @@ class Problem:
     echo_times_s: tuple[float, ...] = ()
     b0_tesla: float | None = None
     r2star_per_s: NDArray[np.floating] | None = None
+    field_offset_ppm: float = 0.0
     notes: tuple[str, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
@@ -94,6 +97,13 @@ class Problem:
                 f"echoes: {self.echoes.shape[3]} images but {len(self.echo_times_s)} echo times; give one per echo"
             )
         object.__setattr__(self, "notes", tuple(notes))
+
+    def with_offset(self, constant_ppm: float) -> Problem:
+        """Return the same problem with a constant, in ppm, taken out of its field."""
+        offset = self.field_offset_ppm + constant_ppm
+        return replace(
+            self, field_ppm=self.field_ppm - self.field_ppm.dtype.type(constant_ppm), field_offset_ppm=offset
+        )
 
     @property
     def phase_scale(self) -> float:

@@ -25,6 +25,10 @@ logger = logging.getLogger(__name__)
 LARGEST_RESIDUAL = 0.15
 """Median relative residual of the fit above which something is wrong: that of noise alone at an SNR of about 5."""
 
+FEWEST_SLICES, THIN_SLAB = 4, 8
+"""Spheres 8 and 12 voxels wide in slabs cut out of a volume: with 3 slices at -0.1 and 0.8 of their susceptibility,
+with 4 at 0.4 and 0.9, with 6 at 0.7 and 0.9, with 8 as in the whole volume."""
+
 
 @dataclass(frozen=True)
 class Acquisition:
@@ -76,7 +80,7 @@ class Assembly:
     """What has been gathered so far: the arguments of the problem, where they came from, what was done to them."""
 
     acquisition: Acquisition
-    parts: dict[str, NDArray] = field(default_factory=dict)
+    parts: dict[str, Any] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     field_estimate: dict[str, Any] | None = None
@@ -190,6 +194,22 @@ class Assembly:
         logger.warning("warning: %s", text)
         self.notes.append(f"warning: {text}")
 
+    def _check_thickness(self, grid: Grid) -> None:
+        """Refuse a few slices, and warn of a thin slab: the field of what lies beyond it is in it, unknown."""
+        mask, name = self.parts["mask"], self.sources.get("mask", "mask")
+        for axis in range(3):
+            layers = int(np.count_nonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))))
+            if 0 < layers < FEWEST_SLICES:
+                raise DataError(
+                    f"{name}: the mask has {layers} slice(s) along axis {axis + 1} of {grid.shape}; so few do not "
+                    "determine susceptibility, as most of their field comes from above and below; give a volume"
+                )
+            if 0 < layers < THIN_SLAB:
+                self.warn(
+                    f"the mask is a slab of {layers} slices; much of its field comes from beyond it, and the "
+                    "susceptibility of sources as wide as the slab is thick comes out too low"
+                )
+
     def finish(self, reference: Image, name: str, truth: Truth | None = None) -> Case:
         """Validate and return the case.
 
@@ -208,6 +228,7 @@ class Assembly:
             If the parts do not make a valid problem; the message names the file.
         """
         grid = self.acquisition.grid(reference)
+        self._check_thickness(grid)
         with named(self.sources):
             problem = Problem(
                 grid=grid,

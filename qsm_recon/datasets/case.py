@@ -88,6 +88,11 @@ class Case:
             return self.truth.evaluation_mask
         return self.problem.mask
 
+    @property
+    def made_mask(self) -> bool:
+        """Whether the mask was made rather than given."""
+        return self.sources.get("mask", "").startswith("made ")
+
     def save(self, path: str | Path, image: NDArray) -> Path:
         """Write an image of the case's shape (.nii or .nii.gz), placed as its input is.
 

@@ -165,5 +165,5 @@ def unusual_spread(field_ppm: NDArray[np.floating], mask: NDArray[np.bool_]) -> 
         return None
     return (
         f"the field varies as finely as a local one, but half of its voxels deviate by {spread:.2g} ppm from its "
-        "median, several times as much as in a head; if that is not expected check its unit, field strength and echo time"
+        "median, several times as much as in a head; if that is not expected check unit, field strength and echo time"
     )

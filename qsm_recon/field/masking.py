@@ -6,6 +6,7 @@ It is not a brain extraction: skull and scalp have signal too.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -128,9 +129,9 @@ def field_mask(
 def phase_quality(echoes: EchoSeries) -> NDArray[np.float32]:
     """How smoothly the phase runs, per voxel: 1 where it is linear, about 0 in noise.
 
-    The mean over the three axes and the neighbourhood of 3 × 3 × 3 voxels of the cosine of the phase's second
-    difference, echoes weighted by their squared magnitude.  Noise of standard deviation σ gives exp(-3 σ²); wraps and
-    steep fields do not matter.
+    The cosine of the phase's second difference, averaged over echoes and axes with the square of the smallest of the
+    three magnitudes as weight, then over the neighbourhood of 3 × 3 × 3 voxels.  Noise of standard deviation σ gives
+    exp(-3 σ²); wraps and steep fields do not matter.
 
     Parameters
     ----------
@@ -142,25 +143,49 @@ def phase_quality(echoes: EchoSeries) -> NDArray[np.float32]:
     ndarray
         (nx, ny, nz), between 0 and 1.
     """
+    magnitude, phase = echoes.magnitude, echoes.phase_rad
+    return _quality((magnitude[..., echo], np.exp(1j * phase[..., echo])) for echo in range(echoes.echo_count))
+
+
+def phase_quality_of(signal: NDArray[np.complexfloating], mask: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
+    """See :func:`phase_quality`; of a complex signal (nx, ny, nz, n_echoes), averaged within a mask if there is one."""
+    sizes = (np.abs(signal[..., echo]) for echo in range(signal.shape[3]))
+    return _quality(
+        (
+            (size, np.divide(signal[..., echo], size, out=np.zeros_like(signal[..., echo]), where=size > 0))
+            for echo, size in enumerate(sizes)
+        ),
+        mask,
+    )
+
+
+def _quality(
+    echoes: Iterable[tuple[NDArray[np.floating], NDArray[np.complexfloating]]], mask: NDArray[np.bool_] | None = None
+) -> NDArray[np.float32]:
+    """Phase quality from the magnitude and the unit phasor of every echo."""
     from scipy import ndimage
 
-    total, weights = np.zeros(echoes.shape, np.float32), np.zeros(echoes.shape, np.float32)
-    for echo in range(echoes.echo_count):
-        phase = np.exp(1j * echoes.phase_rad[..., echo]).astype(np.complex64)
-        power = np.square(echoes.magnitude[..., echo])
+    total = weights = np.zeros(())
+    for magnitude, phasor in echoes:
+        if total.ndim == 0:
+            total, weights = np.zeros((2, *magnitude.shape), np.float32)
+        power, unit = np.square(magnitude), phasor.astype(np.complex64)
         for axis in range(3):
-            if echoes.shape[axis] < 3:
+            if magnitude.shape[axis] < 3:
                 continue
-            middle = [slice(None)] * 3
-            middle[axis] = slice(1, -1)
-            lines = np.moveaxis(phase, axis, 0)
+            inner = tuple(slice(1, -1) if a == axis else slice(None) for a in range(3))
+            powers, lines = np.moveaxis(power, axis, 0), np.moveaxis(unit, axis, 0)
+            weight = np.minimum(np.minimum(powers[2:], powers[:-2]), powers[1:-1])
             second = lines[2:] * lines[:-2] * np.square(lines[1:-1].conj())
-            inner = tuple(middle)
-            total[inner] += power[inner] * np.moveaxis(second.real, 0, axis)
-            weights[inner] += power[inner]
+            total[inner] += np.moveaxis(weight * second.real, 0, axis)
+            weights[inner] += np.moveaxis(weight, 0, axis)
     # Means of ratios, not ratios of means: a bright voxel must not speak for dark neighbours.
     own = np.divide(total, weights, out=np.zeros_like(total), where=weights > 0)
-    return np.clip(ndimage.uniform_filter(own, 3, mode="nearest"), 0, 1)
+    if mask is None:
+        return np.clip(ndimage.uniform_filter(own, 3, mode="nearest"), 0, 1)
+    share = ndimage.uniform_filter(mask.astype(np.float32), 3, mode="constant")
+    mean = ndimage.uniform_filter(np.where(mask, own, np.float32(0)), 3, mode="constant")
+    return np.where(mask, np.clip(mean / np.where(mask, share, 1), 0, 1), np.float32(0))
 
 
 def tidy(mask: NDArray[np.bool_], voxel_size_mm: tuple[float, float, float]) -> NDArray[np.bool_]:

@@ -96,7 +96,12 @@ def _panels(case: Case, susceptibility: NDArray[np.float32]) -> list[Panel]:
     field, mask = case.problem.field_ppm, case.problem.mask
     offset = float(np.median(field[mask]))  # a constant has no effect on the susceptibility
     window = grey_window(susceptibility[mask])
-    panels = [
+    panels = []
+    magnitude = case.problem.magnitude
+    if magnitude is not None and case.made_mask:
+        bright = float(np.percentile(magnitude[mask], 99)) or 1.0
+        panels.append(Panel("magnitude, mask", magnitude, 0.5 * bright, 0.5 * bright, "a.u.", outlined=True))
+    panels += [
         Panel("field", field, float(np.percentile(np.abs(field[mask] - offset), 98)) or 1.0, offset),
         Panel("susceptibility", susceptibility, window),
     ]

@@ -11,6 +11,7 @@ from qsm_recon.problem import Problem
 from qsm_recon.result import Reconstruction
 from qsm_recon.select.noise import estimated_field_noise
 from qsm_recon.solvers.base import Solver
+from qsm_recon.solvers.constant_field import constant_of_field
 
 # All three were decided on the training phantoms of docs/selection.md.
 MODEL_ERROR = 0.09
@@ -50,7 +51,8 @@ class ExpectedMisfit:
     def __init__(self, problem: Problem) -> None:
         self.noise_measured = problem.field_noise_ppm is not None
         noise = estimated_field_noise(problem) if problem.field_noise_ppm is None else problem.field_noise_ppm
-        model = np.where(problem.mask, np.float32(MODEL_ERROR) * np.abs(problem.field_ppm), 0)
+        field = problem.field_ppm - problem.field_ppm.dtype.type(constant_of_field(problem))
+        model = np.where(problem.mask, np.float32(MODEL_ERROR) * np.abs(field), 0)
         # A field without any fine detail tells nothing of its noise.
         self._noisy = problem if self.noise_measured or not noise.any() else replace(problem, field_noise_ppm=noise)
         erring = np.hypot(noise, model) if self.noise_measured else model

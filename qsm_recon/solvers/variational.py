@@ -248,6 +248,7 @@ class CompositionRun:
             dipole_field = self.operator.forward(susceptibility) * self._dtype(self.scale)
             nx, ny, nz = problem.grid.shape
             background = (self._background.total_field[:nx, :ny, :nz] - dipole_field) / self.scale
+            background += problem.field_offset_ppm
             images["background_field_ppm"] = np.where(problem.mask, background, 0).astype(np.float32)
         return Reconstruction(
             susceptibility_ppm=np.where(problem.mask, susceptibility, 0).astype(np.float32),

@@ -25,6 +25,8 @@ class MultiEchoSignal:
         (nx, ny, nz) voxels that count.
     echo_times_s, b0_tesla
         Echo times in s and main field in T.
+    offset_ppm
+        Constant of the field, in ppm, to take out of the echoes.
     full
         Whether m0 and R2* are unknowns of every outer iteration.  Otherwise the model takes its magnitude from the
         signal, and φ0 is the only unknown beside the field.
@@ -40,6 +42,7 @@ class MultiEchoSignal:
         echo_times_s: tuple[float, ...],
         b0_tesla: float,
         *,
+        offset_ppm: float = 0.0,
         full: bool = True,
     ) -> None:
         self._transform = transform
@@ -54,7 +57,8 @@ class MultiEchoSignal:
         # Echo by echo: all of them in double precision would be the largest thing in memory.
         total, first, second = np.zeros((3, int(mask.sum())))
         for echo, scale in enumerate(self._scales):
-            self._signal[:nx, :ny, :nz, echo] = np.where(mask, echoes[..., echo], 0)
+            turned = echoes[..., echo] * transform.complex_dtype.type(np.exp(-1j * scale * offset_ppm))
+            self._signal[:nx, :ny, :nz, echo] = np.where(mask, turned, 0)
             power = np.square(np.abs(echoes[..., echo][mask]), dtype=np.float64)
             total += power
             first += scale * power
