@@ -122,8 +122,8 @@ class Assembly:
         self.parts.update(mask=mask, magnitude=root_sum_of_squares(series.magnitude), echoes=_complex_signal(series))
         return series
 
-    def add_estimated_field(self, series: EchoSeries, method: str, bipolar: str = "auto") -> None:
-        """Estimate the field, its noise and R2* from echoes that :meth:`add_echoes` returned.
+    def add_estimated_field(self, series: EchoSeries, method: str, grid: Grid, bipolar: str = "auto") -> None:
+        """Estimate the field, its noise and R2* from echoes that :meth:`add_echoes` returned, on a grid.
 
         Parameters
         ----------
@@ -147,15 +147,16 @@ class Assembly:
                 f"phase: odd and even echoes differ by {2 * test.phase_rad:.2g} rad (a bipolar readout), which the "
                 "difference of echoes cannot take; choose --field-estimate fit, or insist with --bipolar no"
             )
-        estimate = estimate_field(series, mask, method, bipolar=fitted)
+        estimate = estimate_field(series, mask, method, bipolar=fitted, grid=grid)
         if not estimate.mask.any():
             raise DataError("phase: no voxel of the mask has signal that determines a field; check mask and magnitude")
         lost = int(np.count_nonzero(mask & ~estimate.mask))
         if lost:
             self.notes.append(f"mask: {lost} voxels without signal that determines a field were taken out")
         self.parts.update(field_ppm=estimate.field_ppm, mask=estimate.mask, field_noise_ppm=estimate.field_noise_ppm)
-        if estimate.r2star_per_s is not None:
-            self.parts["r2star_per_s"] = estimate.r2star_per_s
+        for name in ("r2star_per_s", "reliability"):
+            if getattr(estimate, name) is not None:
+                self.parts[name] = getattr(estimate, name)
         self.notes.append(
             f"field: estimated from {series.echo_count} echo(es), method {method}; noise level "
             f"{estimate.report['noise_sigma_from']}"
@@ -163,6 +164,12 @@ class Assembly:
         self.field_estimate = {**estimate.report, "bipolar_test": asdict(test)}
         self._note_bipolar(series, test, fitted=fitted)
         self._note_residual(estimate)
+        doubt = estimate.report.get("voxels_in_doubt", 0)
+        if doubt:
+            self.notes.append(
+                f"field: {doubt} of {int(estimate.mask.sum())} voxels may be a period "
+                f"({estimate.report['ambiguity_hz']:.4g} Hz) off or too dephased to tell; their weight is reduced"
+            )
 
     def _note_bipolar(self, series: EchoSeries, test: BipolarTest, *, fitted: bool) -> None:
         found = f"odd and even echoes differ by {2 * test.phase_rad:.2g} rad"

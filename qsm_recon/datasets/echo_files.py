@@ -133,10 +133,11 @@ def read_echoes(
     amplitude = check_echo_values(magnitude, inside, gathered.notes, non_negative=True)
     angle = _phase_in_rad(phase, check_echo_values(phase, inside, gathered.notes), reading, gathered.notes)
     _require_not_exchanged(magnitude, inside)
+    grid = acquisition.grid(phase.as_image)
     with named({"magnitude": magnitude.source, "phase": phase.source}):
         if mask is None:
             series = EchoSeries(amplitude, angle, acquisition.echo_times_s, acquisition.b0_tesla)
-            inside, facts = signal_mask(series, acquisition.grid(phase.as_image).voxel_size_mm)
+            inside, facts = signal_mask(series, grid.voxel_size_mm)
             gathered.note_mask(
                 inside,
                 "from phase quality above {phase_quality_above:g} and magnitude above {magnitude_above:.4g}".format(
@@ -144,7 +145,7 @@ def read_echoes(
                 ),
             )
         series = gathered.add_echoes(amplitude, angle, inside)
-        gathered.add_estimated_field(series, reading.method, reading.bipolar)
+        gathered.add_estimated_field(series, reading.method, grid, reading.bipolar)
     gathered.sources.update(field=f"{phase.source} ({reading.method} of the echoes)", magnitude=magnitude.source)
     gathered.sources["phase"] = phase.source
     return gathered, phase.as_image

@@ -105,17 +105,17 @@ def phantom_case(phantom: Phantom, field_from: str = "fit", bipolar: str = "auto
     """
     if field_from not in FIELDS:
         raise ParameterError(f"phantom field '{field_from}' is unknown{did_you_mean(field_from, FIELDS)}")
+    reference = Image(phantom.field_ppm, phantom.affine, Path("phantom"), phantom.affine)
     gathered = Assembly(Acquisition(phantom.b0_tesla, phantom.echo_times_s, phantom.b0_direction))
     series = gathered.add_echoes(np.abs(phantom.echoes), np.angle(phantom.echoes), phantom.mask)
     if field_from == "true":
         gathered.parts["field_ppm"] = phantom.field_ppm + phantom.background_field_ppm
         gathered.notes.append("field: the noise-free field of the simulation")
     else:
-        gathered.add_estimated_field(series, field_from, bipolar)
+        gathered.add_estimated_field(series, field_from, gathered.acquisition.grid(reference), bipolar)
     names = ("field", "magnitude", "mask", "truth", "labels", "evaluation_mask")
     gathered.sources.update(dict.fromkeys(names, "phantom"), phantom=_describe(phantom))
     truth = Truth(phantom.susceptibility_ppm, phantom.labels, phantom.evaluation_mask)
-    reference = Image(phantom.field_ppm, phantom.affine, Path("phantom"), phantom.affine)
     return gathered.finish(reference, phantom.parameters.case, truth)
 
 

@@ -344,7 +344,16 @@ class Session:
 def fingerprint(problem: Problem) -> str:
     """Checksum of all that a reconstruction depends on."""
     digest = hashlib.sha256()
-    for name in ("field_ppm", "mask", "magnitude", "weight", "field_noise_ppm", "echoes", "r2star_per_s"):
+    for name in (
+        "field_ppm",
+        "mask",
+        "magnitude",
+        "weight",
+        "field_noise_ppm",
+        "echoes",
+        "r2star_per_s",
+        "reliability",
+    ):
         values = getattr(problem, name)
         if values is not None:
             digest.update(name.encode())

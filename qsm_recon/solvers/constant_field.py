@@ -15,7 +15,7 @@ from qsm_recon.solvers.outside_sources import block_means
 
 COARSE_MM = 2.0
 PADDING_MM = 64.0
-OUTLYING = 20.0
+OUTLYING = 10.0
 """Voxels that deviate from the median by more than this many median deviations have no say: wraps, strong sources."""
 
 
@@ -34,7 +34,7 @@ def constant_of_field(problem: Problem) -> float:
         The measurement.
     """
     mask, grid = problem.mask, problem.grid
-    trusted = mask & _usual(problem.field_ppm, mask)
+    trusted = _trusted(problem)
     factors = tuple(max(1, round(COARSE_MM / size)) for size in grid.voxel_size_mm)
     share = block_means(trusted.astype(np.float32), factors)
     field = block_means(np.where(trusted, problem.field_ppm, 0), factors, np.float64)
@@ -56,12 +56,18 @@ def constant_of_field(problem: Problem) -> float:
     return mean - slope * level_mean * variance / (variance + level_mean**2)
 
 
-def _usual(field: NDArray[np.floating], mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Where a field is not so far from its median that it may be off by whole turns of phase."""
-    values = field[mask].astype(np.float64)
+def _trusted(problem: Problem) -> NDArray[np.bool_]:
+    """Where the field is measured, and not so far from its median that it may be off by whole turns of phase."""
+    trusted = problem.mask.copy()
+    for image in (problem.weight, problem.magnitude, problem.reliability):
+        if image is not None:
+            trusted &= image > 0
+    if not trusted.any():
+        trusted = problem.mask
+    values = problem.field_ppm[trusted].astype(np.float64)
     middle = float(np.median(values))
     limit = OUTLYING * float(np.median(np.abs(values - middle)))
-    return np.abs(field - middle) <= (limit if limit > 0 else np.inf)
+    return trusted & (np.abs(problem.field_ppm - middle) <= limit) if limit > 0 else trusted
 
 
 def without_constant(problem: Problem) -> Problem:

