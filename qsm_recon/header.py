@@ -57,10 +57,8 @@ def read_geometry(stored: Any, path: Path) -> Geometry:
         return Geometry(affine, affine, "the affine")  # for the grid to refuse
     if hasattr(header, "get_qform"):
         return _nifti_geometry(header, affine, unit)
-    if hasattr(header, "sizeof_hdr"):
-        beside = getattr(stored.file_map.get("mat"), "filename", None)
-        if beside is None or not Path(beside).exists():
-            return Geometry(affine, None, "an Analyze header does not say how the voxel axes are oriented")
+    if hasattr(header, "sizeof_hdr"):  # with a .mat file too: SPM keeps there how a user turned the image
+        return Geometry(affine, None, "an Analyze header does not say how the voxel axes are oriented")
     if "goodRASFlag" in (header.keys() if hasattr(header, "keys") else ()) and not header["goodRASFlag"]:
         return Geometry(affine, None, "its header does not say how the voxel axes are oriented (goodRASFlag is 0)")
     return Geometry(affine, affine, "the affine")

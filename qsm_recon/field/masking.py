@@ -29,6 +29,8 @@ SMALLEST_PART = 0.05
 """Connected parts smaller than this fraction of the largest one are left out; two legs are two parts."""
 LARGEST_HOLE_MM3 = 2000.0
 """Enclosed holes up to this size are filled: bleedings, calcifications, veins; not sinuses or bowel gas."""
+LEAST_WEIGHT = 0.05
+"""Weight of a second difference, as a fraction of the voxel's own power, below which a neighbour has no signal."""
 LEAST_ZEROS = 0.02
 """Share of exact zeros from which an image counts as masked already."""
 
@@ -165,11 +167,12 @@ def _quality(
     """Phase quality from the magnitude and the unit phasor of every echo."""
     from scipy import ndimage
 
-    total = weights = np.zeros(())
+    total = weights = own_power = np.zeros(())
     for magnitude, phasor in echoes:
         if total.ndim == 0:
-            total, weights = np.zeros((2, *magnitude.shape), np.float32)
+            total, weights, own_power = np.zeros((3, *magnitude.shape), np.float32)
         power, unit = np.square(magnitude), phasor.astype(np.complex64)
+        own_power += power
         for axis in range(3):
             if magnitude.shape[axis] < 3:
                 continue
@@ -183,9 +186,11 @@ def _quality(
     own = np.divide(total, weights, out=np.zeros_like(total), where=weights > 0)
     if mask is None:
         return np.clip(ndimage.uniform_filter(own, 3, mode="nearest"), 0, 1)
-    share = ndimage.uniform_filter(mask.astype(np.float32), 3, mode="constant")
-    mean = ndimage.uniform_filter(np.where(mask, own, np.float32(0)), 3, mode="constant")
-    return np.where(mask, np.clip(mean / np.where(mask, share, 1), 0, 1), np.float32(0))
+    # A voxel at the rim with no neighbours of its kind on both sides takes the mean of those that have.
+    known = mask & (weights > LEAST_WEIGHT * own_power)
+    share = ndimage.uniform_filter(known.astype(np.float32), 3, mode="constant")
+    mean = ndimage.uniform_filter(np.where(known, own, np.float32(0)), 3, mode="constant")
+    return np.where(mask & (share > 0.5 / 27), np.clip(mean / np.maximum(share, 0.5 / 27), 0, 1), np.float32(0))
 
 
 def tidy(mask: NDArray[np.bool_], voxel_size_mm: tuple[float, float, float]) -> NDArray[np.bool_]:

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from qsm_recon.errors import ParameterError
 
-BEYOND_A_CUT = 1.5
-"""Reach where the mask touches the image's border, over that elsewhere: best on slabs cut from heads and phantoms."""
+BEYOND_A_CUT = 1.25
+"""Reach where the mask touches the image's border, over that elsewhere: best on the whole on slabs cut out of
+heads and phantoms."""
 
 
 def padded_shape(shape: tuple[int, int, int], padding: int | tuple[int, int, int] = 0) -> tuple[int, int, int]:
@@ -35,7 +36,7 @@ def padding_around(
 ) -> tuple[int, int, int]:
     """Voxels to add along each axis so that a mask is felt by its periodic copies no more.
 
-    On either side of the mask the reach must be empty, and half as much again where the mask touches the border: there
+    On either side of the mask the reach must be empty, and a quarter more where the mask touches the border: there
     the object goes on, and sources just outside act on the field inside.  What the image has of that is not added:
     nothing, where the mask lies well inside.
 

@@ -25,7 +25,7 @@ def automatic_padding() -> Any:
     """Declare the padding."""
     return parameter(
         None, "voxels", "zeros added around what is computed at least; by default what the image lacks of 8 mm (or the "
-        "margin) around the mask, and half as much again where a slab's mask touches the border",
+        "margin) around the mask, and a quarter more where a slab's mask touches the border",
         low=0, high=512, kind=int,
     )  # fmt: skip
 
