@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.field.complex_fit import EVEN_SPACING
 from qsm_recon.field.echoes import EchoSeries
 from qsm_recon.field.voxels import check_mask
 
@@ -20,6 +21,8 @@ SMALLEST_BIPOLAR_RAD_OF_THREE = 0.1
 SIGNIFICANT = 5.0
 EXPLAINED = 0.5
 """Share of the mean square misfit that the odd/even term must take away."""
+FOLLOWING = 0.7
+"""Correlation with the frequency above which an odd/even phase comes from echoes in the wrong order."""
 REGRESSIONS = 4
 GRID_OVERSAMPLING = 8
 COHERENT = 0.5
@@ -53,8 +56,8 @@ def bipolar_test(echoes: EchoSeries, mask: NDArray[np.bool_]) -> BipolarTest:
     """Find out whether odd and even echoes were read in opposite directions.
 
     Blocks of voxels all over the mask are fitted with and without the odd/even term.  A bipolar readout gives a phase
-    that is far above its scatter within most blocks, and takes most of the misfit away (which three echoes cannot
-    tell).
+    that is far above its scatter within most blocks, takes most of the misfit away (which three echoes cannot tell),
+    and does not vary with the field.
 
     Parameters
     ----------
@@ -73,7 +76,7 @@ def bipolar_test(echoes: EchoSeries, mask: NDArray[np.bool_]) -> BipolarTest:
     magnitude, phase = (part[where].astype(np.float64) for part in (echoes.magnitude, echoes.phase_rad))
     times = np.asarray(echoes.echo_times_s)
     frequency, _, plain = _fit(magnitude, phase, times, 1)
-    _, intercepts, split = _fit(magnitude, phase, times, 2, frequency)
+    frequency, intercepts, split = _fit(magnitude, phase, times, 2, frequency)
     power = np.maximum(np.sum(magnitude**2, axis=1), np.finfo(float).tiny)
     residual, residual_with = (float(np.median(np.sqrt(misfit / power))) for misfit in (plain, split))
     # The alias of the frequency moves the phase by a quarter turn, which four times it does not see.
@@ -85,9 +88,31 @@ def bipolar_test(echoes: EchoSeries, mask: NDArray[np.bool_]) -> BipolarTest:
     count = echoes.echo_count
     limit = SMALLEST_BIPOLAR_RAD_OF_THREE if count == 3 else SMALLEST_BIPOLAR_RAD
     explained = count == 3 or residual_with**2 / (count - 3) < (1 - EXPLAINED) * residual**2 / (count - 2)
-    return BipolarTest(
-        bool(typical > limit and significant and explained), typical, residual, residual_with, len(phase)
-    )
+    spacing = np.diff(times)
+    turns = np.exp(4j * np.pi * float(spacing.min()) * frequency).reshape(turned.shape)
+    even = np.ptp(spacing) <= EVEN_SPACING * spacing.min()  # else another order does not look bipolar
+    present = typical > limit and significant and explained and not (even and _follow_each_other(turned, turns))
+    return BipolarTest(bool(present), typical, residual, residual_with, len(phase))
+
+
+def _follow_each_other(phase: NDArray[np.complex128], frequency: NDArray[np.complex128]) -> bool:
+    """Whether an odd/even phase varies with the frequency; both as phasors, (blocks, voxels), free of aliases.
+
+    That of a readout is linear in space.  Echoes in another order than their times look bipolar in each voxel: 1, 3, 2,
+    4 is half the frequency and a phase that grows with it.  Compared are the steps from one half of every block to the
+    other, less their mean along each axis.
+    """
+    steps: list[list[NDArray[np.float64]]] = []
+    for phasors in (phase, frequency):
+        blocks = phasors.reshape(-1, BLOCK, BLOCK, BLOCK)
+        steps.append([])
+        for axis in range(1, 4):
+            halves = np.moveaxis(blocks, axis, 1).reshape(len(blocks), 2, -1).mean(axis=2)
+            step = halves[:, 1] * halves[:, 0].conj()
+            steps[-1].append(np.angle(step * np.conj(step.sum())))
+    first, second = (np.concatenate(part) for part in steps)
+    size = float(np.sqrt(np.mean(first**2) * np.mean(second**2)))
+    return size > 0 and abs(float(np.mean(first * second))) > FOLLOWING * size
 
 
 def turned_slices(echoes: EchoSeries, mask: NDArray[np.bool_]) -> tuple[int, NDArray[np.bool_]] | None:

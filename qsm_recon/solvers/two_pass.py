@@ -30,8 +30,9 @@ DARK = 0.1
 def reliable_mask(problem: Problem) -> NDArray[np.bool_]:
     """Voxels of the mask whose field can be trusted.
 
-    Left out is what has a reliability below a half (:attr:`Problem.reliability`), a phase quality (:func:`qsm_recon.field.masking.phase_quality`) below 0.6, a noise of the
-    field above eight times the median, or a magnitude below a tenth of the median, as far as each is known.
+    Left out is what has a reliability below a half (:attr:`qsm_recon.problem.Problem.reliability`), a phase quality
+    (:func:`qsm_recon.field.masking.phase_quality`) below 0.6, a noise of the field above eight times the median, or a
+    magnitude below a tenth of the median, as far as each is known.
 
     Parameters
     ----------

@@ -21,7 +21,9 @@ def series(objects, *, noise=0.03, echoes=3, gradient=0.0):
     rng = np.random.default_rng(2)
     times = np.array(TIMES[:echoes])
     bias = np.exp(0.5 * X)  # sensitivity of the coil
-    phase = 2 * np.pi * (30 * np.sin(4 * X) * Y)[..., None] * times + gradient * np.arange(SHAPE[0])[:, None, None, None]
+    phase = (
+        2 * np.pi * (30 * np.sin(4 * X) * Y)[..., None] * times + gradient * np.arange(SHAPE[0])[:, None, None, None]
+    )
     signal = np.where(objects, bias, 0)[..., None] * np.exp(-20 * times + 1j * phase)
     signal = signal + noise * (rng.standard_normal(signal.shape) + 1j * rng.standard_normal(signal.shape))
     return EchoSeries(np.abs(signal), np.angle(signal), tuple(times), 3.0)

@@ -53,6 +53,14 @@ def test_a_first_echo_with_a_phase_of_its_own_is_no_bipolar_readout():
     assert not bipolar_test(*series(EVEN, extra=0.3)).present
 
 
+def test_echoes_in_the_wrong_order_are_no_bipolar_readout():
+    echoes, mask = series(EVEN, noise=0.002)
+    mixed = EchoSeries(echoes.magnitude, echoes.phase_rad[..., [0, 2, 1, 3]], EVEN, B0_TESLA)
+    found = bipolar_test(mixed, mask)
+    assert found.residual > 0.1
+    assert not found.present
+
+
 def test_two_echoes_and_masks_without_a_block_cannot_tell():
     assert bipolar_test(*series(EVEN[:2], bipolar=0.3)).voxels == 0
     echoes, mask = series(EVEN, bipolar=0.3)
