@@ -17,7 +17,6 @@ from qsm_recon.operators.padding import padded_shape
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
 from qsm_recon.result import Callback, Reconstruction
-from qsm_recon.solvers.constant_field import without_constant
 from qsm_recon.solvers.parameters import Parameter, declared_parameters
 from qsm_recon.solvers.series import Series
 
@@ -121,6 +120,8 @@ class Solver(ABC):
                 raise ParameterError(f"start_ppm: '{self.name}' is a closed form and takes no starting point")
             if start_ppm.shape != problem.grid.shape:
                 raise ParameterError(f"start_ppm: expected shape {problem.grid.shape}, found {start_ppm.shape}")
+        from qsm_recon.solvers.constant_field import without_constant  # heavy, and not needed to know a solver
+
         began = time.perf_counter()
         problem = without_constant(problem)
         region = self.region(problem)
