@@ -120,14 +120,15 @@ class Solver(ABC):
                 raise ParameterError(f"start_ppm: '{self.name}' is a closed form and takes no starting point")
             if start_ppm.shape != problem.grid.shape:
                 raise ParameterError(f"start_ppm: expected shape {problem.grid.shape}, found {start_ppm.shape}")
-        from qsm_recon.solvers.constant_field import without_constant  # heavy, and not needed to know a solver
+        # Heavy, and not needed to know a solver.
+        from qsm_recon.solvers.constant_field import with_constant, without_constant
 
         began = time.perf_counter()
-        problem = without_constant(problem)
+        before, problem = problem.field_offset_ppm, without_constant(problem)
         region = self.region(problem)
         start = None if start_ppm is None else region.cut(start_ppm)
         result = region.embed_result(self._solve(region.cut_problem(problem), callback, start))
-        result = result.with_details(field_constant_ppm=problem.field_offset_ppm)
+        result = with_constant(result, problem.field_offset_ppm - before)
         return dataclasses.replace(result, timings_s={**result.timings_s, "solve": time.perf_counter() - began})
 
     @abstractmethod

@@ -5,16 +5,21 @@ Every method takes it out before it begins, so that none depends on it.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
 from qsm_recon.problem import Problem
+from qsm_recon.result import Reconstruction
 from qsm_recon.solvers.outside_sources import block_means
 
 COARSE_MM = 2.0
 PADDING_MM = 64.0
+BACKGROUND_FIELD = "background_field_ppm"
+"""Image of a result that holds what a method took for the field of outside sources."""
 OUTLYING = 10.0
 """Voxels that deviate from the median by more than this many median deviations have no say: wraps, strong sources."""
 
@@ -73,3 +78,14 @@ def _trusted(problem: Problem) -> NDArray[np.bool_]:
 def without_constant(problem: Problem) -> Problem:
     """Return a problem with the constant of its field taken out; ``field_offset_ppm`` tells it."""
     return problem.with_offset(constant_of_field(problem))
+
+
+def with_constant(result: Reconstruction, constant_ppm: float) -> Reconstruction:
+    """Return a result with the constant put back into the fields that it holds, and told in its details."""
+
+    def whole(field: NDArray[np.floating]) -> NDArray[np.float32]:
+        return np.where(result.mask, field + np.float32(constant_ppm), np.float32(0)).astype(np.float32)
+
+    images = {name: whole(image) if name == BACKGROUND_FIELD else image for name, image in result.images.items()}
+    fitted = None if result.fitted_field_ppm is None else whole(result.fitted_field_ppm)
+    return replace(result, images=images, fitted_field_ppm=fitted).with_details(field_constant_ppm=constant_ppm)

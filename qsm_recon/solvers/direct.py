@@ -62,6 +62,7 @@ class _Direct(Solver):
             converged=True,
             stop_reason="closed form",
             details={**details, "padded_shape": list(operator.padded_grid.shape)},
+            fitted_field_ppm=np.where(problem.mask, operator.forward(susceptibility), 0).astype(np.float32),
         )
 
     def noise_fidelity(self, problem: Problem) -> float | None:

@@ -71,7 +71,7 @@ class McTFI(TotalFieldSolver):
         maps = model.maps(problem.grid.shape)
         if self.model == "reduced":
             maps = {"initial_phase_rad": maps["initial_phase_rad"]}
-        return self._reconstruction(operator.crop(outcome.image), problem.mask, outcome, details, maps)
+        return self._reconstruction(operator, operator.crop(outcome.image), problem.mask, outcome, details, maps)
 
 
 SOLVERS = (McTFI,)

@@ -235,7 +235,9 @@ class TFI(TotalFieldSolver):
         settings = self._settings(min_iterations=1 + linear_iterations)
         outcome = self._engine(case, model, outside, settings).run(start_ppm, callback)
         details = {"rad_per_ppm": scale, "reweighted_voxels": model.reweighted_voxels, **outside.facts}
-        return self._reconstruction(case.operator.crop(outcome.image), case.problem.mask, outcome, details)
+        return self._reconstruction(
+            case.operator, case.operator.crop(outcome.image), case.problem.mask, outcome, details
+        )
 
 
 SOLVERS = (TFI,)

@@ -97,10 +97,14 @@ def solve_in_two_passes(solver: Solver, problem: Problem, callback: Callback | N
     shared = whole.mask & careful.mask
     holes = whole.mask & ~careful.mask
     shift = float(np.mean((careful.susceptibility_ppm - whole.susceptibility_ppm)[shared], dtype=np.float64))
-    susceptibility = careful.susceptibility_ppm + np.where(holes, whole.susceptibility_ppm + np.float32(shift), 0)
+    fitted = None
+    if whole.fitted_field_ppm is not None and careful.fitted_field_ppm is not None:
+        fitted = np.where(holes, whole.fitted_field_ppm, careful.fitted_field_ppm)
+    susceptibility = np.where(holes, whole.susceptibility_ppm + np.float32(shift), careful.susceptibility_ppm)
     return replace(
         careful,
         susceptibility_ppm=susceptibility.astype(np.float32),
+        fitted_field_ppm=fitted,
         mask=whole.mask | careful.mask,
         converged=whole.converged and careful.converged,
         stop_reason=careful.stop_reason if whole.converged else f"first pass: {whole.stop_reason}",

@@ -189,6 +189,9 @@ def test_a_constant_in_the_field_changes_nothing(name, synthetic):
     assert relative_error(found.susceptibility_ppm, expected.susceptibility_ppm) < 1e-3
     constants = [result.details["field_constant_ppm"] for result in (expected, found)]
     assert constants[1] - constants[0] == pytest.approx(0.05, abs=1e-6)
+    if expected.fitted_field_ppm is not None:  # where the constant is again
+        grown = (found.fitted_field_ppm - expected.fitted_field_ppm)[synthetic.mask]
+        assert np.allclose(grown, 0.05, atol=1e-4)
 
 
 @every_solver
