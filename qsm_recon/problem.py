@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -48,6 +48,8 @@ class Problem:
     reliability
         (nx, ny, nz) factor in [0, 1] on the weight of each voxel, below 1 where its field is in doubt for another
         reason than noise; see :class:`qsm_recon.field.FieldEstimate`.
+    field_offset_ppm
+        Constant that has been taken out of the field, in ppm; the echoes still hold it.
     notes
         Filled in: what validation changed.
 
@@ -70,6 +72,7 @@ class Problem:
     b0_tesla: float | None = None
     r2star_per_s: NDArray[np.floating] | None = None
     reliability: NDArray[np.floating] | None = None
+    field_offset_ppm: float = 0.0
     notes: tuple[str, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
@@ -101,6 +104,13 @@ class Problem:
                 f"echoes: {self.echoes.shape[3]} images but {len(self.echo_times_s)} echo times; give one per echo"
             )
         object.__setattr__(self, "notes", tuple(notes))
+
+    def with_offset(self, constant_ppm: float) -> Problem:
+        """Return the same problem with a constant, in ppm, taken out of its field."""
+        offset = self.field_offset_ppm + constant_ppm
+        return replace(
+            self, field_ppm=self.field_ppm - self.field_ppm.dtype.type(constant_ppm), field_offset_ppm=offset
+        )
 
     @property
     def phase_scale(self) -> float:

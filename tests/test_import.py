@@ -15,7 +15,7 @@ FLOORS = [
     {"operators"},
     {"problem", "result"},
     {"region"},
-    {"io"},
+    {"io", "header"},
     {"field"},
     {"datasets"},
     {"metrics"},

@@ -10,7 +10,17 @@ import numpy as np
 
 from qsm_recon.datasets.assembly import Acquisition, Assembly
 from qsm_recon.datasets.case import Case, Truth
-from qsm_recon.datasets.options import LoadSettings, choose_field, flag, number, numbers, whole_number
+from qsm_recon.datasets.options import (
+    BIPOLAR_CHOICES,
+    ECHO_OPTIONS,
+    LoadSettings,
+    choose_field,
+    choose_setting,
+    flag,
+    number,
+    numbers,
+    whole_number,
+)
 from qsm_recon.datasets.phantom import Phantom, PhantomParameters, build_phantom
 from qsm_recon.datasets.phantom.lesions import Lesion, parse_lesions
 from qsm_recon.datasets.phantom.presets import with_preset
@@ -28,6 +38,7 @@ OPTIONS = {
     "b0_direction": "direction of the main field in voxel axes, three numbers",
     "voxel_size": "image voxel in mm, three numbers",
     "background": "yes adds the field of the air around the head",
+    "bipolar": ECHO_OPTIONS["bipolar"],
     "rf_phase": "amplitude in rad of a smooth phase at echo time zero",
     "anatomy": "published (default), textured, lesions or invivo: a set of the options below, which go before it",
     "texture": "standard deviation in ppm of texture added in all tissue, 0 to 0.05",
@@ -63,6 +74,9 @@ def load(location: str, options: Mapping[str, str], settings: LoadSettings) -> C
     if location not in ("sim1", "sim2"):
         raise ParameterError(f"phantom: unknown simulation '{location}'{did_you_mean(location, ('sim1', 'sim2'))}")
     origin = choose_field(options, settings, FIELDS, "fit")
+    if settings.phase_sign is not None:
+        raise ParameterError("phantom: its phase has the positive sign; leave --phase-sign out")
+    bipolar = choose_setting(options, "bipolar", settings.bipolar, BIPOLAR_CHOICES, "auto")
     direction = numbers(options, "b0_direction", 3)
     if direction is None and settings.b0_direction is not None:
         direction = tuple(np.asarray(settings.b0_direction, dtype=float).tolist())
@@ -89,14 +103,14 @@ def load(location: str, options: Mapping[str, str], settings: LoadSettings) -> C
         "detail_seed": whole_number(options, "detail_seed"),
     }
     parameters = PhantomParameters(**with_preset(options.get("anatomy", "published"), given))
-    return phantom_case(build_phantom(parameters), origin)
+    return phantom_case(build_phantom(parameters), origin, bipolar)
 
 
 def _lesions(options: Mapping[str, str], name: str) -> tuple[Lesion, ...] | None:
     return parse_lesions(options[name], name) if name in options else None
 
 
-def phantom_case(phantom: Phantom, field_from: str = "fit") -> Case:
+def phantom_case(phantom: Phantom, field_from: str = "fit", bipolar: str = "auto") -> Case:
     """Return a phantom as a case.
 
     Parameters
@@ -106,6 +120,8 @@ def phantom_case(phantom: Phantom, field_from: str = "fit") -> Case:
     field_from
         ``fit`` or ``difference`` of the noisy echoes, or ``true``, the noise-free field with its background and what
         else shifts the frequency.
+    bipolar
+        Whether an odd/even term is fitted: ``yes``, ``no`` or ``auto``, which finds out.
 
     Raises
     ------
@@ -114,14 +130,14 @@ def phantom_case(phantom: Phantom, field_from: str = "fit") -> Case:
     """
     if field_from not in FIELDS:
         raise ParameterError(f"phantom field '{field_from}' is unknown{did_you_mean(field_from, FIELDS)}")
-    reference = Image(phantom.field_ppm, phantom.affine, Path("phantom"))
+    reference = Image(phantom.field_ppm, phantom.affine, Path("phantom"), phantom.affine)
     gathered = Assembly(Acquisition(phantom.b0_tesla, phantom.echo_times_s, phantom.b0_direction))
     series = gathered.add_echoes(np.abs(phantom.echoes), np.angle(phantom.echoes), phantom.mask)
     if field_from == "true":
         gathered.parts["field_ppm"] = phantom.frequency_ppm
         gathered.notes.append("field: the noise-free field of the simulation")
     else:
-        gathered.add_estimated_field(series, field_from, gathered.acquisition.grid(reference))
+        gathered.add_estimated_field(series, field_from, gathered.acquisition.grid(reference), bipolar)
     names = ("field", "magnitude", "mask", "truth", "labels", "evaluation_mask")
     gathered.sources.update(dict.fromkeys(names, "phantom"), phantom=_describe(phantom))
     truth = Truth(phantom.susceptibility_ppm, phantom.labels, phantom.evaluation_mask)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from qsm_recon.datasets.case import Case
 from qsm_recon.errors import ResourceError
-from qsm_recon.io import save_image, write_json
+from qsm_recon.io import write_json
 from qsm_recon.report.run_figure import Panel, grey_window, run_figure, save_figure
 from qsm_recon.result import Reconstruction
 
@@ -85,9 +85,9 @@ def write_outputs(
     """
     figure = run_figure(_panels(case, susceptibility), result.mask, case.affine, result.history, title)
     with all_or_nothing(folder) as staging:
-        save_image(staging / MAP_NAME, susceptibility, case.affine)
+        case.save(staging / MAP_NAME, susceptibility)
         for name, image in result.images.items():
-            save_image(staging / f"{name}.nii.gz", np.asarray(image, np.float32), case.affine)
+            case.save(staging / f"{name}.nii.gz", np.asarray(image, np.float32))
         save_figure(figure, staging / FIGURE_NAME)
         write_json(staging / REPORT_NAME, document)
 
@@ -96,7 +96,12 @@ def _panels(case: Case, susceptibility: NDArray[np.float32]) -> list[Panel]:
     field, mask = case.problem.field_ppm, case.problem.mask
     offset = float(np.median(field[mask]))  # a constant has no effect on the susceptibility
     window = grey_window(susceptibility[mask])
-    panels = [
+    panels = []
+    magnitude = case.problem.magnitude
+    if magnitude is not None and case.made_mask:
+        bright = float(np.percentile(magnitude[mask], 99)) or 1.0
+        panels.append(Panel("magnitude, mask", magnitude, 0.5 * bright, 0.5 * bright, "a.u.", outlined=True))
+    panels += [
         Panel("field", field, float(np.percentile(np.abs(field[mask] - offset), 98)) or 1.0, offset),
         Panel("susceptibility", susceptibility, window),
     ]

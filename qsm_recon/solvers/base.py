@@ -9,9 +9,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.errors import ParameterError
+from qsm_recon.operators.grid import Grid
+from qsm_recon.operators.padding import padded_shape
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
 from qsm_recon.result import Callback, Reconstruction
@@ -106,9 +109,23 @@ class Solver(ABC):
         """Box of the image that is computed on; the whole image unless the method has a margin around the mask."""
         return Region.whole(problem.grid.shape)
 
+    def grid_padding(self, mask: NDArray[np.bool_], grid: Grid) -> tuple[int, int, int]:
+        """Zeros added along each axis of a region with this mask and grid at least."""
+        return (0, 0, 0)
+
+    def computed_shape(self, problem: Problem) -> tuple[int, int, int]:
+        """Size of the padded grid that a problem is solved on."""
+        region = self.region(problem)
+        padding = self.grid_padding(region.cut(problem.mask), problem.grid.resized(region.shape))
+        return padded_shape(region.shape, padding)
+
     def series(self, problem: Problem) -> Series:
         """Prepare to solve one problem for several parameter values in turn, each from where the one before ended."""
         return Series(problem)
+
+    def transfer(self, grid: Grid) -> NDArray | None:
+        """What the method multiplies a field's half-spectrum by, where it is such a filter; None otherwise."""
+        return None
 
     def noise_fidelity(self, problem: Problem) -> float | None:
         """Fidelity (as in the history) that the noise of the field alone would give; None where it is unknown."""
@@ -118,6 +135,8 @@ class Solver(ABC):
         self, problem: Problem, *, callback: Callback | None = None, start_ppm: NDArray | None = None
     ) -> Reconstruction:
         """Reconstruct a susceptibility map.
+
+        A constant in the field has no effect on it (:mod:`qsm_recon.solvers.constant_field`).
 
         Parameters
         ----------
@@ -143,15 +162,19 @@ class Solver(ABC):
                 raise ParameterError(f"start_ppm: '{self.name}' is a closed form and takes no starting point")
             if start_ppm.shape != problem.grid.shape:
                 raise ParameterError(f"start_ppm: expected shape {problem.grid.shape}, found {start_ppm.shape}")
+        # Heavy, and not needed to know a solver.
+        from qsm_recon.solvers.constant_field import with_constant, without_constant
+
         began = time.perf_counter()
-        solver = self.resolved(problem)
+        solver, before, problem = self.resolved(problem), problem.field_offset_ppm, without_constant(problem)
         region = solver.region(problem)
         start = None if start_ppm is None else region.cut(start_ppm)
         result = region.embed_result(solver._solve(region.cut_problem(problem), callback, start))
+        result = with_constant(result, problem.field_offset_ppm - before)
         if self.default_rule and getattr(self, self.main_parameter().name) is None:
             result = result.with_details(default_from=self.default_rule, **described_scale(problem))
         return dataclasses.replace(result, timings_s={**result.timings_s, "solve": time.perf_counter() - began})
 
     @abstractmethod
     def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
-        """Do the work of :meth:`solve`, on the region."""
+        """Do the work of :meth:`solve`, on the region, with the constant of the field taken out."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from qsm_recon.engines.gauss_newton import GaussNewton, GaussNewtonSettings
 from qsm_recon.operators.dipole import DipoleOperator, KernelKind
@@ -101,8 +101,8 @@ def share_left_by_projection(
     return 1.0 - float(explained.sum()) / total if total > 0 else 1.0
 
 
-def block_means(image: NDArray, factors: tuple[int, ...]) -> NDArray[np.float32]:
+def block_means(image: NDArray, factors: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDArray[np.floating]:
     """Means over blocks of voxels; the last ones are filled up with zeros."""
     filled = np.pad(image, [(0, -n % factor) for n, factor in zip(image.shape, factors, strict=True)])
     split = [part for n, factor in zip(filled.shape, factors, strict=True) for part in (n // factor, factor)]
-    return filled.reshape(split).mean(axis=(1, 3, 5), dtype=np.float32)
+    return filled.reshape(split).mean(axis=(1, 3, 5), dtype=dtype)

@@ -25,6 +25,8 @@ class MultiEchoSignal:
         (nx, ny, nz) voxels that count.
     echo_times_s, b0_tesla
         Echo times in s and main field in T.
+    offset_ppm
+        Constant of the field, in ppm, to take out of the echoes.
     reliability
         (nx, ny, nz) factor on the signal of each voxel; None for 1 everywhere.
     full
@@ -42,6 +44,7 @@ class MultiEchoSignal:
         echo_times_s: tuple[float, ...],
         b0_tesla: float,
         *,
+        offset_ppm: float = 0.0,
         reliability: NDArray[np.floating] | None = None,
         full: bool = True,
     ) -> None:
@@ -59,7 +62,8 @@ class MultiEchoSignal:
         self._reliability = None if reliability is None else np.where(mask, reliability, 0).astype(np.float32)
         factor = mask if self._reliability is None else self._reliability
         for echo, scale in enumerate(self._scales):
-            self._signal[:nx, :ny, :nz, echo] = np.where(mask, echoes[..., echo], 0) * factor
+            turned = echoes[..., echo] * transform.complex_dtype.type(np.exp(-1j * scale * offset_ppm))
+            self._signal[:nx, :ny, :nz, echo] = np.where(mask, turned, 0) * factor
             power = np.square(np.abs(echoes[..., echo][mask]) * factor[mask], dtype=np.float64)
             total += power
             first += scale * power
