@@ -141,6 +141,7 @@ class ADMM:
         """
         self._regulariser.rescale(factor)
         self._penalty *= factor
+        self._sweeps.run_on()
         return self._loop(callback)
 
     def _loop(self, callback: Callback | None) -> ADMMOutcome:

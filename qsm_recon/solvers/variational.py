@@ -56,7 +56,7 @@ class Composition:
         beta and muh of a weakly harmonic background, in mm⁴; none where beta is 0.  Where muh is None it starts
         from mu2, and the residuals balance it.
     convex_iterations
-        Iterations with a convex stand-in for a nonlinear fidelity before that takes over.
+        Iterations with the linear fidelity before a nonlinear one takes over; as many as it needs where None.
     """
 
     fidelity: str = "quadratic"
@@ -64,7 +64,7 @@ class Composition:
     second_weight_ratio: float = 2.0
     harmonic_weight: float = 0.0
     harmonic_penalty: float | None = None
-    convex_iterations: int = 0
+    convex_iterations: int | None = 0
 
     @property
     def nonlinear(self) -> bool:
@@ -94,10 +94,11 @@ def harmonic_penalty() -> Any:
 
 
 def convex_start() -> Any:
-    """Declare how many convex iterations a nonlinear method begins with."""
+    """Declare how many linear iterations a nonlinear method begins with."""
     return parameter(
-        10, "1", "convex iterations first, so that strong fields are not taken for wraps; 0 as published",
-        low=0, high=100_000,
+        None, "1", "linear iterations first, so that strong fields are not taken for wraps; by default until no more "
+        "residuals come below half a turn, 0 as published",
+        low=0, high=100_000, kind=int,
     )  # fmt: skip
 
 
@@ -268,7 +269,7 @@ class CompositionRun:
             images=images,
         )
 
-    def _fidelity(self, field: NDArray, weight: NDArray, convex_iterations: int) -> Fidelity:
+    def _fidelity(self, field: NDArray, weight: NDArray, convex_iterations: int | None) -> Fidelity:
         further = {"convex_iterations": convex_iterations} if self._composition.nonlinear else {}
         return FIDELITIES[self._composition.fidelity](self.operator.transform, field, weight, **further)
 

@@ -5,6 +5,7 @@ A fidelity owns the splitting z ≈ D χ: its state, and the proximal step with 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, Protocol
 
@@ -12,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.backend.fft import FourierTransform
+from qsm_recon.terms.convex_phase import ConvexPhase, excess
+from qsm_recon.terms.turns import TURN, whole_turns
 
 Sums = tuple[float, float, float, float, float]
 
@@ -26,6 +29,9 @@ class Fidelity(Protocol):
     def start(self, penalty: float, out: NDArray) -> None:
         """Set the state for χ = 0 and write z - s into a padded image buffer."""
 
+    def start_from(self, predicted: NDArray) -> None:
+        """Set the state for zero duals and a D χ that is given in a padded image buffer."""
+
     def step(self, predicted: NDArray, first: int, penalty: float, relaxation: float) -> Sums:
         """Proximal step and dual update on planes; ``predicted`` (D χ) is replaced by z - s.
 
@@ -34,6 +40,9 @@ class Fidelity(Protocol):
 
     def finish_iteration(self, penalty: float) -> None:
         """Note that every plane has been stepped with this penalty."""
+
+    def run_on(self) -> None:
+        """Prepare for another regularisation weight, from the state reached with the one before."""
 
 
 class _WeightedFidelity:
@@ -58,6 +67,15 @@ class _WeightedFidelity:
     def finish_iteration(self, penalty: float) -> None:
         """See :class:`Fidelity`; nothing to note where the penalty stays."""
 
+    def run_on(self) -> None:
+        """See :class:`Fidelity`; nothing to prepare."""
+
+    @abstractmethod
+    def _run(
+        self, kernel: Callable[..., Sums], predicted: NDArray, first: int, penalty: float, relaxation: float
+    ) -> Sums:
+        """Call a kernel on a block of planes."""
+
     def _choose(self, single: Callable[..., Sums], double: Callable[..., Sums]) -> Callable[..., Sums]:
         return single if self._transform.dtype == np.float32 else double
 
@@ -76,6 +94,11 @@ class _SquaredFidelity(_WeightedFidelity):
         np.multiply(self._weight, self._field, out=self._state)
         self._state /= self._weight + self._transform.dtype.type(penalty)
         out[...] = self._state
+        self._dual_scale = 0.0
+
+    def start_from(self, predicted: NDArray) -> None:
+        """See :class:`Fidelity`: z = D χ, so that a nonlinear fidelity stays at its turns."""
+        np.copyto(self._state, predicted)
         self._dual_scale = 0.0
 
     def finish_iteration(self, penalty: float) -> None:
@@ -109,6 +132,10 @@ class _AbsoluteFidelity(_WeightedFidelity):
         self._state[...] = 0
         out[...] = self._field
 
+    def start_from(self, predicted: NDArray) -> None:
+        """See :class:`Fidelity`: the first step does not depend on what z was."""
+        self._state[...] = 0
+
     def _run(
         self, kernel: Callable[..., Sums], predicted: NDArray, first: int, penalty: float, relaxation: float
     ) -> Sums:
@@ -117,28 +144,49 @@ class _AbsoluteFidelity(_WeightedFidelity):
         return kernel(predicted, self._state, self._field, self._weight, first, nz, real(penalty), real(relaxation))
 
 
-class _ConvexStart(_WeightedFidelity):
-    """Counts the first iterations, in which a nonlinear fidelity is replaced by a convex one.
+class _NonlinearFidelity(_WeightedFidelity):
+    """A nonlinear fidelity, for which the linear one stands in first; see :mod:`qsm_recon.terms.convex_phase`.
 
-    From χ = 0 a field of more than half a turn would be taken for a wrap; the convex iterations bring D χ near φ where
-    the model explains it, and leave wraps in the map alone, because the pull of a residual is bounded.
+    Parameters are those of :class:`QuadraticFidelity`, and
+
+    convex_iterations
+        Iterations with the linear fidelity; None for as many as the residuals need, 0 for none.  These iterations trust
+        the turns of φ, so wraps that can be told from φ alone are taken out before.  The nonlinear fidelity does not
+        see that.
     """
 
     def __init__(
-        self, transform: FourierTransform, field: NDArray, weight: NDArray, convex_iterations: int = 0
+        self, transform: FourierTransform, field: NDArray, weight: NDArray, convex_iterations: int | None = 0
     ) -> None:
+        if convex_iterations != 0:
+            field = field - transform.dtype.type(TURN) * whole_turns(field, weight > 0)
         super().__init__(transform, field, weight)
-        self._convex_iterations_left = convex_iterations
+        self._phase = ConvexPhase(convex_iterations)
 
     @property
     def provisional(self) -> bool:
         """See :class:`Fidelity`."""
-        return self._convex_iterations_left > 0
+        return self._phase.going
+
+    def step(self, predicted: NDArray, first: int, penalty: float, relaxation: float) -> Sums:
+        """See :class:`Fidelity`."""
+        if self._phase.watches:
+            nz = self._transform.shape[2]
+            self._phase.add(first, excess(predicted, self._field, self._weight, self.power, first, nz))
+        return self._run(self._kernel(linear=self.provisional), predicted, first, penalty, relaxation)
 
     def finish_iteration(self, penalty: float) -> None:
         """See :class:`Fidelity`."""
         super().finish_iteration(penalty)
-        self._convex_iterations_left -= 1
+        self._phase.finish_iteration()
+
+    def run_on(self) -> None:
+        """See :class:`Fidelity`; the linear fidelity stands in again."""
+        self._phase.restart()
+
+    @abstractmethod
+    def _kernel(self, *, linear: bool) -> Callable[..., Sums]:
+        """Return the kernel of the nonlinear or of the linear fidelity."""
 
 
 class QuadraticFidelity(_SquaredFidelity):
@@ -161,30 +209,16 @@ class QuadraticFidelity(_SquaredFidelity):
         return self._run(quadratic_step, predicted, first, penalty, relaxation)
 
 
-class NonlinearFidelity(_ConvexStart, _SquaredFidelity):
-    """½‖W (exp(i D χ) - exp(i φ))‖², with χ and φ in rad.
+class NonlinearFidelity(_NonlinearFidelity, _SquaredFidelity):
+    """½‖W (exp(i D χ) - exp(i φ))‖², with χ and φ in rad; :class:`QuadraticFidelity` comes first.
 
-    Parameters are those of :class:`QuadraticFidelity`, and ``convex_iterations``: how many iterations are done first
-    with Huber's function, ½ d² up to a residual of one radian and linear beyond, in place of 1 - cos d.
     (Milovic et al., MRM 2018, doi 10.1002/mrm.27073, who start with the nonlinear fidelity at once.)
     """
 
-    def start(self, penalty: float, out: NDArray) -> None:
-        """See :class:`Fidelity`; under Huber's function z is at most W² / mu2 away from zero."""
-        super().start(penalty, out)
-        if self.provisional:
-            bound = self._weight / self._transform.dtype.type(penalty)
-            np.clip(self._state, -bound, bound, out=self._state)
-            out[...] = self._state
+    def _kernel(self, *, linear: bool) -> Callable[..., Sums]:
+        from qsm_recon.backend.field_kernels import nonlinear_step_double, nonlinear_step_single, quadratic_step
 
-    def step(self, predicted: NDArray, first: int, penalty: float, relaxation: float) -> Sums:
-        """See :class:`Fidelity`."""
-        from qsm_recon.backend.field_kernels import huber_step, nonlinear_step_double, nonlinear_step_single
-
-        if self.provisional:
-            return self._run(huber_step, predicted, first, penalty, relaxation)
-        kernel = self._choose(nonlinear_step_single, nonlinear_step_double)
-        return self._run(kernel, predicted, first, penalty, relaxation)
+        return quadratic_step if linear else self._choose(nonlinear_step_single, nonlinear_step_double)
 
 
 class AbsoluteFidelity(_AbsoluteFidelity):
@@ -200,20 +234,13 @@ class AbsoluteFidelity(_AbsoluteFidelity):
         return self._run(absolute_step, predicted, first, penalty, relaxation)
 
 
-class NonlinearAbsoluteFidelity(_ConvexStart, _AbsoluteFidelity):
-    """‖W (exp(i D χ) - exp(i φ))‖₁, with χ and φ in rad; W not squared.
-
-    Parameters are those of :class:`QuadraticFidelity`, and ``convex_iterations``: how many iterations are done first
-    with the linear l1 fidelity.
+class NonlinearAbsoluteFidelity(_NonlinearFidelity, _AbsoluteFidelity):
+    """‖W (exp(i D χ) - exp(i φ))‖₁, with χ and φ in rad, W not squared; :class:`AbsoluteFidelity` comes first.
 
     (Milovic et al., MRM 2022, doi 10.1002/mrm.28957, who split it twice; one exact proximal step does the same.)
     """
 
-    def step(self, predicted: NDArray, first: int, penalty: float, relaxation: float) -> Sums:
-        """See :class:`Fidelity`."""
+    def _kernel(self, *, linear: bool) -> Callable[..., Sums]:
         from qsm_recon.backend.l1_kernels import absolute_step, chord_step_double, chord_step_single
 
-        if self.provisional:
-            return self._run(absolute_step, predicted, first, penalty, relaxation)
-        kernel = self._choose(chord_step_single, chord_step_double)
-        return self._run(kernel, predicted, first, penalty, relaxation)
+        return absolute_step if linear else self._choose(chord_step_single, chord_step_double)
