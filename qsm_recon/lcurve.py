@@ -97,13 +97,15 @@ def _run(options: argparse.Namespace) -> int:
     if options.threads is not None:
         set_thread_count(options.threads)
     solver = solver_from_options(options)
-    values = sweep_values(solver, options.parameter, options.points, options.strongest, options.weakest)
     require_rounds(options.refine)
     cases, arguments = [case_from_options(options)], [data_arguments(options)]
     for specification in options.also:
         further = argparse.Namespace(**{**vars(build_parser().parse_args([])), "dataset": specification})
         cases.append(case_from_options(further))
         arguments.append(data_arguments(further))
+    # Ends that are not given follow the first data set.
+    around = solver.resolved(cases[0].problem)
+    values = sweep_values(around, options.parameter, options.points, options.strongest, options.weakest)
     described = [
         SessionCase.of(name, case.problem, case.affine, words)
         for name, case, words in zip(different_names([case.name for case in cases]), cases, arguments, strict=True)

@@ -45,6 +45,9 @@ class Problem:
         Field strength in T.
     r2star_per_s
         (nx, ny, nz) R2* in 1/s.
+    reliability
+        (nx, ny, nz) factor in [0, 1] on the weight of each voxel, below 1 where its field is in doubt for another
+        reason than noise; see :class:`qsm_recon.field.FieldEstimate`.
     notes
         Filled in: what validation changed.
 
@@ -52,7 +55,8 @@ class Problem:
     ------
     DataError
         If shapes disagree, the mask is empty, values inside the mask are not finite, the magnitude or weight is
-        negative or zero everywhere, or echo times are not positive, increasing and in seconds.
+        negative or zero everywhere, the reliability exceeds 1, or echo times are not positive, increasing and in
+        seconds.
     """
 
     field_ppm: NDArray[np.floating]
@@ -65,6 +69,7 @@ class Problem:
     echo_times_s: tuple[float, ...] = ()
     b0_tesla: float | None = None
     r2star_per_s: NDArray[np.floating] | None = None
+    reliability: NDArray[np.floating] | None = None
     notes: tuple[str, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
@@ -77,15 +82,17 @@ class Problem:
         if not mask.any():
             raise DataError("mask: it is empty; it must mark the voxels to reconstruct")
         object.__setattr__(self, "mask", _locked(mask))
-        for name in ("field_ppm", "magnitude", "weight", "field_noise_ppm", "r2star_per_s", "echoes"):
+        for name in ("field_ppm", "magnitude", "weight", "field_noise_ppm", "r2star_per_s", "reliability", "echoes"):
             values = getattr(self, name)
             if values is not None:
                 array = np.asarray(values)
                 _require_shape(name, array, self.grid.shape)
                 array = finite_in_mask(name, array, mask, notes)
-                if name in ("magnitude", "weight", "field_noise_ppm"):
+                if name in ("magnitude", "weight", "field_noise_ppm", "reliability"):
                     require_non_negative(name, array, mask)
                 object.__setattr__(self, name, _locked(array))
+        if self.reliability is not None and self.reliability[mask].max() > 1:
+            raise DataError(f"reliability: expected values from 0 to 1, found {self.reliability[mask].max():g}")
         object.__setattr__(self, "echo_times_s", check_echo_times(self.echo_times_s))
         if self.b0_tesla is not None and not 0.01 < self.b0_tesla < 30:
             raise DataError(f"B0: expected a field strength in tesla, found {self.b0_tesla:g}")

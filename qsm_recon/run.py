@@ -68,6 +68,7 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
     if options.select is not None:
         solver, selection = _select(solver, case, options)
     result = _solve(solver, case, quiet=options.quiet).with_details(**selection)
+    solver = solver.resolved(case.problem)  # as it was solved with, for what is printed
     susceptibility = _referenced(result, region, reference)
     began = time.perf_counter()
     metrics = _score(susceptibility, case)
@@ -115,7 +116,10 @@ def describe_algorithm(solver: type[Solver]) -> str:
         )  # fmt: skip
         star = " (--regularisation)" if declared.main else ""
         lines.append(f"    {declared.name}{star}: default {default}; {declared.describe_range()}; unit {declared.unit}")
-        lines.extend(textwrap.wrap(declared.help, 100, initial_indent="        ", subsequent_indent="        "))
+        text = declared.help
+        if declared.main and declared.default is None and solver.default_rule:
+            text = f"{text}: {solver.default_rule}"
+        lines.extend(textwrap.wrap(text, 100, initial_indent="        ", subsequent_indent="        "))
     return "\n".join(lines)
 
 
@@ -167,6 +171,10 @@ def _solve(solver: Solver, case: Case, *, quiet: bool) -> Reconstruction:
     logger.info("%s: %s, B0 %.1f° off the nearest axis", case.name, shape, case.problem.grid.b0_angle_deg)
     for note in (*case.notes, *case.problem.notes):
         logger.info("note: %s", note)
+    main = solver.main_parameter()
+    if solver.default_rule and getattr(solver, main.name) is None:
+        value = solver.resolved(case.problem).main_value()
+        logger.info("%s = %.4g %s, from the data: %s", main.name, value, main.unit, solver.default_rule)
     with iteration_progress(solver.name, quiet=quiet) as callback:
         return solver.solve(case.problem, callback=callback)
 

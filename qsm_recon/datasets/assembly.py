@@ -86,8 +86,8 @@ class Assembly:
         self.parts.update(mask=mask, magnitude=root_sum_of_squares(series.magnitude), echoes=_complex_signal(series))
         return series
 
-    def add_estimated_field(self, series: EchoSeries, method: str) -> None:
-        """Estimate the field, its noise and R2* from echoes that :meth:`add_echoes` returned.
+    def add_estimated_field(self, series: EchoSeries, method: str, grid: Grid) -> None:
+        """Estimate the field, its noise and R2* from echoes that :meth:`add_echoes` returned, on a grid.
 
         Raises
         ------
@@ -95,20 +95,27 @@ class Assembly:
             If no voxel of the mask has enough signal.
         """
         mask = self.parts["mask"]
-        estimate = estimate_field(series, mask, method)
+        estimate = estimate_field(series, mask, method, grid=grid)
         if not estimate.mask.any():
             raise DataError("phase: no voxel of the mask has signal that determines a field; check mask and magnitude")
         lost = int(np.count_nonzero(mask & ~estimate.mask))
         if lost:
             self.notes.append(f"mask: {lost} voxels without signal that determines a field were taken out")
         self.parts.update(field_ppm=estimate.field_ppm, mask=estimate.mask, field_noise_ppm=estimate.field_noise_ppm)
-        if estimate.r2star_per_s is not None:
-            self.parts["r2star_per_s"] = estimate.r2star_per_s
+        for name in ("r2star_per_s", "reliability"):
+            if getattr(estimate, name) is not None:
+                self.parts[name] = getattr(estimate, name)
         self.field_estimate = dict(estimate.report)
         self.notes.append(
             f"field: estimated from {series.echo_count} echo(es), method {method}; noise level "
             f"{estimate.report['noise_sigma_from']}"
         )
+        doubt = estimate.report.get("voxels_in_doubt", 0)
+        if doubt:
+            self.notes.append(
+                f"field: {doubt} of {int(estimate.mask.sum())} voxels may be a period "
+                f"({estimate.report['ambiguity_hz']:.4g} Hz) off or too dephased to tell; their weight is reduced"
+            )
 
     def finish(self, reference: Image, name: str, truth: Truth | None = None) -> Case:
         """Validate and return the case.

@@ -209,7 +209,8 @@ def _estimate(
     if scaling.unit != "rad":
         notes.append(f"phase: values from {scaling.smallest:g} to {scaling.largest:g} taken as {scaling.description}")
     with named({"magnitude": magnitude.source, "phase": phase.source}):
-        gathered.add_estimated_field(gathered.add_echoes(amplitude, angle, mask.data), method)
+        grid = gathered.acquisition.grid(phase.as_image)
+        gathered.add_estimated_field(gathered.add_echoes(amplitude, angle, mask.data), method, grid)
     gathered.sources.update(field=f"{phase.source} ({method} of the echoes)", magnitude=magnitude.source)
     gathered.sources["phase"] = phase.source
 

@@ -176,12 +176,21 @@ class DipoleOperator:
         """
         if susceptibility.shape != self.grid.shape:
             raise DataError(f"susceptibility: expected shape {self.grid.shape}, found {susceptibility.shape}")
-        image = self.transform.load_image(susceptibility)
+        return self._field_of(self.transform.load_image(susceptibility))
+
+    adjoint = forward
+
+    def forward_padded(self, susceptibility: NDArray) -> NDArray:
+        """Field in the grid of a map on the whole padded grid, as engines leave it in an image buffer; (nx, ny, nz)."""
+        image = self.transform.empty_image()
+        image[...] = susceptibility
+        return self._field_of(image)
+
+    def _field_of(self, image: NDArray) -> NDArray:
+        """Field of an image buffer, which is overwritten."""
         spectrum = self.transform.forward(image, self.transform.empty_spectrum())
         spectrum *= self.kernel / self.transform.n_voxels
         return self.crop(self.transform.inverse(spectrum, image))
-
-    adjoint = forward
 
     def crop(self, image: NDArray) -> NDArray:
         """Cut the grid's own voxels out of a padded image buffer; a copy."""

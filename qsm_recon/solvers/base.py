@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from qsm_recon.errors import ParameterError
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
 from qsm_recon.result import Callback, Reconstruction
+from qsm_recon.solvers.default_weights import described_scale
 from qsm_recon.solvers.parameters import Parameter, declared_parameters
 from qsm_recon.solvers.series import Series
 
@@ -34,6 +36,8 @@ class Solver(ABC):
     title: ClassVar[str]
     citation: ClassVar[str]
     iterative: ClassVar[bool] = True
+    default_rule: ClassVar[str] = ""
+    """How the main parameter follows the data where its default is to do so, in one line."""
     warm_starts: ClassVar[bool] = True
     """Whether a converged result does not depend on where it started, so that a sweep may start from a neighbour."""
 
@@ -56,7 +60,41 @@ class Solver(ABC):
         """Return the parameter values by name."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
-    def with_regularisation(self, value: float) -> Solver:
+    def main_value(self) -> float:
+        """Return the value of the main regularisation parameter.
+
+        Raises
+        ------
+        ParameterError
+            If it is to follow the data; see :meth:`resolved`.
+        """
+        name = self.main_parameter().name
+        value: float | None = getattr(self, name)
+        if value is None:
+            raise ParameterError(f"{name} of '{self.name}' follows the data: its value is that of resolved(problem)")
+        return value
+
+    def default_weight(self, problem: Problem) -> float:
+        """Value of the main parameter for some data, where its default is to follow them."""
+        raise ParameterError(f"'{self.name}' has a default of its own for {self.main_parameter().name}")
+
+    def resolved(self, problem: Problem) -> Solver:
+        """Return the same solver with the parameters that follow the data set for these.
+
+        Parameters
+        ----------
+        problem
+            The measurement.
+        """
+        main = self.main_parameter()
+        if getattr(self, main.name) is not None:
+            return self
+        # Four digits, so that the value that is printed gives the same map again.
+        value = float(f"{self.default_weight(problem):.4g}")
+        bounded = min(max(value, main.low or 0.0), math.inf if main.high is None else main.high)
+        return dataclasses.replace(self, **{main.name: bounded})
+
+    def with_regularisation(self, value: float | None) -> Solver:
         """Return the same solver with another value of its main regularisation parameter."""
         return dataclasses.replace(self, **{self.main_parameter().name: value})
 
@@ -106,9 +144,12 @@ class Solver(ABC):
             if start_ppm.shape != problem.grid.shape:
                 raise ParameterError(f"start_ppm: expected shape {problem.grid.shape}, found {start_ppm.shape}")
         began = time.perf_counter()
-        region = self.region(problem)
+        solver = self.resolved(problem)
+        region = solver.region(problem)
         start = None if start_ppm is None else region.cut(start_ppm)
-        result = region.embed_result(self._solve(region.cut_problem(problem), callback, start))
+        result = region.embed_result(solver._solve(region.cut_problem(problem), callback, start))
+        if self.default_rule and getattr(self, self.main_parameter().name) is None:
+            result = result.with_details(default_from=self.default_rule, **described_scale(problem))
         return dataclasses.replace(result, timings_s={**result.timings_s, "solve": time.perf_counter() - began})
 
     @abstractmethod

@@ -184,7 +184,7 @@ class TotalFieldSolver(MorphologySolver):
             nx, ny, nz = problem.mask.shape
             edges[:, :nx, :ny, :nz] *= regularised
         return EdgeWeightedVariation(
-            operator.transform, problem.grid.voxel_size_mm, self.regularisation_weight, self.smoothing, edges
+            operator.transform, problem.grid.voxel_size_mm, self.main_value(), self.rounded_below(), edges
         )
 
     def _engine(
@@ -229,7 +229,9 @@ class TFI(TotalFieldSolver):
         settings = self._settings(min_iterations=1 + linear_iterations)
         outcome = self._engine(case, model, outside, settings).run(start_ppm, callback)
         details = {"rad_per_ppm": scale, "reweighted_voxels": model.reweighted_voxels, **outside.facts}
-        return self._reconstruction(case.operator.crop(outcome.image), case.problem.mask, outcome, details)
+        return self._reconstruction(
+            case.operator, case.operator.crop(outcome.image), case.problem.mask, outcome, details
+        )
 
 
 SOLVERS = (TFI,)

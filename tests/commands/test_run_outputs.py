@@ -289,3 +289,17 @@ def test_the_package_log_is_left_as_it_was(files, inputs, run):
     before = log.handlers[:], log.level, log.propagate
     run(*inputs.field, "--algo", "tkd")
     assert (log.handlers, log.level, log.propagate) == before
+
+
+def test_sources_longer_than_any_file_name_are_described_as_they_are(tmp_path):
+    from qsm_recon.report.document import _describe_source
+
+    names = [tmp_path / f"{'echo' * 50}-{number}.nii" for number in range(20)]
+    for name in names:
+        name.write_bytes(name.name.encode())
+    listed = ", ".join(map(str, names))
+    assert len(listed) > 4096, "longer than a path may be"
+    digests = [hashlib.sha256(name.read_bytes()).hexdigest() for name in names]
+    assert _describe_source(listed) == {"source": listed, "sha256": digests}
+    text = f"phantom ({'x' * 5000})"
+    assert _describe_source(text) == {"source": text}
