@@ -235,12 +235,29 @@ class AbsoluteFidelity(_AbsoluteFidelity):
 
 
 class NonlinearAbsoluteFidelity(_NonlinearFidelity, _AbsoluteFidelity):
-    """‖W (exp(i D χ) - exp(i φ))‖₁, with χ and φ in rad, W not squared; :class:`AbsoluteFidelity` comes first.
+    """‖W (exp(i D χ) - exp(i φ))‖₁, with χ and φ in rad, W not squared.
+
+    The pull of a residual falls with its size, at every size.  So without a number of linear iterations nothing goes
+    before, but wraps are taken out of φ as far as it shows them, and beyond one radian the function is continued with
+    the slope of the linear fidelity, instead of repeating itself: other wraps are then outliers, which a norm of this
+    kind bears.  With such a number, 0 included, it is the function as published, after that many iterations of
+    :class:`AbsoluteFidelity`.
 
     (Milovic et al., MRM 2022, doi 10.1002/mrm.28957, who split it twice; one exact proximal step does the same.)
     """
 
+    def __init__(
+        self, transform: FourierTransform, field: NDArray, weight: NDArray, convex_iterations: int | None = 0
+    ) -> None:
+        super().__init__(transform, field, weight, convex_iterations)
+        self._holds = convex_iterations is None
+        if self._holds:
+            self._phase = ConvexPhase(0)
+
     def _kernel(self, *, linear: bool) -> Callable[..., Sums]:
+        from qsm_recon.backend.held_kernels import held_step
         from qsm_recon.backend.l1_kernels import absolute_step, chord_step_double, chord_step_single
 
-        return absolute_step if linear else self._choose(chord_step_single, chord_step_double)
+        if linear:
+            return absolute_step
+        return held_step if self._holds else self._choose(chord_step_single, chord_step_double)
