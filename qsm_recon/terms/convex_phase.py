@@ -75,11 +75,13 @@ def _is_looked_at(iteration: int) -> bool:
     return iteration % 2**octave == 0 and iteration >> octave in FIRST_LOOKS
 
 
-def excess(predicted: NDArray, measured: NDArray, weight: NDArray, power: int, first: int, nz: int) -> float:
+def excess(
+    predicted: NDArray, measured: NDArray, weight: NDArray, power: int, first: int, nz: int, rad: float = 1.0
+) -> float:
     """Σ W (|D χ - φ| - π/2) where that is positive, on a block of planes that begins at ``first``.
 
-    ``weight`` is W to the given power, 1 or 2.
+    ``weight`` is W to the given power, 1 or 2, and ``rad`` a radian in the unit of the field.
     """
     from qsm_recon.backend.turn_kernels import weighted_excess
 
-    return weighted_excess(predicted, measured, weight, power == 2, first, nz, CONVEX_RAD)
+    return weighted_excess(predicted, measured, weight, power == 2, first, nz, CONVEX_RAD * rad)

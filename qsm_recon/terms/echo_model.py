@@ -33,6 +33,7 @@ class MultiEchoSignal:
     """
 
     may_rise = True
+    provisional = False
 
     def __init__(
         self,
