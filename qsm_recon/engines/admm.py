@@ -164,7 +164,7 @@ class ADMM:
                 elif iteration > 1 and values["update"] < settings.update_tolerance:
                     reason, converged = "the update is below its tolerance", True
                 vetoed = callback is not None and (
-                    callback(IterationState(iteration, settings.max_iterations, values)) is False
+                    callback(IterationState(iteration, settings.max_iterations, values, provisional)) is False
                 )
                 if converged:
                     break

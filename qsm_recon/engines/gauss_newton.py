@@ -160,7 +160,7 @@ class GaussNewton:
                 if not math.isfinite(objective):
                     reason = f"the objective is not finite at iteration {iteration}"
                     break
-                state = IterationState(iteration, settings.max_iterations, values)
+                state = IterationState(iteration, settings.max_iterations, values, self._model.provisional)
                 vetoed = callback is not None and callback(state) is False
                 if not self._model.provisional and values["update"] <= settings.update_tolerance:
                     reason, converged = "the update is below its tolerance", True

@@ -28,8 +28,9 @@ class FieldModel(Protocol):
     may_rise: bool
     """Whether a step of the linearised problem can raise the fidelity, so that the engine must check."""
 
-    provisional: bool
-    """Whether another function stands in for the fidelity in the present outer iteration, so that it ends no run."""
+    @property
+    def provisional(self) -> bool:
+        """Whether another function stands in for the fidelity in the present outer iteration, so that it ends no run."""
 
     def begin_outer(self, iteration: int, predicted: NDArray) -> bool:
         """Prepare outer iteration 1, 2, … at a predicted field; True if that changes the fidelity itself."""
@@ -110,7 +111,7 @@ class WeightedField:
         return changed
 
     @property
-    def provisional(self) -> bool:  # type: ignore[override]
+    def provisional(self) -> bool:
         """See :class:`FieldModel`."""
         return self._linear and self._scale is not None
 
