@@ -30,7 +30,7 @@ class FieldModel(Protocol):
 
     @property
     def provisional(self) -> bool:
-        """Whether another function stands in for the fidelity in the present outer iteration, so that it ends no run."""
+        """Whether another function stands in for the fidelity in this outer iteration, which then ends no run."""
 
     def begin_outer(self, iteration: int, predicted: NDArray) -> bool:
         """Prepare outer iteration 1, 2, … at a predicted field; True if that changes the fidelity itself."""

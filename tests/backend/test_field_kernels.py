@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from qsm_recon.backend.field_kernels import huber_step, nonlinear_step_double, nonlinear_step_single, quadratic_step
+from qsm_recon.backend.field_kernels import nonlinear_step_double, nonlinear_step_single, quadratic_step
 
 SHAPE, STRIDE, FIRST, LAST = (5, 3, 6), 8, 1, 4
 MU_BEFORE, MU, RELAXATION = 0.8, 1.3, 1.6
@@ -54,16 +54,6 @@ class Case:
         return new, 2 * new - q, [term.sum() for term in terms]
 
 
-class HuberCase(Case):
-    """The same for Huber's function."""
-
-    def slope(self, z, phi, w):
-        return w * np.clip(z - phi, -1, 1)
-
-    def misfit(self, d):
-        return np.where(np.abs(d) < 1, d**2 / 2, np.abs(d) - 0.5)
-
-
 def assert_as_expected(case, tolerance, **arguments):
     new, out, sums = case.expected(**arguments)
     assert np.allclose(case.new_split[FIRST:LAST], new, rtol=0, atol=tolerance)
@@ -78,15 +68,6 @@ def assert_as_expected(case, tolerance, **arguments):
 def test_quadratic_step(dtype, tolerance, dual_scale):
     case = Case(dtype, nonlinear=False)
     case.run(quadratic_step, dual_scale)
-    assert_as_expected(case, tolerance, dual_scale=dual_scale)
-
-
-@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2e-6), (np.float64, 1e-12)])
-@pytest.mark.parametrize("dual_scale", [0.0, 1 / MU_BEFORE])
-@pytest.mark.parametrize("spread", [0.3, 3.0])
-def test_huber_step(dtype, tolerance, dual_scale, spread):
-    case = HuberCase(dtype, nonlinear=False, spread=spread)
-    case.run(huber_step, dual_scale)
     assert_as_expected(case, tolerance, dual_scale=dual_scale)
 
 
