@@ -104,3 +104,68 @@ def held_step(
             split_norm += z_row
             dual_norm += s_row
     return fidelity, primal, change, split_norm, dual_norm
+
+
+@kernel
+def held_square_step(
+    predicted: NDArray,
+    split: NDArray,
+    measured: NDArray,
+    weight: NDArray,
+    first: int,
+    nz: int,
+    dual_scale: Scalar,
+    penalty: Scalar,
+    relaxation: Scalar,
+) -> Sums:
+    """Step of Σ W² g(z - φ), in rad; arguments as for :func:`qsm_recon.backend.field_kernels.quadratic_step`.
+
+    g(d) = 1 - cos d up to |d| = :data:`LIMIT`; beyond, its slope rises as that of ½ d².  It is convex.
+    """
+    planes, ny = predicted.shape[0], predicted.shape[1]
+    fidelity = primal = change = split_norm = dual_norm = 0.0
+    for i in range(planes):
+        for j in range(ny):
+            p, z, phi, w = predicted[i, j], split[first + i, j], measured[first + i, j], weight[first + i, j]
+            zero = p[0] - p[0]
+            one = zero + LIMIT
+            limit, half = one * LIMIT, one * _HALF
+            two = one + one
+            end_slope = two * _sine(half * limit, one) * _cosine(half * limit, one)
+            f_row = p_row = c_row = z_row = s_row = zero
+            for k in range(nz):
+                field, old = p[k], z[k]
+                a = w[k] / penalty
+                start = old - phi[k]
+                near = min(max(start, -limit), limit)
+                pull = two * _sine(half * near, one) * _cosine(half * near, one) + start - near
+                r = start + relaxation * (field - old) + dual_scale * w[k] * pull
+                size = abs(r)
+                e = min(size / (one + a), limit)
+                for _ in range(NEWTON_STEPS):
+                    sine, cosine = _sine(half * e, one), _cosine(half * e, one)
+                    step = a * two * sine * cosine + e - size
+                    e = min(max(e - step / (one + a * (one - two * sine * sine)), zero), limit)
+                bend = limit + a * end_slope
+                if size > bend:
+                    e = limit + (size - bend) / (one + a)
+                d = -e if r < zero else e
+                new = phi[k] + d
+                s = r - d
+                distance = abs(field - phi[k])
+                inner = min(distance, limit)
+                outer = distance - inner
+                sine = _sine(half * inner, one)
+                f_row += w[k] * (two * sine * sine + outer * (end_slope + half * outer))
+                p_row += (field - new) * (field - new)
+                c_row += (new - old) * (new - old)
+                z_row += new * new
+                s_row += s * s
+                z[k] = new
+                p[k] = new - s
+            fidelity += f_row
+            primal += p_row
+            change += c_row
+            split_norm += z_row
+            dual_norm += s_row
+    return fidelity, primal, change, split_norm, dual_norm

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.backend.fft import FourierTransform
-from qsm_recon.terms.convex_phase import ConvexPhase, excess
 from qsm_recon.terms.turns import TURN, whole_turns
 
 Sums = tuple[float, float, float, float, float]
@@ -145,44 +144,44 @@ class _AbsoluteFidelity(_WeightedFidelity):
 
 
 class _NonlinearFidelity(_WeightedFidelity):
-    """A nonlinear fidelity, for which the linear one stands in first; see :mod:`qsm_recon.terms.convex_phase`.
+    """A nonlinear fidelity, whose function of the residual d = D χ - φ repeats itself with every turn, or holds on.
 
     Parameters are those of :class:`QuadraticFidelity`, and
 
     convex_iterations
-        Iterations with the linear fidelity; None for as many as the residuals need, 0 for none.  These iterations trust
-        the turns of φ, so wraps that can be told from φ alone are taken out before.  The nonlinear fidelity does not
-        see that.
+        None: wraps that φ shows by itself are taken out of it, and beyond one radian the function goes on with the
+        slope of the linear fidelity (:mod:`qsm_recon.backend.held_kernels`), so that there are no other minima in which
+        strong sources are given up.  A number: the published function, after so many iterations with the linear
+        fidelity.
     """
 
     def __init__(
         self, transform: FourierTransform, field: NDArray, weight: NDArray, convex_iterations: int | None = 0
     ) -> None:
-        if convex_iterations != 0:
+        self._holds = convex_iterations is None
+        if self._holds:
             field = field - transform.dtype.type(TURN) * whole_turns(field, weight > 0)
         super().__init__(transform, field, weight)
-        self._phase = ConvexPhase(convex_iterations)
+        self._convex_iterations = convex_iterations or 0
+        self._linear_left = self._convex_iterations
 
     @property
     def provisional(self) -> bool:
         """See :class:`Fidelity`."""
-        return self._phase.going
+        return self._linear_left > 0
 
     def step(self, predicted: NDArray, first: int, penalty: float, relaxation: float) -> Sums:
         """See :class:`Fidelity`."""
-        if self._phase.watches:
-            nz = self._transform.shape[2]
-            self._phase.add(first, excess(predicted, self._field, self._weight, self.power, first, nz))
         return self._run(self._kernel(linear=self.provisional), predicted, first, penalty, relaxation)
 
     def finish_iteration(self, penalty: float) -> None:
         """See :class:`Fidelity`."""
         super().finish_iteration(penalty)
-        self._phase.finish_iteration()
+        self._linear_left -= 1
 
     def run_on(self) -> None:
         """See :class:`Fidelity`; the linear fidelity stands in again."""
-        self._phase.restart()
+        self._linear_left = self._convex_iterations
 
     @abstractmethod
     def _kernel(self, *, linear: bool) -> Callable[..., Sums]:
@@ -210,15 +209,20 @@ class QuadraticFidelity(_SquaredFidelity):
 
 
 class NonlinearFidelity(_NonlinearFidelity, _SquaredFidelity):
-    """½‖W (exp(i D χ) - exp(i φ))‖², with χ and φ in rad; :class:`QuadraticFidelity` comes first.
+    """½‖W (exp(i D χ) - exp(i φ))‖² = Σ W² (1 - cos d), with χ and φ in rad.
+
+    Where it holds on to its turn, the slope beyond one radian rises as that of ½ d²: the function is convex.
 
     (Milovic et al., MRM 2018, doi 10.1002/mrm.27073, who start with the nonlinear fidelity at once.)
     """
 
     def _kernel(self, *, linear: bool) -> Callable[..., Sums]:
         from qsm_recon.backend.field_kernels import nonlinear_step_double, nonlinear_step_single, quadratic_step
+        from qsm_recon.backend.held_kernels import held_square_step
 
-        return quadratic_step if linear else self._choose(nonlinear_step_single, nonlinear_step_double)
+        if linear:
+            return quadratic_step
+        return held_square_step if self._holds else self._choose(nonlinear_step_single, nonlinear_step_double)
 
 
 class AbsoluteFidelity(_AbsoluteFidelity):
@@ -237,22 +241,11 @@ class AbsoluteFidelity(_AbsoluteFidelity):
 class NonlinearAbsoluteFidelity(_NonlinearFidelity, _AbsoluteFidelity):
     """‖W (exp(i D χ) - exp(i φ))‖₁, with χ and φ in rad, W not squared.
 
-    The pull of a residual falls with its size, at every size.  So without a number of linear iterations nothing goes
-    before, but wraps are taken out of φ as far as it shows them, and beyond one radian the function is continued with
-    the slope of the linear fidelity, instead of repeating itself: other wraps are then outliers, which a norm of this
-    kind bears.  With such a number, 0 included, it is the function as published, after that many iterations of
-    :class:`AbsoluteFidelity`.
+    Its pull falls with the size of a residual, at every size; where it holds on to its turn, that beyond one radian is
+    the linear fidelity's.
 
     (Milovic et al., MRM 2022, doi 10.1002/mrm.28957, who split it twice; one exact proximal step does the same.)
     """
-
-    def __init__(
-        self, transform: FourierTransform, field: NDArray, weight: NDArray, convex_iterations: int | None = 0
-    ) -> None:
-        super().__init__(transform, field, weight, convex_iterations)
-        self._holds = convex_iterations is None
-        if self._holds:
-            self._phase = ConvexPhase(0)
 
     def _kernel(self, *, linear: bool) -> Callable[..., Sums]:
         from qsm_recon.backend.held_kernels import held_step
