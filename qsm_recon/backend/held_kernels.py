@@ -1,4 +1,4 @@
-"""Fused kernel of the l1 fidelity of phase that holds on to the turn it is in; see :func:`held_step`."""
+"""Fused kernels of fidelities of phase that hold on to the turn they are in: the linear ones beyond one radian."""
 
 from __future__ import annotations
 

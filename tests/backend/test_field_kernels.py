@@ -5,6 +5,7 @@ import pytest
 import scipy.optimize
 
 from qsm_recon.backend.field_kernels import nonlinear_step_double, nonlinear_step_single, quadratic_step
+from qsm_recon.backend.held_kernels import LIMIT, held_square_step
 
 SHAPE, STRIDE, FIRST, LAST = (5, 3, 6), 8, 1, 4
 MU_BEFORE, MU, RELAXATION = 0.8, 1.3, 1.6
@@ -54,6 +55,19 @@ class Case:
         return new, 2 * new - q, [term.sum() for term in terms]
 
 
+class HeldCase(Case):
+    """The same for 1 - cos up to the limit, and a slope that rises as the distance beyond."""
+
+    def slope(self, z, phi, w):
+        d = z - phi
+        near = np.clip(d, -LIMIT, LIMIT)
+        return w * (np.sin(near) + d - near)
+
+    def misfit(self, d):
+        near, outer = np.minimum(np.abs(d), LIMIT), np.maximum(np.abs(d) - LIMIT, 0)
+        return 1 - np.cos(near) + outer * np.sin(LIMIT) + outer**2 / 2
+
+
 def assert_as_expected(case, tolerance, **arguments):
     new, out, sums = case.expected(**arguments)
     assert np.allclose(case.new_split[FIRST:LAST], new, rtol=0, atol=tolerance)
@@ -68,6 +82,15 @@ def assert_as_expected(case, tolerance, **arguments):
 def test_quadratic_step(dtype, tolerance, dual_scale):
     case = Case(dtype, nonlinear=False)
     case.run(quadratic_step, dual_scale)
+    assert_as_expected(case, tolerance, dual_scale=dual_scale)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2e-6), (np.float64, 1e-12)])
+@pytest.mark.parametrize("dual_scale", [0.0, 1 / MU_BEFORE])
+@pytest.mark.parametrize("spread", [0.3, 3.0])
+def test_held_square_step(dtype, tolerance, dual_scale, spread):
+    case = HeldCase(dtype, nonlinear=False, spread=spread)
+    case.run(held_square_step, dual_scale)
     assert_as_expected(case, tolerance, dual_scale=dual_scale)
 
 
