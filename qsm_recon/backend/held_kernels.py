@@ -11,7 +11,7 @@ Scalar = np.floating
 Sums = tuple[float, float, float, float, float]
 
 LIMIT = np.float32(1.0)
-NEWTON_STEPS = 4
+NEWTON_STEPS = 6
 _HALF = np.float32(0.5)
 # Whole numbers of single precision are exact, and give fractions of the precision of what they divide.
 _FACTORIALS = tuple(np.float32(f) for f in (2, 6, 24, 120, 720, 5040, 40320, 362880, 3628800, 39916800, 479001600))

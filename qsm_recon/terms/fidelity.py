@@ -151,15 +151,15 @@ class _NonlinearFidelity(_WeightedFidelity):
     convex_iterations
         None: wraps that φ shows by itself are taken out of it, and beyond one radian the function goes on with the
         slope of the linear fidelity (:mod:`qsm_recon.backend.held_kernels`), so that there are no other minima in which
-        strong sources are given up.  A number: the published function, after so many iterations with the linear
-        fidelity.
+        strong sources are given up.  A number above 0: the same wraps are taken out, and the published function follows
+        after so many iterations with the linear fidelity.  0: as published.
     """
 
     def __init__(
         self, transform: FourierTransform, field: NDArray, weight: NDArray, convex_iterations: int | None = 0
     ) -> None:
         self._holds = convex_iterations is None
-        if self._holds:
+        if convex_iterations != 0:
             field = field - transform.dtype.type(TURN) * whole_turns(field, weight > 0)
         super().__init__(transform, field, weight)
         self._convex_iterations = convex_iterations or 0
