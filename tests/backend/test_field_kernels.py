@@ -5,7 +5,7 @@ import pytest
 import scipy.optimize
 
 from qsm_recon.backend.field_kernels import nonlinear_step_double, nonlinear_step_single, quadratic_step
-from qsm_recon.backend.held_kernels import LIMIT, held_square_step
+from qsm_recon.backend.held_kernels import held_square_step
 
 SHAPE, STRIDE, FIRST, LAST = (5, 3, 6), 8, 1, 4
 MU_BEFORE, MU, RELAXATION = 0.8, 1.3, 1.6
@@ -60,12 +60,12 @@ class HeldCase(Case):
 
     def slope(self, z, phi, w):
         d = z - phi
-        near = np.clip(d, -LIMIT, LIMIT)
+        near = np.clip(d, -1.0, 1.0)
         return w * (np.sin(near) + d - near)
 
     def misfit(self, d):
-        near, outer = np.minimum(np.abs(d), LIMIT), np.maximum(np.abs(d) - LIMIT, 0)
-        return 1 - np.cos(near) + outer * np.sin(LIMIT) + outer**2 / 2
+        near, outer = np.minimum(np.abs(d), 1.0), np.maximum(np.abs(d) - 1.0, 0)
+        return 1 - np.cos(near) + outer * np.sin(1.0) + outer**2 / 2
 
 
 def assert_as_expected(case, tolerance, **arguments):
