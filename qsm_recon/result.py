@@ -22,11 +22,14 @@ class IterationState:
         The most there will be.
     values
         Monitored numbers of this iteration by name, such as ``objective`` and ``primal_residual``.
+    provisional
+        Whether another function was minimised in this iteration than at the end.
     """
 
     iteration: int
     max_iterations: int
     values: dict[str, float]
+    provisional: bool = False
 
 
 Callback = Callable[[IterationState], bool | None]

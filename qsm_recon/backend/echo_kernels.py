@@ -18,6 +18,8 @@ def echo_misfit(
     predicted: NDArray,
     signal: NDArray,
     inside: NDArray,
+    measured: NDArray,
+    reach: float,
     times: NDArray,
     scales: NDArray,
     first: int,
@@ -38,6 +40,9 @@ def echo_misfit(
     step of m0 and R2*, which is taken only where it lowers the misfit.  For a small step of the field the misfit
     therefore falls wherever the linearised problem says so.
 
+    Where the field is more than ``reach`` from the measured one, all this is done at the end of that reach, and the
+    misfit is continued from there as the quadratic that the linearised signal has.
+
     Parameters
     ----------
     predicted
@@ -46,6 +51,9 @@ def echo_misfit(
         (nx, ny, stride, n_echoes) complex.
     inside
         (nx, ny, stride) mask.
+    measured, reach
+        (nx, ny, stride) measured field, and how far from it the signal is followed, both in ppm; infinite for
+        everywhere.
     times, scales
         (n_echoes,) float64 echo times (s) and rad per ppm.
     first, nz
@@ -79,6 +87,9 @@ def echo_misfit(
                 else:
                     m0, decay = float(accepted[0, first + i, j, k]), float(accepted[1, first + i, j, k])
                 field = float(predicted[i, j, k])
+                centre = float(measured[first + i, j, k])
+                beyond = field - min(max(field, centre - reach), centre + reach)
+                field -= beyond
                 phase = _best_phase(echoes, times, scales, field, m0, decay, full)
                 for e in range(n_echoes):  # the signal turned by the model's phase
                     cosine, sine = math.cos(phase + scales[e] * field), math.sin(phase + scales[e] * field)
@@ -99,9 +110,10 @@ def echo_misfit(
                 trial[1, first + i, j, k] = decay
                 trial[2, first + i, j, k] = phase
                 coupling = hpf / (hpp + SMALL)
-                squared_weight[first + i, j, k] = max(hff - coupling * hpf, 0.0)
-                out[i, j, k] = gf - coupling * gp
-                total += misfit
+                curvature, slope = max(hff - coupling * hpf, 0.0), gf - coupling * gp
+                squared_weight[first + i, j, k] = curvature
+                out[i, j, k] = slope + curvature * beyond
+                total += misfit + (slope + 0.5 * curvature * beyond) * beyond
     return total
 
 

@@ -104,56 +104,6 @@ def quadratic_step(
     return 0.5 * fidelity, primal, change, split_norm, dual_norm
 
 
-@kernel
-def huber_step(
-    predicted: NDArray,
-    split: NDArray,
-    measured: NDArray,
-    weight: NDArray,
-    first: int,
-    nz: int,
-    dual_scale: Scalar,
-    penalty: Scalar,
-    relaxation: Scalar,
-) -> Sums:
-    """Step of W² h(z - φ) on a block of planes, with h(d) = ½ d² up to one radian and |d| - ½ beyond.
-
-    Arguments as in :func:`quadratic_step`, in rad.  h is to 1 - cos d what a convex function can be: it rises as that
-    does near zero, and its pull is never stronger.
-    """
-    planes, ny = predicted.shape[0], predicted.shape[1]
-    one = _HALF + _HALF
-    inverse_penalty = one / penalty
-    fidelity = primal = change = split_norm = dual_norm = 0.0
-    for i in range(planes):
-        for j in range(ny):
-            p, z, phi, w = predicted[i, j], split[first + i, j], measured[first + i, j], weight[first + i, j]
-            zero = p[0] - p[0]
-            f_row = p_row = c_row = z_row = s_row = zero
-            for k in range(nz):
-                field, old = p[k], z[k]
-                a = w[k] * inverse_penalty
-                start = old - phi[k]
-                r = start + relaxation * (field - old) + dual_scale * w[k] * min(max(start, -one), one)
-                s = min(max(r * a / (one + a), -a), a)
-                new = phi[k] + (r - s)
-                residual = abs(field - phi[k])
-                near = min(residual, one)
-                f_row += w[k] * near * (residual - _HALF * near)
-                p_row += (field - new) * (field - new)
-                c_row += (new - old) * (new - old)
-                z_row += new * new
-                s_row += s * s
-                z[k] = new
-                p[k] = new - s
-            fidelity += f_row
-            primal += p_row
-            change += c_row
-            split_norm += z_row
-            dual_norm += s_row
-    return fidelity, primal, change, split_norm, dual_norm
-
-
 @inline
 def weighted_span(weight: NDArray, nz: int) -> tuple[int, int]:
     """Where the weights of a row that are not zero begin and end (exclusive): what lies outside needs no sines."""

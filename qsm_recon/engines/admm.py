@@ -141,6 +141,7 @@ class ADMM:
         """
         self._regulariser.rescale(factor)
         self._penalty *= factor
+        self._sweeps.run_on()
         return self._loop(callback)
 
     def _loop(self, callback: Callback | None) -> ADMMOutcome:
@@ -163,7 +164,7 @@ class ADMM:
                 elif iteration > 1 and values["update"] < settings.update_tolerance:
                     reason, converged = "the update is below its tolerance", True
                 vetoed = callback is not None and (
-                    callback(IterationState(iteration, settings.max_iterations, values)) is False
+                    callback(IterationState(iteration, settings.max_iterations, values, provisional)) is False
                 )
                 if converged:
                     break

@@ -51,15 +51,12 @@ class GaussNewtonSettings:
         Inner iterations end when the residual has fallen to this fraction.
     cg_iterations
         The most inner iterations per outer iteration.
-    min_iterations
-        Outer iterations done whatever the update.
     """
 
     max_iterations: int = 10
     update_tolerance: float = 0.01
     cg_tolerance: float = 0.1
     cg_iterations: int = 20
-    min_iterations: int = 1
 
 
 @dataclass(eq=False)
@@ -163,9 +160,9 @@ class GaussNewton:
                 if not math.isfinite(objective):
                     reason = f"the objective is not finite at iteration {iteration}"
                     break
-                state = IterationState(iteration, settings.max_iterations, values)
+                state = IterationState(iteration, settings.max_iterations, values, self._model.provisional)
                 vetoed = callback is not None and callback(state) is False
-                if iteration >= settings.min_iterations and values["update"] <= settings.update_tolerance:
+                if not self._model.provisional and values["update"] <= settings.update_tolerance:
                     reason, converged = "the update is below its tolerance", True
                     break
                 if vetoed or interruption.requested:

@@ -60,6 +60,10 @@ class Sweeps:
         """Whether another function stands in for the fidelity in the next iteration."""
         return self._fidelity.provisional
 
+    def run_on(self) -> None:
+        """Prepare for another regularisation weight; all buffers stay as they are."""
+        self._fidelity.run_on()
+
     def begin(self, field_penalty: float) -> None:
         """Fill the right-hand sides of a start from nothing."""
         transform = self.transform
@@ -71,12 +75,12 @@ class Sweeps:
     def begin_from(self, start: NDArray, gradient_penalty: float, field_penalty: float) -> None:
         """Fill the right-hand sides of a start from an image (nx, ny, nz), with zero duals."""
         transform = self.transform
-        self._fidelity.start(field_penalty, transform.empty_image())
         nx, ny, nz = start.shape
         self.image[:nx, :ny, :nz] = start
         spectrum = transform.forward(self.image, self._regulariser.spectra[0])
         spectrum /= transform.n_voxels
         np.multiply(spectrum, self._dipole, out=self._field_spectrum)
+        self._fidelity.start_from(transform.inverse(self._field_spectrum.copy(), transform.empty_image()))
 
         def back(_slab: int, _start: int, a: int, b: int) -> None:
             for part in (spectrum, self._field_spectrum):

@@ -34,7 +34,7 @@ class SettledCosts:
     ----------
     tolerance
         Relative change of either cost over ``window`` iterations to stop at.  Costs converge about geometrically, so
-        that no more than about as much is left.
+        that no more than about as much is left.  Iterations on another function do not count.
     window
         Iterations.
     follow
@@ -51,6 +51,9 @@ class SettledCosts:
     def __call__(self, state: IterationState) -> bool:
         """Return whether to go on."""
         go_on = self._follow is None or self._follow(state) is not False
+        if state.provisional:
+            self._logs.clear()
+            return go_on
         values = [state.values.get(name, 0.0) for name in COSTS]
         if min(values) > 0:
             self._logs.append((math.log(values[0]), math.log(values[1])))

@@ -117,7 +117,6 @@ class Path:
         values: Iterable[float],
         start: tuple[float, NDArray] | None = None,
         progress: Callable[[float, IterationState], Any] | None = None,
-        cost_tolerance: float = COST_TOLERANCE,
     ) -> Iterator[PathPoint]:
         """Reconstruct for each value in turn, each from where the one before ended.
 
@@ -126,11 +125,10 @@ class Path:
         values
             From strong to weak regularisation.
         start
-            Value and map (nx, ny, nz) of a point to start the first from.
+            Value and map (nx, ny, nz) of a point to start the first from.  Where runs go on from more than a map, that
+            point is run once more, so that the others begin with its state, as they would in a longer sweep.
         progress
             Called with the value and the state after every iteration.
-        cost_tolerance
-            Relative accuracy that costs are computed to.
 
         Raises
         ------
@@ -139,13 +137,17 @@ class Path:
         """
         series = self._solver.series(self._problem)
         before = start
+        if start is not None and series.keeps_state:
+            monitor = SettledCosts(COST_TOLERANCE, COST_WINDOW, _following(progress, start[0]))
+            again = series.solve(replace(self._solver, **{self.parameter: start[0]}), monitor, start[1])
+            if again.stop_reason.startswith("interrupted"):
+                raise KeyboardInterrupt
         for value in values:
             solver = replace(self._solver, **{self.parameter: value})
-            follow: Callback | None = None
-            if progress is not None:
-                follow = lambda state, value=value: progress(value, state)  # noqa: E731
             # Where the result depends on the start or on where it stops, the solver's own rule alone holds.
-            monitor = SettledCosts(cost_tolerance if solver.warm_starts else -1.0, COST_WINDOW, follow)
+            monitor = SettledCosts(
+                COST_TOLERANCE if solver.warm_starts else -1.0, COST_WINDOW, _following(progress, value)
+            )
             began = time.perf_counter()
             result = series.solve(solver, monitor, None if start is None else start[1])
             if result.stop_reason.startswith("interrupted"):
@@ -172,6 +174,11 @@ class Path:
                 spectral=self._probe.misfit(solver, result),
             )
             before = float(value), result.susceptibility_ppm
+
+
+def _following(progress: Callable[[float, IterationState], Any] | None, value: float) -> Callback | None:
+    """What tells of the iterations of a value; false values veto as they do for a solver."""
+    return None if progress is None else lambda state: progress(value, state)
 
 
 def _distance(first: NDArray, second: NDArray, mask: NDArray[np.bool_]) -> float:

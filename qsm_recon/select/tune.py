@@ -12,7 +12,7 @@ from qsm_recon.problem import Problem
 from qsm_recon.result import Callback, IterationState
 from qsm_recon.select.choosers import choose, rule
 from qsm_recon.select.curve import Curve, curve_of_points
-from qsm_recon.select.path import COST_TOLERANCE, Path, PathPoint, sweep_values
+from qsm_recon.select.path import Path, PathPoint, sweep_values
 from qsm_recon.select.pick import Pick
 from qsm_recon.select.session import Session
 from qsm_recon.solvers.base import Solver
@@ -75,10 +75,9 @@ def select_value(
     points: dict[float, PathPoint] = {}
     maps: dict[float, NDArray] = {}
     values = sweep_values(solver.resolved(problem), count=count)
-    for round_number in range(refinements + 1):
+    for _ in range(refinements + 1):
         follower.begin(0, values)
-        start, tolerance = _start(values, maps, round_number)
-        for point in path.sweep(values, start, follower.iteration, tolerance):
+        for point in path.sweep(values, _start(values, maps), follower.iteration):
             points[point.value], maps[point.value] = point, point.susceptibility_ppm
             follower.point(point)
         curve = curve_of_points([[points[value]] for value in sorted(points)])
@@ -172,15 +171,14 @@ def run_session(
         for case, problem in zip(order, problems, strict=True)
     }
     scores = dict(zip(order, metrics or [None] * len(order), strict=True))
-    for round_number in range(refinements + 1):
+    for _ in range(refinements + 1):
         for case, path in sorted(paths.items()):
             wanted = session.missing(case, values)
             follower.begin(case, wanted)
             stored = {point.value: point for point in session.of_case(case)}
             stronger = min((value for value in stored if wanted and value > wanted[0]), default=None)
             start = None if stronger is None else (stronger, session.susceptibility_ppm(stored[stronger]))
-            tolerance = _tolerance(round_number)
-            for point in path.sweep(wanted, start, follower.iteration, tolerance):
+            for point in path.sweep(wanted, start, follower.iteration):
                 score = scores[case]
                 session.add(case, point, score(point.susceptibility_ppm) if score else None)
                 follower.point(point)
@@ -205,12 +203,10 @@ def refined_values(curve: Curve, pick: Pick) -> list[float]:
     return [float(f"{np.exp(middles[i]):.4g}") for i in chosen]
 
 
-def _start(
-    values: list[float], maps: dict[float, NDArray], round_number: int
-) -> tuple[tuple[float, NDArray] | None, float]:
-    """Nearest stronger point, and the tolerance."""
+def _start(values: list[float], maps: dict[float, NDArray]) -> tuple[float, NDArray] | None:
+    """Nearest stronger point."""
     stronger = min((value for value in maps if value > values[0]), default=None)
-    return None if stronger is None else (stronger, maps[stronger]), _tolerance(round_number)
+    return None if stronger is None else (stronger, maps[stronger])
 
 
 def require_rounds(refinements: int) -> None:
@@ -223,8 +219,3 @@ def require_rounds(refinements: int) -> None:
     """
     if refinements < 0:
         raise ParameterError(f"rounds of refinement: expected 0 or more, found {refinements}")
-
-
-def _tolerance(round_number: int) -> float:
-    """Accuracy of costs: higher for refinements, which start from a map without the state that belongs to it."""
-    return COST_TOLERANCE * (0.2 if round_number else 1.0)

@@ -40,7 +40,7 @@ class L1QSM(LinearL1):
     name: ClassVar[str] = "l1qsm"
     title: ClassVar[str] = "L1-QSM: total variation, nonlinear l1 fidelity"
 
-    convex_iterations: int = convex_start()
+    convex_iterations: int | None = convex_start()
 
     def composition(self) -> Composition:
         """See :class:`VariationalSolver`."""

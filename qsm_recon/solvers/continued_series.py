@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
@@ -27,6 +27,8 @@ class ContinuedSeries(Series):
 
     That holds as long as nothing but the regularisation weight changes; else the run starts from the last map.
     """
+
+    keeps_state: ClassVar[bool] = True
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(without_constant(problem))

@@ -37,7 +37,7 @@ class FANSITGV(LinearTGV):
     name: ClassVar[str] = "fansi-tgv"
     title: ClassVar[str] = "FANSI: total generalised variation, nonlinear fidelity"
 
-    convex_iterations: int = convex_start()
+    convex_iterations: int | None = convex_start()
 
     def composition(self) -> Composition:
         """See :class:`VariationalSolver`."""

@@ -34,7 +34,7 @@ class GenericADMM(VariationalSolver):
     )
     harmonic_penalty: float | None = harmonic_penalty()
 
-    convex_iterations: int = convex_start()
+    convex_iterations: int | None = convex_start()
 
     def composition(self) -> Composition:
         """See :class:`VariationalSolver`."""

@@ -161,9 +161,10 @@ class MEDI(MorphologySolver):
         "rms", "1", "scale of W: root mean square 1 in the mask, maximum 1, or as it is", choices=("rms", "max", "none")
     )
     fidelity: str = parameter("nonlinear", "1", "data fidelity", choices=("nonlinear", "linear"))
-    linear_iterations: int = parameter(
-        3, "1", "first outer iterations done with the linear fidelity, which no wrap can mislead", low=0, high=1000
-    )
+    linear_iterations: int | None = parameter(
+        None, "1", "first outer iterations done with the linear fidelity, which takes no strong field for a wrap; by "
+        "default until no more residuals come below a quarter turn, 0 as published", low=0, high=1000, kind=int,
+    )  # fmt: skip
     rad_per_ppm: float | None = parameter(
         None, "rad/ppm", "phase scale s; by default at the mean echo time", low=1e-3, high=1e5, kind=float
     )
@@ -205,7 +206,7 @@ class MEDI(MorphologySolver):
                 operator.transform, problem.grid.voxel_size_mm, self.main_value(), self.rounded_below(),
                 self._edges(problem, mask),
             ),
-            self._settings(min_iterations=1 + (self.linear_iterations if scale is not None else 0)),
+            self._settings(),
             region=None if fluid is None else UniformRegion(operator.transform, fluid, self.csf_weight),
             circulant=self.circulant,
         )  # fmt: skip

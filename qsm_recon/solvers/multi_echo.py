@@ -32,9 +32,10 @@ class McTFI(TotalFieldSolver):
         "full", "1", "unknown signal: m0, R2* and phase, or the phase only, with the measured magnitude",
         choices=("full", "reduced"),
     )  # fmt: skip
-    field_iterations: int = parameter(
-        4, "1", "outer iterations on the field map that the echoes are started from", low=1, high=1000
-    )
+    field_iterations: int | None = parameter(
+        None, "1", "linear outer iterations on the field map that the echoes are started from; by default an inversion "
+        "of its own, as tfi does it", low=1, high=1000, kind=int,
+    )  # fmt: skip
 
     def memory_volumes(self) -> float:
         """See :meth:`Solver.memory_volumes`."""
@@ -52,10 +53,10 @@ class McTFI(TotalFieldSolver):
         self, case: FieldCase, outside: Outside, callback: Callback | None, start_ppm: NDArray | None
     ) -> Reconstruction:
         problem, operator = case.problem, case.operator
-        field_iterations = 0.0
+        field_iterations, field = 0.0, case.field
         if start_ppm is None:
-            linear = WeightedField(operator.transform, case.field, case.weight)
-            settings = self._settings(max_iterations=self.field_iterations)
+            linear = WeightedField(operator.transform, field, case.weight)
+            settings = self._settings(**({"max_iterations": self.field_iterations} if self.field_iterations else {}))
             found = self._engine(case, linear, outside, settings).run()
             start_ppm = found.image[..., : operator.padded_grid.shape[2]].copy()
             field_iterations = sum(found.history["cg_iterations"])
@@ -64,7 +65,8 @@ class McTFI(TotalFieldSolver):
         assert problem.b0_tesla is not None
         model = MultiEchoSignal(
             operator.transform, case.echoes, problem.mask, problem.echo_times_s, problem.b0_tesla,
-            offset_ppm=problem.field_offset_ppm, reliability=problem.reliability, full=self.model == "full",
+            field=case.field if self.field_iterations is None else None, offset_ppm=problem.field_offset_ppm,
+            reliability=problem.reliability, full=self.model == "full",
         )  # fmt: skip
         outcome = self._engine(case, model, outside, self._settings()).run(start_ppm, callback)
         details = {"model": self.model, "field_cg_iterations": field_iterations, **outside.facts}

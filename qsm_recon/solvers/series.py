@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from numpy.typing import NDArray
 
@@ -25,6 +25,9 @@ class Series:
     problem
         The measurement.
     """
+
+    keeps_state: ClassVar[bool] = False
+    """Whether a run goes on from more than the last map, so that a first one from a map is behind the others."""
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem

@@ -218,9 +218,10 @@ class TFI(TotalFieldSolver):
     )
 
     fidelity: str = parameter("nonlinear", "1", "data fidelity", choices=("nonlinear", "linear"))
-    linear_iterations: int = parameter(
-        3, "1", "first outer iterations done with the linear fidelity, which no wrap can mislead", low=0, high=1000
-    )
+    linear_iterations: int | None = parameter(
+        None, "1", "first outer iterations done with the linear fidelity, which takes no strong field for a wrap; by "
+        "default until no more residuals come below a quarter turn, 0 as published", low=0, high=1000, kind=int,
+    )  # fmt: skip
 
     merit: bool = parameter(False, "1", "reduce the weight of voxels that do not fit, after each outer iteration")
 
@@ -232,8 +233,7 @@ class TFI(TotalFieldSolver):
         model = WeightedField(
             case.operator.transform, case.field, case.weight, scale, linear_iterations, merit=self.merit
         )
-        settings = self._settings(min_iterations=1 + linear_iterations)
-        outcome = self._engine(case, model, outside, settings).run(start_ppm, callback)
+        outcome = self._engine(case, model, outside, self._settings()).run(start_ppm, callback)
         details = {"rad_per_ppm": scale, "reweighted_voxels": model.reweighted_voxels, **outside.facts}
         return self._reconstruction(
             case.operator, case.operator.crop(outcome.image), case.problem.mask, outcome, details

@@ -32,7 +32,7 @@ class FANSI(VariationalSolver):
     title: ClassVar[str] = "FANSI: total variation, nonlinear fidelity"
     citation: ClassVar[str] = "Milovic et al., Magn Reson Med 80:814-821 (2018), doi 10.1002/mrm.27073"
 
-    convex_iterations: int = convex_start()
+    convex_iterations: int | None = convex_start()
 
     def composition(self) -> Composition:
         """See :class:`VariationalSolver`."""

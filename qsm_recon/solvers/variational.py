@@ -61,7 +61,8 @@ class Composition:
         beta and muh of a weakly harmonic background, in mm⁴; none where beta is 0, 150 fourth powers of the voxel's
         edge where it is None.  Where muh is None it starts from mu2, and the residuals balance it.
     convex_iterations
-        Iterations with a convex stand-in for a nonlinear fidelity before that takes over.
+        Iterations with the linear fidelity before a nonlinear one takes over; none, but a function that holds on to its
+        turn, where None.
     """
 
     fidelity: str = "quadratic"
@@ -69,7 +70,7 @@ class Composition:
     second_weight_ratio: float | None = None
     harmonic_weight: float | None = 0.0
     harmonic_penalty: float | None = None
-    convex_iterations: int = 0
+    convex_iterations: int | None = 0
 
     @property
     def nonlinear(self) -> bool:
@@ -99,10 +100,11 @@ def harmonic_penalty() -> Any:
 
 
 def convex_start() -> Any:
-    """Declare how many convex iterations a nonlinear method begins with."""
+    """Declare how many linear iterations a nonlinear method begins with."""
     return parameter(
-        10, "1", "convex iterations first, so that strong fields are not taken for wraps; 0 as published",
-        low=0, high=100_000,
+        None, "1", "linear iterations before the published function, 0 as published; by default beyond one radian the "
+        "function goes on as the linear one, so that strong fields are not taken for wraps",
+        low=0, high=100_000, kind=int,
     )  # fmt: skip
 
 
@@ -245,7 +247,7 @@ class CompositionRun:
         return ADMM(
             transform,
             self.operator.kernel,
-            self._fidelity(field, weight, self._composition.convex_iterations if from_nothing else 0),
+            self._fidelity(field, weight, self._convex_iterations(from_nothing)),
             self._regulariser(alpha),
             settings,
             self._background,
@@ -285,7 +287,12 @@ class CompositionRun:
             fitted_field_ppm=np.where(problem.mask, fitted, 0).astype(np.float32),
         )
 
-    def _fidelity(self, field: NDArray, weight: NDArray, convex_iterations: int) -> Fidelity:
+    def _convex_iterations(self, from_nothing: bool) -> int | None:
+        """As the composition has it; a number of linear iterations is for a start from nothing."""
+        number = self._composition.convex_iterations
+        return number if from_nothing or number is None else 0
+
+    def _fidelity(self, field: NDArray, weight: NDArray, convex_iterations: int | None) -> Fidelity:
         further = {"convex_iterations": convex_iterations} if self._composition.nonlinear else {}
         return FIDELITIES[self._composition.fidelity](self.operator.transform, field, weight, **further)
 

@@ -38,7 +38,7 @@ class WeakHarmonicNonlinear(WeakHarmonicLinear):
     name: ClassVar[str] = "wh-nlqsm"
     title: ClassVar[str] = "Weak-harmonic QSM: total variation, nonlinear fidelity"
 
-    convex_iterations: int = convex_start()
+    convex_iterations: int | None = convex_start()
 
     def composition(self) -> Composition:
         """See :class:`VariationalSolver`."""

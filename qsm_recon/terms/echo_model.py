@@ -6,7 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.backend.fft import FourierTransform, aligned_zeros
+from qsm_recon.terms.turns import TURN, whole_turns
 from qsm_recon.units import rad_per_ppm
+
+REACH_RAD = 0.3
 
 
 class MultiEchoSignal:
@@ -27,6 +30,11 @@ class MultiEchoSignal:
         Echo times in s and main field in T.
     offset_ppm
         Constant of the field, in ppm, to take out of the echoes.
+    field
+        (nx, ny, nz) measured field in ppm, from which no turn of the signal is to be lost: further than
+        :data:`REACH_RAD` away from it, between the first and the last echo, the functional goes on as the quadratic
+        that it is there.
+        None for the signal as it is, which is the same for fields a turn apart.
     reliability
         (nx, ny, nz) factor on the signal of each voxel; None for 1 everywhere.
     full
@@ -35,6 +43,7 @@ class MultiEchoSignal:
     """
 
     may_rise = True
+    provisional = False
 
     def __init__(
         self,
@@ -45,6 +54,7 @@ class MultiEchoSignal:
         b0_tesla: float,
         *,
         offset_ppm: float = 0.0,
+        field: NDArray[np.floating] | None = None,
         reliability: NDArray[np.floating] | None = None,
         full: bool = True,
     ) -> None:
@@ -74,6 +84,12 @@ class MultiEchoSignal:
         self.squared_weight = transform.empty_image()
         self._accepted, self._trial = (aligned_zeros((3, *image_shape), transform.dtype) for _ in range(2))
         self._initial = True
+        self._field, self._reach = self.squared_weight, np.inf
+        if field is not None:
+            self._reach = float(REACH_RAD / np.ptp(self._scales))
+            step = float(np.min(np.diff(self._scales)))
+            wraps = whole_turns(field * step, mask)
+            self._field = transform.load_image(field - transform.dtype.type(TURN / step) * wraps)
 
     def begin_outer(self, iteration: int, predicted: NDArray) -> bool:
         """Nothing to prepare; the functional does not change."""
@@ -87,6 +103,8 @@ class MultiEchoSignal:
             predicted,
             self._signal,
             self._inside,
+            self._field,
+            self._reach,
             self._times,
             self._scales,
             first,

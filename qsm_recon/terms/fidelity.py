@@ -5,6 +5,7 @@ A fidelity owns the splitting z ≈ D χ: its state, and the proximal step with 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, Protocol
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.backend.fft import FourierTransform
+from qsm_recon.terms.turns import TURN, whole_turns
 
 Sums = tuple[float, float, float, float, float]
 
@@ -26,6 +28,9 @@ class Fidelity(Protocol):
     def start(self, penalty: float, out: NDArray) -> None:
         """Set the state for χ = 0 and write z - s into a padded image buffer."""
 
+    def start_from(self, predicted: NDArray) -> None:
+        """Set the state for zero duals and a D χ that is given in a padded image buffer."""
+
     def step(self, predicted: NDArray, first: int, penalty: float, relaxation: float) -> Sums:
         """Proximal step and dual update on planes; ``predicted`` (D χ) is replaced by z - s.
 
@@ -34,6 +39,9 @@ class Fidelity(Protocol):
 
     def finish_iteration(self, penalty: float) -> None:
         """Note that every plane has been stepped with this penalty."""
+
+    def run_on(self) -> None:
+        """Prepare for another regularisation weight, from the state reached with the one before."""
 
 
 class _WeightedFidelity:
@@ -58,6 +66,15 @@ class _WeightedFidelity:
     def finish_iteration(self, penalty: float) -> None:
         """See :class:`Fidelity`; nothing to note where the penalty stays."""
 
+    def run_on(self) -> None:
+        """See :class:`Fidelity`; nothing to prepare."""
+
+    @abstractmethod
+    def _run(
+        self, kernel: Callable[..., Sums], predicted: NDArray, first: int, penalty: float, relaxation: float
+    ) -> Sums:
+        """Call a kernel on a block of planes."""
+
     def _choose(self, single: Callable[..., Sums], double: Callable[..., Sums]) -> Callable[..., Sums]:
         return single if self._transform.dtype == np.float32 else double
 
@@ -76,6 +93,11 @@ class _SquaredFidelity(_WeightedFidelity):
         np.multiply(self._weight, self._field, out=self._state)
         self._state /= self._weight + self._transform.dtype.type(penalty)
         out[...] = self._state
+        self._dual_scale = 0.0
+
+    def start_from(self, predicted: NDArray) -> None:
+        """See :class:`Fidelity`: z = D χ, so that a nonlinear fidelity stays at its turns."""
+        np.copyto(self._state, predicted)
         self._dual_scale = 0.0
 
     def finish_iteration(self, penalty: float) -> None:
@@ -109,6 +131,10 @@ class _AbsoluteFidelity(_WeightedFidelity):
         self._state[...] = 0
         out[...] = self._field
 
+    def start_from(self, predicted: NDArray) -> None:
+        """See :class:`Fidelity`: the first step does not depend on what z was."""
+        self._state[...] = 0
+
     def _run(
         self, kernel: Callable[..., Sums], predicted: NDArray, first: int, penalty: float, relaxation: float
     ) -> Sums:
@@ -117,28 +143,49 @@ class _AbsoluteFidelity(_WeightedFidelity):
         return kernel(predicted, self._state, self._field, self._weight, first, nz, real(penalty), real(relaxation))
 
 
-class _ConvexStart(_WeightedFidelity):
-    """Counts the first iterations, in which a nonlinear fidelity is replaced by a convex one.
+class _NonlinearFidelity(_WeightedFidelity):
+    """A nonlinear fidelity, whose function of the residual d = D χ - φ repeats itself with every turn, or holds on.
 
-    From χ = 0 a field of more than half a turn would be taken for a wrap; the convex iterations bring D χ near φ where
-    the model explains it, and leave wraps in the map alone, because the pull of a residual is bounded.
+    Parameters are those of :class:`QuadraticFidelity`, and
+
+    convex_iterations
+        None: wraps that φ shows by itself are taken out of it, and beyond one radian the function goes on with the
+        slope of the linear fidelity (:mod:`qsm_recon.backend.held_kernels`), so that there are no other minima in which
+        strong sources are given up.  A number above 0: the same wraps are taken out, and the published function follows
+        after so many iterations with the linear fidelity.  0: as published.
     """
 
     def __init__(
-        self, transform: FourierTransform, field: NDArray, weight: NDArray, convex_iterations: int = 0
+        self, transform: FourierTransform, field: NDArray, weight: NDArray, convex_iterations: int | None = 0
     ) -> None:
+        self._holds = convex_iterations is None
+        if convex_iterations != 0:
+            field = field - transform.dtype.type(TURN) * whole_turns(field, weight > 0)
         super().__init__(transform, field, weight)
-        self._convex_iterations_left = convex_iterations
+        self._convex_iterations = convex_iterations or 0
+        self._linear_left = self._convex_iterations
 
     @property
     def provisional(self) -> bool:
         """See :class:`Fidelity`."""
-        return self._convex_iterations_left > 0
+        return self._linear_left > 0
+
+    def step(self, predicted: NDArray, first: int, penalty: float, relaxation: float) -> Sums:
+        """See :class:`Fidelity`."""
+        return self._run(self._kernel(linear=self.provisional), predicted, first, penalty, relaxation)
 
     def finish_iteration(self, penalty: float) -> None:
         """See :class:`Fidelity`."""
         super().finish_iteration(penalty)
-        self._convex_iterations_left -= 1
+        self._linear_left -= 1
+
+    def run_on(self) -> None:
+        """See :class:`Fidelity`; the linear fidelity stands in again."""
+        self._linear_left = self._convex_iterations
+
+    @abstractmethod
+    def _kernel(self, *, linear: bool) -> Callable[..., Sums]:
+        """Return the kernel of the nonlinear or of the linear fidelity."""
 
 
 class QuadraticFidelity(_SquaredFidelity):
@@ -161,30 +208,21 @@ class QuadraticFidelity(_SquaredFidelity):
         return self._run(quadratic_step, predicted, first, penalty, relaxation)
 
 
-class NonlinearFidelity(_ConvexStart, _SquaredFidelity):
-    """½‖W (exp(i D χ) - exp(i φ))‖², with χ and φ in rad.
+class NonlinearFidelity(_NonlinearFidelity, _SquaredFidelity):
+    """½‖W (exp(i D χ) - exp(i φ))‖² = Σ W² (1 - cos d), with χ and φ in rad.
 
-    Parameters are those of :class:`QuadraticFidelity`, and ``convex_iterations``: how many iterations are done first
-    with Huber's function, ½ d² up to a residual of one radian and linear beyond, in place of 1 - cos d.
+    Where it holds on to its turn, the slope beyond one radian rises as that of ½ d²: the function is convex.
+
     (Milovic et al., MRM 2018, doi 10.1002/mrm.27073, who start with the nonlinear fidelity at once.)
     """
 
-    def start(self, penalty: float, out: NDArray) -> None:
-        """See :class:`Fidelity`; under Huber's function z is at most W² / mu2 away from zero."""
-        super().start(penalty, out)
-        if self.provisional:
-            bound = self._weight / self._transform.dtype.type(penalty)
-            np.clip(self._state, -bound, bound, out=self._state)
-            out[...] = self._state
+    def _kernel(self, *, linear: bool) -> Callable[..., Sums]:
+        from qsm_recon.backend.field_kernels import nonlinear_step_double, nonlinear_step_single, quadratic_step
+        from qsm_recon.backend.held_kernels import held_square_step
 
-    def step(self, predicted: NDArray, first: int, penalty: float, relaxation: float) -> Sums:
-        """See :class:`Fidelity`."""
-        from qsm_recon.backend.field_kernels import huber_step, nonlinear_step_double, nonlinear_step_single
-
-        if self.provisional:
-            return self._run(huber_step, predicted, first, penalty, relaxation)
-        kernel = self._choose(nonlinear_step_single, nonlinear_step_double)
-        return self._run(kernel, predicted, first, penalty, relaxation)
+        if linear:
+            return quadratic_step
+        return held_square_step if self._holds else self._choose(nonlinear_step_single, nonlinear_step_double)
 
 
 class AbsoluteFidelity(_AbsoluteFidelity):
@@ -200,20 +238,19 @@ class AbsoluteFidelity(_AbsoluteFidelity):
         return self._run(absolute_step, predicted, first, penalty, relaxation)
 
 
-class NonlinearAbsoluteFidelity(_ConvexStart, _AbsoluteFidelity):
-    """‖W (exp(i D χ) - exp(i φ))‖₁, with χ and φ in rad; W not squared.
+class NonlinearAbsoluteFidelity(_NonlinearFidelity, _AbsoluteFidelity):
+    """‖W (exp(i D χ) - exp(i φ))‖₁, with χ and φ in rad, W not squared.
 
-    Parameters are those of :class:`QuadraticFidelity`, and ``convex_iterations``: how many iterations are done first
-    with the linear l1 fidelity.
+    Its pull falls with the size of a residual, at every size; where it holds on to its turn, that beyond one radian is
+    the linear fidelity's.
 
     (Milovic et al., MRM 2022, doi 10.1002/mrm.28957, who split it twice; one exact proximal step does the same.)
     """
 
-    def step(self, predicted: NDArray, first: int, penalty: float, relaxation: float) -> Sums:
-        """See :class:`Fidelity`."""
+    def _kernel(self, *, linear: bool) -> Callable[..., Sums]:
+        from qsm_recon.backend.held_kernels import held_step
         from qsm_recon.backend.l1_kernels import absolute_step, chord_step_double, chord_step_single
 
-        if self.provisional:
-            return self._run(absolute_step, predicted, first, penalty, relaxation)
-        kernel = self._choose(chord_step_single, chord_step_double)
-        return self._run(kernel, predicted, first, penalty, relaxation)
+        if linear:
+            return absolute_step
+        return held_step if self._holds else self._choose(chord_step_single, chord_step_double)

@@ -12,6 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.backend.fft import FourierTransform
+from qsm_recon.terms.convex_phase import excess
+from qsm_recon.terms.turns import TURN, whole_turns
+
+RESTS = 0.8
+"""Share of the excess that is left after one more outer iteration, from which on it is taken to stay."""
 
 
 class FieldModel(Protocol):
@@ -22,6 +27,10 @@ class FieldModel(Protocol):
 
     may_rise: bool
     """Whether a step of the linearised problem can raise the fidelity, so that the engine must check."""
+
+    @property
+    def provisional(self) -> bool:
+        """Whether another function stands in for the fidelity in this outer iteration, which then ends no run."""
 
     def begin_outer(self, iteration: int, predicted: NDArray) -> bool:
         """Prepare outer iteration 1, 2, … at a predicted field; True if that changes the fidelity itself."""
@@ -48,7 +57,10 @@ class WeightedField:
         s in rad per ppm; None for the quadratic form.
     linear_iterations
         Number of first outer iterations done with the quadratic form.  The sine cannot tell a field from one that
-        differs by a turn of phase, so that from χ = 0 strong fields would be taken for wraps.
+        differs by a turn of phase, so that from χ = 0 strong fields would be taken for wraps.  None for as many as it
+        takes, at least one: until no residual exceeds a quarter of a turn, or one more iteration takes less than a
+        fifth of what exceeds it; wraps that the map shows by itself are then taken out of it first
+        (:func:`qsm_recon.terms.turns.whole_turns`).
     merit
         Whether voxels that do not fit are given less weight (:meth:`begin_outer`).
 
@@ -66,18 +78,21 @@ class WeightedField:
         field: NDArray,
         weight: NDArray,
         scale: float | None = None,
-        linear_iterations: int = 0,
+        linear_iterations: int | None = 0,
         *,
         merit: bool = False,
     ) -> None:
         self._transform = transform
+        if scale is not None and linear_iterations is None:
+            field = field - transform.dtype.type(TURN / scale) * whole_turns(field * scale, weight > 0)
         self._field = transform.load_image(field)
         self._inside = weight > 0
         self._weight = weight.astype(transform.dtype)
         self.squared_weight = transform.load_image(np.square(self._weight))
         self._scale = scale
-        self._linear = scale is None or linear_iterations > 0
+        self._linear = scale is None or linear_iterations != 0
         self._linear_iterations = linear_iterations
+        self._excess = np.inf
         self._merit = merit
         self.reweighted_voxels = 0
 
@@ -89,11 +104,24 @@ class WeightedField:
         square 1.  Reductions accumulate.  (Liu et al., Magn Reson Med 69:467-476 (2013), doi 10.1002/mrm.24272.)
         """
         changed = False
-        if self._linear and self._scale is not None and iteration > self._linear_iterations:
+        if self.provisional and iteration > 1 and self._linear_is_done(iteration, predicted):
             self._linear, changed = False, True
         if self._merit and iteration > 1:
             changed = self._reweight(predicted) or changed
         return changed
+
+    @property
+    def provisional(self) -> bool:
+        """See :class:`FieldModel`."""
+        return self._linear and self._scale is not None
+
+    def _linear_is_done(self, iteration: int, predicted: NDArray) -> bool:
+        if self._linear_iterations is not None:
+            return iteration > self._linear_iterations
+        assert self._scale is not None
+        nz, before = self._transform.shape[2], self._excess
+        self._excess = excess(predicted, self._field, self.squared_weight, 2, 0, nz, 1.0 / self._scale)
+        return self._excess == 0 or self._excess >= RESTS * before
 
     def _reweight(self, predicted: NDArray) -> bool:
         inside, scale = self._inside, 1.0 if self._scale is None else self._scale

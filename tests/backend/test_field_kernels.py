@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from qsm_recon.backend.field_kernels import huber_step, nonlinear_step_double, nonlinear_step_single, quadratic_step
+from qsm_recon.backend.field_kernels import nonlinear_step_double, nonlinear_step_single, quadratic_step
+from qsm_recon.backend.held_kernels import held_square_step
 
 SHAPE, STRIDE, FIRST, LAST = (5, 3, 6), 8, 1, 4
 MU_BEFORE, MU, RELAXATION = 0.8, 1.3, 1.6
@@ -54,14 +55,17 @@ class Case:
         return new, 2 * new - q, [term.sum() for term in terms]
 
 
-class HuberCase(Case):
-    """The same for Huber's function."""
+class HeldCase(Case):
+    """The same for 1 - cos up to the limit, and a slope that rises as the distance beyond."""
 
     def slope(self, z, phi, w):
-        return w * np.clip(z - phi, -1, 1)
+        d = z - phi
+        near = np.clip(d, -1.0, 1.0)
+        return w * (np.sin(near) + d - near)
 
     def misfit(self, d):
-        return np.where(np.abs(d) < 1, d**2 / 2, np.abs(d) - 0.5)
+        near, outer = np.minimum(np.abs(d), 1.0), np.maximum(np.abs(d) - 1.0, 0)
+        return 1 - np.cos(near) + outer * np.sin(1.0) + outer**2 / 2
 
 
 def assert_as_expected(case, tolerance, **arguments):
@@ -84,9 +88,9 @@ def test_quadratic_step(dtype, tolerance, dual_scale):
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2e-6), (np.float64, 1e-12)])
 @pytest.mark.parametrize("dual_scale", [0.0, 1 / MU_BEFORE])
 @pytest.mark.parametrize("spread", [0.3, 3.0])
-def test_huber_step(dtype, tolerance, dual_scale, spread):
-    case = HuberCase(dtype, nonlinear=False, spread=spread)
-    case.run(huber_step, dual_scale)
+def test_held_square_step(dtype, tolerance, dual_scale, spread):
+    case = HeldCase(dtype, nonlinear=False, spread=spread)
+    case.run(held_square_step, dual_scale)
     assert_as_expected(case, tolerance, dual_scale=dual_scale)
 
 

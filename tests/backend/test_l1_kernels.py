@@ -8,10 +8,17 @@ import scipy.optimize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qsm_recon.backend.held_kernels import LIMIT, held_step
 from qsm_recon.backend.l1_kernels import absolute_step, chord_step_double, chord_step_single
 
 SHAPE, STRIDE, FIRST, LAST, MU = (5, 3, 6), 8, 1, 4, 1.3
 CHORDS = [chord_step_single, chord_step_double]
+
+
+def held(d):
+    """The chord up to the limit, and a slope of 1 beyond."""
+    size = np.abs(d)
+    return np.where(size <= LIMIT, 2 * np.sin(size / 2), 2 * np.sin(LIMIT / 2) + size - LIMIT)
 
 
 def dtype_of(step):
@@ -112,7 +119,35 @@ def test_state_remembers_splitting_and_dual(step, relaxation):
         assert np.allclose(out, measured[cut] + d - s, rtol=0, atol=1e-4 if step is chord_step_single else 1e-10)
 
 
-@pytest.mark.parametrize("step", [absolute_step, *CHORDS])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2e-5), (np.float64, 1e-7)])
+@pytest.mark.parametrize("relaxation", [1.0, 1.7])
+@pytest.mark.parametrize("spread", [0.5, 2.0, 9.0])
+def test_held_step_minimises_its_functional(dtype, tolerance, relaxation, spread):
+    """Several steps against a search voxel by voxel with z and s kept apart; on both sides of the bend, and on it."""
+    measured, weight, fields = draw(6, spread)
+    run = Run(held_step, measured, weight, dtype)
+    cut = slice(FIRST, LAST)
+    d, s = np.zeros(measured[cut].shape), np.zeros(measured[cut].shape)
+    on_the_bend = 0
+    for predicted in fields:
+        out, sums = run.advance(predicted, relaxation)
+        residual, old = predicted[cut] - measured[cut], d
+        r = d + relaxation * (residual - d) + s
+        d = np.empty_like(r)
+        for i in np.ndindex(r.shape):
+            penalised = lambda x, q=r[i], w=weight[cut][i]: w * held(x) + MU / 2 * (x - q) ** 2  # noqa: E731
+            d[i] = minimiser(penalised, r[i], [-float(LIMIT), 0.0, float(LIMIT)])
+        s = r - d
+        on_the_bend += (np.abs(d) == LIMIT).sum()
+        assert np.allclose(out, measured[cut] + d - s, rtol=0, atol=tolerance)
+        z = measured[cut] + d
+        terms = (weight[cut] * held(residual), (residual - d) ** 2, (d - old) ** 2, z**2, s**2)
+        assert np.allclose(sums, [term.sum() for term in terms], rtol=1e-4)
+    if (spread, relaxation) == (2.0, 1.0):
+        assert on_the_bend > 0
+
+
+@pytest.mark.parametrize("step", [absolute_step, held_step, *CHORDS])
 def test_splitting_stays_on_the_measured_field_where_the_threshold_is_not_exceeded(step):
     measured, weight, _ = draw(3, 1.0)
     weight[...] = 1.0
@@ -125,7 +160,7 @@ def test_splitting_stays_on_the_measured_field_where_the_threshold_is_not_exceed
         assert sums[2] == 0
 
 
-@pytest.mark.parametrize("step", CHORDS)
+@pytest.mark.parametrize("step", [*CHORDS, held_step])
 def test_chord_step_with_small_residuals_is_the_absolute_step(step):
     rng = np.random.default_rng(4)
     measured, weight = rng.uniform(-2e-3, 2e-3, SHAPE), rng.uniform(0, 2e-3, SHAPE)
@@ -138,7 +173,7 @@ def test_chord_step_with_small_residuals_is_the_absolute_step(step):
         assert np.allclose(sums_a, sums_b, rtol=1e-4)
 
 
-@pytest.mark.parametrize("step", [absolute_step, *CHORDS])
+@pytest.mark.parametrize("step", [absolute_step, held_step, *CHORDS])
 def test_measured_field_does_not_matter_without_weight(step):
     _, _, fields = draw(5, 1.0)
     outs = []
@@ -156,10 +191,9 @@ def test_measured_field_does_not_matter_without_weight(step):
 def test_everything_stays_finite(weight, scale, relaxation, seed):
     """Weights far above mu, where the step is not unique, and residuals of thousands of turns."""
     rng = np.random.default_rng(seed)
-    for step in (absolute_step, *CHORDS):
-        run = Run(
-            step, rng.uniform(-3, 3, SHAPE), np.full(SHAPE, weight), np.float32 if step is absolute_step else None
-        )
+    for step in (absolute_step, held_step, *CHORDS):
+        single = step in (absolute_step, held_step)
+        run = Run(step, rng.uniform(-3, 3, SHAPE), np.full(SHAPE, weight), np.float32 if single else None)
         for _ in range(3):
             out, sums = run.advance(scale * rng.standard_normal(SHAPE), relaxation)
             assert np.isfinite(out).all()
