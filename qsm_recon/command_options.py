@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.command_line import CommandParser
-from qsm_recon.errors import DataError, ParameterError, did_you_mean
+from qsm_recon.errors import DataError, ParameterError
+from qsm_recon.parameters import parse_settings
 from qsm_recon.solvers.base import Solver
 from qsm_recon.solvers.registry import find_solver, make_solver
 
@@ -127,17 +128,7 @@ def solver_from_options(options: argparse.Namespace) -> Solver:
         If the algorithm or a parameter is unknown, malformed or out of range.
     """
     kind = find_solver(options.algo)
-    declared = kind.declared()
-    chosen: dict[str, Any] = {}
-    for text in options.set:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise ParameterError(f"--set {text}: expected NAME=VALUE")
-        if name not in declared:
-            raise ParameterError(f"'{options.algo}' has no parameter '{name}'{did_you_mean(name, declared)}")
-        if name in chosen:
-            raise ParameterError(f"--set {name}: given twice; give it once")
-        chosen[name] = declared[name].parse(value)
+    chosen = parse_settings(kind, options.set, "--set")
     if getattr(options, "regularisation", None) is not None:
         main_name = kind.main_parameter().name
         if main_name in chosen:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import textwrap
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -55,7 +54,7 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
         print(list_algorithms())
         return EXIT_DONE
     if options.help:
-        print(build_parser().format_help() + "\n" + describe_algorithm(find_solver(options.algo)))
+        print(build_parser().format_help() + "\n" + find_solver(options.algo).describe("algorithm", "--set"))
         return EXIT_DONE
     _set_up_machine(options)
     solver = solver_from_options(options)
@@ -103,19 +102,6 @@ def list_algorithms() -> str:
     for name, solver in known.items():
         main_parameter = solver.main_parameter()
         lines.append(f"{name:<{width}}  {solver.title} (main: {main_parameter.name}, {main_parameter.unit})")
-    return "\n".join(lines)
-
-
-def describe_algorithm(solver: type[Solver]) -> str:
-    """Parameters of an algorithm with default, unit, range and help."""
-    lines = [f"algorithm {solver.name}: {solver.title}", f"  {solver.citation}", "  parameters (--set NAME=VALUE):"]
-    for declared in solver.declared().values():
-        default = "auto" if declared.default is None else str(declared.default).lower() if declared.kind is bool else (
-            declared.default
-        )  # fmt: skip
-        star = " (--regularisation)" if declared.main else ""
-        lines.append(f"    {declared.name}{star}: default {default}; {declared.describe_range()}; unit {declared.unit}")
-        lines.extend(textwrap.wrap(declared.help, 100, initial_indent="        ", subsequent_indent="        "))
     return "\n".join(lines)
 
 

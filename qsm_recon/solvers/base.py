@@ -6,23 +6,23 @@ import dataclasses
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from numpy.typing import NDArray
 
 from qsm_recon.errors import ParameterError
+from qsm_recon.parameters import Method, Parameter
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
 from qsm_recon.result import Callback, Reconstruction
-from qsm_recon.solvers.parameters import Parameter, declared_parameters
 from qsm_recon.solvers.series import Series
 
 
 @dataclass(frozen=True)
-class Solver(ABC):
+class Solver(Method, ABC):
     """A reconstruction method; its fields are its parameters.
 
-    Subclasses are frozen dataclasses whose fields are made by :func:`qsm_recon.solvers.parameters.parameter`.
+    Subclasses are frozen dataclasses whose fields are made by :func:`qsm_recon.parameters.parameter`.
 
     Raises
     ------
@@ -30,31 +30,14 @@ class Solver(ABC):
         On construction, if a parameter is of the wrong type or out of range.
     """
 
-    name: ClassVar[str]
-    title: ClassVar[str]
-    citation: ClassVar[str]
     iterative: ClassVar[bool] = True
     warm_starts: ClassVar[bool] = True
     """Whether a converged result does not depend on where it started, so that a sweep may start from a neighbour."""
-
-    def __post_init__(self) -> None:
-        """Check every parameter against its declaration."""
-        for name, declared in self.declared().items():
-            declared.check(getattr(self, name))
-
-    @classmethod
-    def declared(cls) -> dict[str, Parameter]:
-        """Return the declared parameters by name."""
-        return declared_parameters(cls)
 
     @classmethod
     def main_parameter(cls) -> Parameter:
         """Return the main regularisation parameter."""
         return next(declared for declared in cls.declared().values() if declared.main)
-
-    def parameters(self) -> dict[str, Any]:
-        """Return the parameter values by name."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     def with_regularisation(self, value: float) -> Solver:
         """Return the same solver with another value of its main regularisation parameter."""
