@@ -16,7 +16,10 @@ from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.field import EchoSeries, estimate_field
 from qsm_recon.io import Image
 from qsm_recon.operators.grid import Grid
-from qsm_recon.problem import Problem, check_echo_times
+from qsm_recon.problem import FieldKind, Problem, check_echo_times
+
+ESTIMATED_MAPS = ("initial_phase_rad", "residual", "m0", "bipolar_phase_rad")
+"""What is estimated with the field and no solver needs."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class Assembly:
     sources: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     field_estimate: dict[str, Any] | None = None
+    field_kind: FieldKind = "unknown"
+    stages: dict[str, NDArray] = field(default_factory=dict)
 
     def add_echoes(
         self, magnitude: NDArray[np.floating], phase_rad: NDArray[np.floating], mask: NDArray[np.bool_]
@@ -104,6 +109,8 @@ class Assembly:
         self.parts.update(field_ppm=estimate.field_ppm, mask=estimate.mask, field_noise_ppm=estimate.field_noise_ppm)
         if estimate.r2star_per_s is not None:
             self.parts["r2star_per_s"] = estimate.r2star_per_s
+        further = {name: getattr(estimate, name) for name in ESTIMATED_MAPS}
+        self.stages.update({name: image for name, image in further.items() if image is not None})
         self.field_estimate = dict(estimate.report)
         self.notes.append(
             f"field: estimated from {series.echo_count} echo(es), method {method}; noise level "
@@ -133,6 +140,7 @@ class Assembly:
                 grid=grid,
                 echo_times_s=self.acquisition.echo_times_s,
                 b0_tesla=self.acquisition.b0_tesla,
+                field_kind=self.field_kind,
                 **self.parts,
             )
         origin = "from the affine" if self.acquisition.b0_direction is None else "as given"
@@ -143,7 +151,7 @@ class Assembly:
         )
         notes = (*self.notes, direction)
         affine = np.asarray(reference.affine, dtype=float)
-        return Case(problem, affine, name, truth, dict(self.sources), notes, self.field_estimate)
+        return Case(problem, affine, name, truth, dict(self.sources), notes, self.field_estimate, dict(self.stages))
 
 
 def _complex_signal(series: EchoSeries) -> NDArray[np.complex64]:

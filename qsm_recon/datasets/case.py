@@ -53,9 +53,10 @@ class Case:
         What came from where: ``field``, ``mask``, ``magnitude`` ... and the file (or generator) that gave it.
     notes
         What was converted, estimated, assumed or set to zero on the way; ``problem.notes`` tells of its validation.
-
     field_estimate
         How the field came from the echoes, see :func:`qsm_recon.field.estimate_field`; None where it was given.
+    stages
+        (nx, ny, nz) maps that arose on the way and no solver needs, by name and unit, such as ``initial_phase_rad``.
 
     Raises
     ------
@@ -70,6 +71,7 @@ class Case:
     sources: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     field_estimate: dict[str, Any] | None = None
+    stages: dict[str, NDArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the shapes of the truth."""

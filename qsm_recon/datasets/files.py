@@ -23,7 +23,7 @@ from qsm_recon.errors import DataError, ParameterError, did_you_mean
 from qsm_recon.field import rescale_phase
 from qsm_recon.field.estimate import METHODS
 from qsm_recon.io import Image, load_image, load_mask, require_same_geometry
-from qsm_recon.problem import finite_in_mask, require_non_negative
+from qsm_recon.problem import FieldKind, finite_in_mask, require_non_negative
 
 
 def case_from_files(
@@ -44,6 +44,7 @@ def case_from_files(
     evaluation_mask: PathLike | None = None,
     calcification_moment: float | None = None,
     accept_range: bool = False,
+    field_kind: FieldKind = "unknown",
     name: str | None = None,
 ) -> Case:
     """Read a case from files: either a field map, or magnitude and phase from which the field is estimated.
@@ -79,6 +80,8 @@ def case_from_files(
         True moment of the calcification in ppm × voxels, where known.
     accept_range
         Accept a field whose range looks impossible for its unit.
+    field_kind
+        Whether the field is known to be local or total, see :class:`qsm_recon.problem.Problem`.
     name
         Name of the case; by default that of the field or phase file.
 
@@ -92,7 +95,7 @@ def case_from_files(
     check_field_unit(field_unit)
     phase, magnitude = phase or None, magnitude or None  # a command line gives an empty list where there is none
     _check_combination(field, phase, magnitude, mask, field_estimate, truth, labels, evaluation_mask)
-    gathered = Assembly(Acquisition(b0_tesla, tuple(echo_times_s), b0_direction))
+    gathered = Assembly(Acquisition(b0_tesla, tuple(echo_times_s), b0_direction), field_kind=field_kind)
     mask_image = load_mask(mask)  # type: ignore[arg-type]  # _check_combination has seen to it
     if field is not None:
         reference = _read_field(gathered, field, field_unit, mask_image, accept_range)

@@ -90,6 +90,7 @@ def phantom_case(phantom: Phantom, field_from: str = "fit") -> Case:
     if field_from not in FIELDS:
         raise ParameterError(f"phantom field '{field_from}' is unknown{did_you_mean(field_from, FIELDS)}")
     gathered = Assembly(Acquisition(phantom.b0_tesla, phantom.echo_times_s, phantom.b0_direction))
+    gathered.field_kind = "total" if phantom.parameters.background else "local"
     series = gathered.add_echoes(np.abs(phantom.echoes), np.angle(phantom.echoes), phantom.mask)
     if field_from == "true":
         gathered.parts["field_ppm"] = phantom.field_ppm + phantom.background_field_ppm

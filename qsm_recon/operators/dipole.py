@@ -176,6 +176,10 @@ class DipoleOperator:
         """
         if susceptibility.shape != self.grid.shape:
             raise DataError(f"susceptibility: expected shape {self.grid.shape}, found {susceptibility.shape}")
+        return self.forward_padded(susceptibility)
+
+    def forward_padded(self, susceptibility: NDArray) -> NDArray:
+        """Field on the grid of a map that may reach into the padding; see :meth:`forward`."""
         image = self.transform.load_image(susceptibility)
         spectrum = self.transform.forward(image, self.transform.empty_spectrum())
         spectrum *= self.kernel / self.transform.n_voxels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -10,12 +11,15 @@ from typing import ClassVar
 
 from numpy.typing import NDArray
 
-from qsm_recon.errors import ParameterError
+from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.parameters import Method, Parameter
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
 from qsm_recon.result import Callback, Reconstruction
+from qsm_recon.solvers.guard import background_in, impossible_range
 from qsm_recon.solvers.series import Series
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Solver(Method, ABC):
         On construction, if a parameter is of the wrong type or out of range.
     """
 
+    expects_local_field: ClassVar[bool] = True
+    """Whether the method takes all of the field to come from inside the mask, so that a background must be removed."""
     iterative: ClassVar[bool] = True
     warm_starts: ClassVar[bool] = True
     """Whether a converged result does not depend on where it started, so that a sweep may start from a neighbour."""
@@ -42,6 +48,26 @@ class Solver(Method, ABC):
     def with_regularisation(self, value: float) -> Solver:
         """Return the same solver with another value of its main regularisation parameter."""
         return dataclasses.replace(self, **{self.main_parameter().name: value})
+
+    def takes_total_field(self) -> bool:
+        """Whether, with these parameters, the field may hold its background."""
+        return not self.expects_local_field
+
+    def check_field(self, problem: Problem) -> str | None:
+        """Say what is wrong with a problem's field for this method; None where nothing is.
+
+        Raises
+        ------
+        DataError
+            If the problem says that its field is total, and the method expects a local one.
+        """
+        found = None if self.takes_total_field() else background_in(problem)
+        if found is not None and problem.field_kind == "total":
+            raise DataError(
+                f"field: {found}, and '{self.name}' expects a local one; remove the background first "
+                "(qsm_recon.background), or take 'tfi'"
+            )
+        return found
 
     def memory_volumes(self) -> float:
         """Estimate of the memory needed, in float32 volumes of the padded grid."""
@@ -82,7 +108,11 @@ class Solver(Method, ABC):
         ------
         ParameterError
             If a parameter asks for something the problem lacks, or the start does not fit.
+        DataError
+            If the problem says that its field is total, and the method expects a local one.  Where it says nothing, a
+            field that looks total gives a warning in the log and in ``details``.
         """
+        facts = {"background_in_field": self.check_field(problem)}
         if start_ppm is not None:
             if not self.iterative:
                 raise ParameterError(f"start_ppm: '{self.name}' is a closed form and takes no starting point")
@@ -92,6 +122,10 @@ class Solver(Method, ABC):
         region = self.region(problem)
         start = None if start_ppm is None else region.cut(start_ppm)
         result = region.embed_result(self._solve(region.cut_problem(problem), callback, start))
+        facts["impossible_range"] = None if self.takes_total_field() else impossible_range(result)
+        for fact in filter(None, facts.values()):
+            logger.warning("%s expects a local field: %s", self.name, fact)
+        result = result.with_details(**{name: fact for name, fact in facts.items() if fact is not None})
         return dataclasses.replace(result, timings_s={**result.timings_s, "solve": time.perf_counter() - began})
 
     @abstractmethod
