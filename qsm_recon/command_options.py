@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.command_background import BACKGROUND_OPTIONS, add_background_options
 from qsm_recon.command_line import CommandParser
 from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.parameters import parse_settings
@@ -23,7 +24,7 @@ DEFAULT_ALGORITHM = "fansi"
 DEFAULT_DATASET = "phantom:sim2?size=reduced"
 FILE_OPTIONS = ("field", "phase", "mask", "magnitude", "weight", "truth", "labels")
 ACQUISITION_OPTIONS = ("field_unit", "b0", "te")
-OTHER_DATA_OPTIONS = ("phase_unit", "field_estimate", "b0_direction", "accept_range", "seed")
+OTHER_DATA_OPTIONS = ("phase_unit", "field_estimate", "b0_direction", "accept_range", "seed", *BACKGROUND_OPTIONS)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -63,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     output = parser.add_argument_group("output and machine")
     output.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="folder (default: %(default)s)")
+    output.add_argument("--keep-stages", action="store_true", help="write the maps of every stage as well (stage_*)")
     add_machine_options(output)
     return parser
 
@@ -81,7 +83,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--dataset", metavar="SPEC", help="phantom:sim1, phantom:sim2, rc1:DIR, rc2:DIR, bids:DIR or qsmci:DIR"
     )
-    data.add_argument("--field", type=Path, metavar="NIFTI", help="local field map")
+    data.add_argument("--field", type=Path, metavar="NIFTI", help="local field map (or total, see --background)")
     data.add_argument("--field-unit", choices=("ppm", "Hz", "rad"), help="its unit")
     data.add_argument("--phase", type=Path, nargs="+", metavar="NIFTI", help="multi-echo phase, 4D or one per echo")
     data.add_argument("--phase-unit", metavar="UNIT", help="unit of the phase (default: recognised, and reported)")
@@ -107,6 +109,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--truth", type=Path, metavar="NIFTI", help="true susceptibility (ppm): adds error metrics")
     data.add_argument("--labels", type=Path, metavar="NIFTI", help="label map in the challenge's numbering")
     data.add_argument("--accept-range", action="store_true", help="accept a field whose range does not fit its unit")
+    add_background_options(data)
 
 
 def add_machine_options(group: argparse._ArgumentGroup) -> None:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.background.registry import find_removal
+from qsm_recon.command_background import check_range, describe_removal, prepared_case, removal_from_options
 from qsm_recon.command_line import EXIT_DONE, EXIT_NOT_CONVERGED, iteration_progress, logger, run_command
 from qsm_recon.command_options import (
     build_parser,
@@ -55,22 +57,29 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
         return EXIT_DONE
     if options.help:
         print(build_parser().format_help() + "\n" + find_solver(options.algo).describe("algorithm", "--set"))
+        if options.background is not None:
+            print("\n" + find_removal(options.background).describe("background removal", "--background-set"))
         return EXIT_DONE
     _set_up_machine(options)
     solver = solver_from_options(options)
+    removal_from_options(options)
     folder = output_folder(options)
     began = time.perf_counter()
-    case, region, reference = reference_from_options(options.reference, case_from_options(options))
-    read = time.perf_counter() - began
+    read = case_from_options(options)
+    stages_s = {"read": time.perf_counter() - began}
+    case, local = prepared_case(read, solver, options)
+    stages_s["background"] = time.perf_counter() - began - stages_s["read"]
+    case, region, reference = reference_from_options(options.reference, case)
     memory_gib = _require_memory(solver, case)
     selection: dict[str, Any] = {}
     if options.select is not None:
         solver, selection = _select(solver, case, options)
     result = _solve(solver, case, quiet=options.quiet).with_details(**selection)
+    check_range(result, case, options)
     susceptibility = _referenced(result, region, reference)
     began = time.perf_counter()
-    metrics = _score(susceptibility, case)
-    timings = {"read": read, **result.timings_s, "metrics": time.perf_counter() - began}
+    metrics = _score(susceptibility, case, result.mask)
+    timings = {**stages_s, **result.timings_s, "metrics": time.perf_counter() - began}
 
     from qsm_recon.report.document import run_document
     from qsm_recon.report.outputs import write_outputs
@@ -78,8 +87,11 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
     document = run_document(
         case, solver, result, susceptibility,
         command=command, reference=reference, metrics=metrics, timings_s=timings, memory_estimate_gib=memory_gib,
+        background=None if local is None else describe_removal(local, int(read.problem.mask.sum())),
+        keep_stages=options.keep_stages,
     )  # fmt: skip
-    write_outputs(folder, case, result, susceptibility, document, _headline(solver, case, result, metrics))
+    headline = _headline(solver, case, result, metrics, "" if local is None else local.method)
+    write_outputs(folder, case, result, susceptibility, document, headline, keep_stages=options.keep_stages)
     _summarise(folder, solver, result, metrics, quiet=options.quiet)
     return EXIT_DONE if result.converged else EXIT_NOT_CONVERGED
 
@@ -157,14 +169,14 @@ def _solve(solver: Solver, case: Case, *, quiet: bool) -> Reconstruction:
         return solver.solve(case.problem, callback=callback)
 
 
-def _score(susceptibility: NDArray, case: Case) -> dict[str, Any]:
-    """Error metrics, where a truth is there."""
+def _score(susceptibility: NDArray, case: Case, covered: NDArray[np.bool_]) -> dict[str, Any]:
+    """Error metrics, where a truth is there; see :meth:`Case.compared`."""
     if case.truth is None:
         return {}
     from qsm_recon.metrics import evaluate
 
     truth = case.truth
-    mask = case.problem.mask if truth.evaluation_mask is None else truth.evaluation_mask
+    mask = case.compared(covered)
     scores = evaluate(
         susceptibility,
         truth.susceptibility_ppm,
@@ -172,7 +184,8 @@ def _score(susceptibility: NDArray, case: Case) -> dict[str, Any]:
         truth.labels,
         calcification_moment=truth.calcification_moment,
     )
-    return {**scores.values, "not_computed": dict(scores.reasons)}
+    voxels = {"voxels": int(mask.sum()), "voxels_left_out": int((case.evaluation_mask & ~mask).sum())}
+    return {**scores.values, "not_computed": dict(scores.reasons), **voxels}
 
 
 def _referenced(result: Reconstruction, region: NDArray | None, reference: str) -> NDArray:
@@ -186,9 +199,11 @@ def _referenced(result: Reconstruction, region: NDArray | None, reference: str) 
     return referenced(result.susceptibility_ppm, result.mask, region)
 
 
-def _headline(solver: Solver, case: Case, result: Reconstruction, metrics: dict[str, Any]) -> str:
+def _headline(solver: Solver, case: Case, result: Reconstruction, metrics: dict[str, Any], removal: str) -> str:
     main = solver.main_parameter()
     facts = [f"{main.name.replace('_', ' ')} {getattr(solver, main.name):g} {main.unit if main.unit != '1' else ''}"]
+    if removal:
+        facts.insert(0, f"background removed by {removal}")
     if result.history:
         facts.append(f"{result.iterations} iterations" + ("" if result.converged else f", {result.stop_reason}"))
     if metrics.get("nrmse") is not None:

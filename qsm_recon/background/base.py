@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from qsm_recon.errors import DataError
 from qsm_recon.operators.grid import Grid
+from qsm_recon.operators.padding import padded_shape
 from qsm_recon.parameters import Method
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
@@ -73,8 +75,18 @@ class BackgroundRemoval(Method, ABC):
         return 16.0
 
     def margin(self) -> float:
-        """How far around the mask is computed, in mm."""
+        """How far around the mask is computed, in mm, as far as the image goes."""
         return 0.0
+
+    def padding(self) -> float:
+        """Zeros around that at least, in mm."""
+        return 0.0
+
+    def memory_bytes(self, problem: Problem) -> float:
+        """Memory that removing a problem's background takes."""
+        shape = Region.around(problem, self.margin()).shape
+        padding = tuple(math.ceil(self.padding() / size) for size in problem.grid.voxel_size_mm)
+        return 4 * self.memory_volumes() * math.prod(padded_shape(shape, padding))  # type: ignore[arg-type]
 
     def remove(
         self,

@@ -49,8 +49,12 @@ class ProjectionOntoDipoleFields(BackgroundRemoval):
         """See :class:`BackgroundRemoval`."""
         return self.surroundings / 2
 
+    def padding(self) -> float:
+        """See :class:`BackgroundRemoval`."""
+        return self.surroundings
+
     def _remove(self, problem: Problem, callback: Callback | None) -> LocalField:
-        padding = tuple(math.ceil(self.surroundings / size) for size in problem.grid.voxel_size_mm)
+        padding = tuple(math.ceil(self.padding() / size) for size in problem.grid.voxel_size_mm)
         operator = DipoleOperator(problem.grid, self.kernel, np.float32, padding)  # type: ignore[arg-type]
         weight, _ = data_weight(problem, "mask" if problem.weight is None else "given")
         found = project_onto_outside(

@@ -101,6 +101,10 @@ class VSharp(SphericalRemoval):
         """See :class:`BackgroundRemoval`."""
         return 14.0 + 0.75 * len(radii(self.largest_radius, self.smallest_radius, self.step))
 
+    def padding(self) -> float:
+        """See :class:`BackgroundRemoval`."""
+        return self.largest_radius
+
     def _remove(self, problem: Problem, callback: Callback | None) -> LocalField:
         if self.smallest_radius > self.largest_radius:
             raise ParameterError(
@@ -130,6 +134,10 @@ class ReSharp(SphericalRemoval):
     tolerance: float = parameter(1e-3, "1", "residual to stop at, relative to its start", low=0, high=1)
     max_iterations: int = parameter(60, "1", "most iterations", low=1, high=100_000)
 
+    def padding(self) -> float:
+        """See :class:`BackgroundRemoval`."""
+        return self.radius
+
     def _remove(self, problem: Problem, callback: Callback | None) -> LocalField:
         operator = SphericalDifference(problem.grid, problem.mask, (self.radius,))
         settings = self.regularisation, self.tolerance, self.max_iterations
@@ -152,6 +160,10 @@ class IterativeMeans(SphericalRemoval):
     radius: float = parameter(6.0, "mm", "radius of the ball, by which the mask is eroded", low=0.1, high=200)
     tolerance: float = parameter(1e-3, "1", "residual to stop at, relative to its start", low=0, high=1)
     max_iterations: int = parameter(100, "1", "most iterations", low=1, high=100_000)
+
+    def padding(self) -> float:
+        """See :class:`BackgroundRemoval`."""
+        return self.radius
 
     def _remove(self, problem: Problem, callback: Callback | None) -> LocalField:
         operator = SphericalDifference(problem.grid, problem.mask, (self.radius,))

@@ -88,6 +88,28 @@ class Case:
             return self.truth.evaluation_mask
         return self.problem.mask
 
+    def compared(self, covered: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Where a map is compared with the truth: not in the voxels by which a method made the mask smaller.
+
+        Parameters
+        ----------
+        covered
+            (nx, ny, nz) the voxels that have a result.
+        """
+        given = self.stages.get("given_mask", self.problem.mask)
+        return self.evaluation_mask & (covered | ~given)
+
+    def stage_maps(self) -> dict[str, NDArray]:
+        """Maps of every stage up to the reconstruction, by name and unit."""
+        problem = self.problem
+        field = "local_field_ppm" if "total_field_ppm" in self.stages else "field_ppm"
+        maps = {**self.stages, field: np.where(problem.mask, problem.field_ppm, 0), "mask": problem.mask}
+        for name in ("field_noise_ppm", "r2star_per_s", "magnitude", "weight"):
+            image = getattr(problem, name)
+            if image is not None:
+                maps[name] = image
+        return {name: image if image.dtype == bool else np.asarray(image, np.float32) for name, image in maps.items()}
+
     def with_truth(
         self,
         truth: str | Path,
