@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -140,7 +141,9 @@ def describe_removal(local: LocalField, given_voxels: int) -> dict[str, Any]:
 
 
 def _origin(case: Case) -> str:
-    return case.sources.get("field", case.name)
+    """The file that the field came from, or else the data set."""
+    source = case.sources.get("field", "")
+    return source if Path(source.split(" (")[0].split(", ")[0]).is_file() else f"{case.name} ({source or 'data set'})"
 
 
 def _without_background(case: Case, removal: BackgroundRemoval, *, quiet: bool) -> tuple[Case, LocalField]:

@@ -83,10 +83,15 @@ class Case:
 
     @property
     def evaluation_mask(self) -> NDArray[np.bool_]:
-        """Where to compare with the truth: its own mask, or else that of the problem."""
+        """Where to compare with the truth: its own mask, or else the one given."""
         if self.truth is not None and self.truth.evaluation_mask is not None:
             return self.truth.evaluation_mask
-        return self.problem.mask
+        return self.given_mask
+
+    @property
+    def given_mask(self) -> NDArray[np.bool_]:
+        """The mask before background removal made it smaller."""
+        return self.stages.get("given_mask", self.problem.mask)
 
     def compared(self, covered: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Where a map is compared with the truth: not in the voxels by which a method made the mask smaller.
@@ -96,8 +101,7 @@ class Case:
         covered
             (nx, ny, nz) the voxels that have a result.
         """
-        given = self.stages.get("given_mask", self.problem.mask)
-        return self.evaluation_mask & (covered | ~given)
+        return self.evaluation_mask & (covered | ~self.given_mask)
 
     def stage_maps(self) -> dict[str, NDArray]:
         """Maps of every stage up to the reconstruction, by name and unit."""

@@ -101,7 +101,7 @@ def write_outputs(
 
 def _panels(case: Case, susceptibility: NDArray[np.float32], covered: NDArray[np.bool_]) -> list[Panel]:
     field, mask, total = case.problem.field_ppm, case.problem.mask, case.stages.get("total_field_ppm")
-    panels = [] if total is None else [_field_panel("total field", total, case.stages["given_mask"] & mask)]
+    panels = [] if total is None else [_field_panel("total field", total, mask)]
     panels.append(_field_panel("field" if total is None else "local field", field, mask))
     window = grey_window(susceptibility[mask])
     panels.append(Panel("susceptibility", susceptibility, window))
