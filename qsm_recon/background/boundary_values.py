@@ -28,7 +28,7 @@ class LaplacianBoundaryValues(BackgroundRemoval):
     citation: ClassVar[str] = "Zhou et al., NMR Biomed 27:312-319 (2014), doi 10.1002/nbm.3064"
 
     peel: int = parameter(0, "voxels", "layers taken off an unreliable surface first", low=0, high=50)
-    tolerance: float = parameter(1e-3, "1", "residual to stop at, relative to its start", low=0, high=1)
+    tolerance: float = parameter(5e-3, "1", "residual to stop at, relative to its start", low=0, high=1)
     max_iterations: int = parameter(2000, "1", "most iterations", low=1, high=1_000_000)
 
     def _remove(self, problem: Problem, callback: Callback | None) -> LocalField:

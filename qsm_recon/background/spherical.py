@@ -84,8 +84,9 @@ class VSharp(SphericalRemoval):
     )
 
     largest_radius: float = parameter(12.0, "mm", "radius of the largest ball", low=0.1, high=200)
-    smallest_radius: float = parameter(
-        2.0, "mm", "radius of the smallest ball, by which the mask is eroded; larger than a voxel", low=0.1, high=200
+    smallest_radius: float | None = parameter(
+        None, "mm", "radius of the smallest ball, by which the mask is eroded; by default that of the largest voxel "
+        "edge, and at least 2", low=0.1, high=200, kind=float,
     )  # fmt: skip
     step: float = parameter(2.0, "mm", "difference between radii, at most", low=0.05, high=200)
     deconvolution: str = parameter(
@@ -99,18 +100,19 @@ class VSharp(SphericalRemoval):
 
     def memory_volumes(self) -> float:
         """See :class:`BackgroundRemoval`."""
-        return 14.0 + 0.75 * len(radii(self.largest_radius, self.smallest_radius, self.step))
+        return 14.0 + 0.75 * len(radii(self.largest_radius, self.smallest_radius or 2.0, self.step))
 
     def padding(self) -> float:
         """See :class:`BackgroundRemoval`."""
         return self.largest_radius
 
     def _remove(self, problem: Problem, callback: Callback | None) -> LocalField:
-        if self.smallest_radius > self.largest_radius:
+        smallest = self.smallest_radius or max(2.0, *problem.grid.voxel_size_mm)
+        if smallest > self.largest_radius:
             raise ParameterError(
-                f"smallest_radius: {self.smallest_radius:g} mm is more than largest_radius {self.largest_radius:g} mm"
+                f"smallest_radius: {smallest:g} mm is more than largest_radius {self.largest_radius:g} mm"
             )
-        balls = radii(self.largest_radius, self.smallest_radius, self.step)
+        balls = radii(self.largest_radius, smallest, self.step)
         operator = SphericalDifference(problem.grid, problem.mask, balls)
         if self.deconvolution == "truncated":
             gain = 1 - operator.kernels[0]
@@ -129,8 +131,8 @@ class ReSharp(SphericalRemoval):
     title: ClassVar[str] = "RESHARP: regularised spherical means"
     citation: ClassVar[str] = "Sun and Wilman, Magn Reson Med 71:1151-1157 (2014), doi 10.1002/mrm.24765"
 
-    radius: float = parameter(6.0, "mm", "radius of the ball, by which the mask is eroded", low=0.1, high=200)
-    regularisation: float = parameter(1e-3, "1", "weight λ of the local field's norm", low=0, high=10)
+    radius: float = parameter(5.0, "mm", "radius of the ball, by which the mask is eroded", low=0.1, high=200)
+    regularisation: float = parameter(1e-4, "1", "weight λ of the local field's norm", low=0, high=10)
     tolerance: float = parameter(1e-3, "1", "residual to stop at, relative to its start", low=0, high=1)
     max_iterations: int = parameter(60, "1", "most iterations", low=1, high=100_000)
 
@@ -157,8 +159,8 @@ class IterativeMeans(SphericalRemoval):
     title: ClassVar[str] = "iSMV: iterative spherical means"
     citation: ClassVar[str] = "Wen et al., Magn Reson Med 72:1065-1071 (2014), doi 10.1002/mrm.24998"
 
-    radius: float = parameter(6.0, "mm", "radius of the ball, by which the mask is eroded", low=0.1, high=200)
-    tolerance: float = parameter(1e-3, "1", "residual to stop at, relative to its start", low=0, high=1)
+    radius: float = parameter(5.0, "mm", "radius of the ball, by which the mask is eroded", low=0.1, high=200)
+    tolerance: float = parameter(1e-2, "1", "residual to stop at, relative to its start", low=0, high=1)
     max_iterations: int = parameter(100, "1", "most iterations", low=1, high=100_000)
 
     def padding(self) -> float:

@@ -85,3 +85,12 @@ def test_iterated_means_end_where_the_published_iteration_does(small):
     expected, valid = oracle.iterated_means(small.centred, small.mask, small.grid, 2.6, 3000)
     assert np.array_equal(found.mask, valid)
     assert relative_error(found.field_ppm, np.where(valid, expected, 0)) < 1e-4
+
+
+def test_the_smallest_radius_follows_the_voxels(small):
+    found = make_removal("vsharp", largest_radius=6.0).remove(small.field, small.mask, small.grid)
+    assert found.details["radii_mm"][-1] == 2.0
+    coarse = Grid(small.grid.shape, (3.0, 2.0, 2.5), small.grid.b0_direction)
+    found = make_removal("vsharp", largest_radius=6.0).remove(small.field, small.mask, coarse)
+    assert found.details["radii_mm"][-1] == 3.0
+    assert sum(found.details["voxels_by_radius"]) == found.mask.sum()
