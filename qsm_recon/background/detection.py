@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.background.base import trust
-from qsm_recon.background.outside_sources import project_onto_outside
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
 from qsm_recon.problem import FieldKind, Problem
@@ -126,6 +125,8 @@ def _texture(grid: Grid) -> NDArray[np.float32]:
 
 def _left(operator: DipoleOperator, field: NDArray, weight: NDArray) -> float:
     """Share of the energy of a field about its weighted mean that sources outside do not explain."""
+    from qsm_recon.background.outside_sources import project_onto_outside
+
     squared = np.square(weight, dtype=np.float64)
     if not squared.any():
         return 1.0

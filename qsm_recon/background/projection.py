@@ -34,7 +34,7 @@ class ProjectionOntoDipoleFields(BackgroundRemoval):
     erodes: ClassVar[bool] = False
 
     inside: float = parameter(
-        0.0, "1", "how strong sources inside the mask are expected to be, relative to those outside; 0 as published",
+        0.03, "1", "how strong sources inside the mask are expected to be, relative to those outside; 0 as published",
         low=0, high=1,
     )  # fmt: skip
     tolerance: float = parameter(1e-3, "1", "residual to stop at, relative to its start", low=0, high=1)
