@@ -106,7 +106,7 @@ def prepared_case(case: Case, solver: Solver, options: argparse.Namespace) -> tu
 
 
 def check_range(result: Reconstruction, case: Case, options: argparse.Namespace) -> None:
-    """Refuse a map that cannot be susceptibility, unless the user insists.
+    """Refuse a map that cannot be susceptibility, unless the user insists on it or on the field's range.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def check_range(result: Reconstruction, case: Case, options: argparse.Namespace)
         With what was found.
     """
     found = result.details.get("impossible_range")
-    if found is not None and not options.accept_background:
+    if found is not None and not (options.accept_background or options.accept_range):
         raise DataError(
             f"{_origin(case)}: {found}; the field holds its background, or its unit is wrong: {WAYS_OUT}; "
             "nothing was written"

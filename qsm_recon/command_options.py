@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
 DEFAULT_ALGORITHM = "fansi"
 DEFAULT_DATASET = "phantom:sim2?size=reduced"
-FILE_OPTIONS = ("field", "phase", "mask", "magnitude", "weight", "truth", "labels")
+INPUT_FILE_OPTIONS = ("field", "phase", "real", "imaginary", "mask", "magnitude", "weight")
+FILE_OPTIONS = (*INPUT_FILE_OPTIONS, "truth", "labels")
 ACQUISITION_OPTIONS = ("field_unit", "b0", "te")
-OTHER_DATA_OPTIONS = ("phase_unit", "field_estimate", "b0_direction", "accept_range", "seed", *BACKGROUND_OPTIONS)
+ECHO_OPTIONS = ("field_estimate", "phase_unit", "phase_sign", "bipolar")
+OTHER_DATA_OPTIONS = (*ECHO_OPTIONS, "b0_direction", "accept_range", "seed", *BACKGROUND_OPTIONS)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -52,6 +54,11 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="RULE",
         help="choose the main regularisation parameter by a sweep first: auto, lcurve, zero-curvature, ucurve, "
         "frequency, discrepancy, stability or gcv",
+    )
+    general.add_argument(
+        "--two-pass",
+        action="store_true",
+        help="reconstruct once more without voxels of unreliable phase, and take these from the first pass",
     )
     general.add_argument(
         "--reference",
@@ -84,21 +91,47 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "--dataset", metavar="SPEC", help="phantom:sim1, phantom:sim2, rc1:DIR, rc2:DIR, bids:DIR or qsmci:DIR"
     )
     data.add_argument("--field", type=Path, metavar="NIFTI", help="local field map (or total, see --background)")
-    data.add_argument("--field-unit", choices=("ppm", "Hz", "rad"), help="its unit")
-    data.add_argument("--phase", type=Path, nargs="+", metavar="NIFTI", help="multi-echo phase, 4D or one per echo")
-    data.add_argument("--phase-unit", metavar="UNIT", help="unit of the phase (default: recognised, and reported)")
+    data.add_argument("--field-unit", choices=("ppm", "ppb", "Hz", "rad", "rad/s"), help="its unit")
+    data.add_argument(
+        "--phase", type=Path, nargs="+", metavar="NIFTI", help="multi-echo phase, 4D or one per echo; or complex images"
+    )
+    data.add_argument(
+        "--phase-unit",
+        metavar="UNIT",
+        help="unit of the phase, a name or --phase-unit=LOW:HIGH, both ends of one turn (default: recognised, and "
+        "reported)",
+    )
+    data.add_argument(
+        "--phase-sign",
+        choices=("positive", "negative"),
+        help="negative where the scanner writes phase that falls with a growing field (default: positive)",
+    )
+    data.add_argument(
+        "--bipolar",
+        choices=("auto", "yes", "no"),
+        help="odd and even echoes were read in opposite directions (default: auto, found out and reported)",
+    )
     data.add_argument(
         "--field-estimate",
         choices=("fit", "difference"),
         help="field from echoes: nonlinear fit (default) or differences",
     )
-    data.add_argument("--mask", type=Path, metavar="NIFTI", help="binary mask of the voxels to reconstruct")
+    data.add_argument(
+        "--mask",
+        type=Path,
+        metavar="NIFTI",
+        help="binary mask of the voxels to reconstruct (default: made from phase quality and magnitude)",
+    )
     data.add_argument(
         "--magnitude", type=Path, nargs="+", metavar="NIFTI", help="magnitude (one per echo with --phase)"
     )
+    data.add_argument("--real", type=Path, nargs="+", metavar="NIFTI", help="real part, instead of magnitude and phase")
+    data.add_argument("--imaginary", type=Path, nargs="+", metavar="NIFTI", help="imaginary part")
     data.add_argument("--weight", type=Path, metavar="NIFTI", help="data weight W, any scale")
-    data.add_argument("--b0", type=float, metavar="TESLA", help="field strength in T")
-    data.add_argument("--te", type=float, nargs="+", default=[], metavar="SECONDS", help="echo times in s")
+    data.add_argument("--b0", type=float, metavar="TESLA", help="field strength in T (default: of JSON files)")
+    data.add_argument(
+        "--te", type=float, nargs="+", default=[], metavar="SECONDS", help="echo times in s (default: of JSON files)"
+    )
     data.add_argument(
         "--b0-direction",
         type=float,
@@ -108,7 +141,9 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     )
     data.add_argument("--truth", type=Path, metavar="NIFTI", help="true susceptibility (ppm): adds error metrics")
     data.add_argument("--labels", type=Path, metavar="NIFTI", help="label map in the challenge's numbering")
-    data.add_argument("--accept-range", action="store_true", help="accept a field whose range does not fit its unit")
+    data.add_argument(
+        "--accept-range", action="store_true", help="accept a field or phase whose range does not fit its unit"
+    )
     add_background_options(data)
 
 
@@ -155,18 +190,16 @@ def case_from_options(options: argparse.Namespace) -> Case:
         return _case_from_dataset(options)
     from qsm_recon.datasets.files import case_from_files
 
-    if options.field is None and not options.phase:
+    if options.field is None and not options.phase and not options.real and not options.imaginary:
         raise ParameterError(f"{', '.join(given)} given without --field or --phase; give one of them")
     if options.field is not None:
         if options.field_unit is None:
-            raise ParameterError("--field needs --field-unit ppm, Hz or rad: the unit is never guessed")
-        useless = _given(options, ("field_estimate", "phase_unit"))
+            raise ParameterError("--field needs --field-unit ppm, ppb, Hz, rad or rad/s: the unit is never guessed")
+        useless = _given(options, ECHO_OPTIONS)
     else:
-        useless = _given(options, ("field_unit", "accept_range"))
+        useless = _given(options, ("field_unit",))
     if useless:
         raise ParameterError(f"{', '.join(useless)}: has no meaning for --{'field' if options.field else 'phase'}")
-    if options.mask is None:
-        raise ParameterError("--mask is missing; give a binary mask of the voxels to reconstruct")
     return case_from_files(
         field=options.field,
         field_unit=options.field_unit or "ppm",
@@ -174,8 +207,12 @@ def case_from_options(options: argparse.Namespace) -> Case:
         magnitude=options.magnitude,
         weight=options.weight,
         phase=options.phase,
+        real=options.real,
+        imaginary=options.imaginary,
         field_estimate=options.field_estimate or "fit",
         phase_unit=options.phase_unit or "auto",
+        phase_sign=options.phase_sign or "positive",
+        bipolar=options.bipolar or "auto",
         b0_tesla=options.b0,
         echo_times_s=tuple(options.te),
         b0_direction=options.b0_direction,
@@ -188,7 +225,7 @@ def case_from_options(options: argparse.Namespace) -> Case:
 def _case_from_dataset(options: argparse.Namespace) -> Case:
     from qsm_recon.datasets.registry import load_case
 
-    inputs = _given(options, ("field", "phase", "mask", "magnitude", "weight", *ACQUISITION_OPTIONS))
+    inputs = _given(options, (*INPUT_FILE_OPTIONS, *ACQUISITION_OPTIONS))
     if inputs:
         raise ParameterError(
             f"{', '.join(inputs)}: a data set brings its own; leave them out, or give files instead of a data set"
@@ -199,6 +236,8 @@ def _case_from_dataset(options: argparse.Namespace) -> Case:
         b0_direction=options.b0_direction,
         phase_unit=options.phase_unit or "auto",
         accept_range=options.accept_range,
+        phase_sign=options.phase_sign,
+        bipolar=options.bipolar,
     )
     if options.labels is not None and options.truth is None:
         raise ParameterError("--labels: give the truth they belong to as well (--truth)")
@@ -213,6 +252,9 @@ def data_arguments(options: argparse.Namespace) -> list[str]:
     ]  # fmt: skip
     for option, name in ((_given(options, (name,)), name) for name in names):
         value = getattr(options, name)
+        if option and isinstance(value, str) and value.startswith("-"):  # which would be taken for an option
+            words.append(f"{option[0]}={value}")
+            continue
         words += option
         if option and value is not True:
             words += [str(item) for item in value] if isinstance(value, list) else [str(value)]
@@ -300,7 +342,8 @@ def output_folder(options: argparse.Namespace) -> Path:
         if (folder / name).is_dir():
             raise ResourceError(f"--out {folder}: '{folder / name}' is a folder in the way; choose another place")
     used = [options.field, options.mask, options.weight, options.truth, options.labels]
-    used += [*(options.phase or []), *(options.magnitude or []), Path(options.reference)]
+    used += [path for name in ("phase", "magnitude", "real", "imaginary") for path in getattr(options, name) or []]
+    used.append(Path(options.reference))
     for path in used:
         if path is not None and path.exists() and path.resolve() in {(folder / n).resolve() for n in OUTPUT_NAMES}:
             raise ParameterError(f"--out {folder}: the result would replace the input {path}; choose another folder")

@@ -6,18 +6,22 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from qsm_recon.backend.memory import require_memory
 from qsm_recon.errors import DataError, ResourceError
+from qsm_recon.header import read_geometry
 
-AFFINE_TOLERANCE_MM = 1e-2
+AFFINE_TOLERANCE_MM, AFFINE_TOLERANCE_VOXELS = 1e-2, 0.05
+"""Affines may differ by the smaller of the two."""
+TEMPLATE_SPACE = 5
+"""NIfTI's code of a form that is neither the scanner's nor aligned to a scan."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +36,23 @@ class Image:
         (4, 4) voxel-to-world matrix in mm.
     path
         Where it came from.
+    scanner_affine, orientation
+        Where the scanner's axes are, and how that is known or why not; see :class:`qsm_recon.header.Geometry`.
+    complex_valued
+        Whether the file holds complex numbers, of which ``data`` is one part.
     """
 
     data: NDArray
     affine: NDArray[np.floating]
     path: Path
+    scanner_affine: NDArray[np.floating] | None = None
+    orientation: str = "its orientation is not known"
+    complex_valued: bool = False
 
 
-def load_image(path: str | Path, *, dtype: DTypeLike = np.float32, ndim: int | None = 3) -> Image:
+def load_image(
+    path: str | Path, *, dtype: DTypeLike = np.float32, ndim: int | None = 3, part: str | None = None
+) -> Image:
     """Read a NIfTI image.
 
     Parameters
@@ -49,7 +62,9 @@ def load_image(path: str | Path, *, dtype: DTypeLike = np.float32, ndim: int | N
     dtype
         Type of the returned data; scaling stored in the header is applied.
     ndim
-        Required number of dimensions (trailing axes of length one are dropped); None accepts any.
+        Required number of dimensions (further axes of length one are dropped); None accepts any.
+    part
+        ``"magnitude"`` or ``"phase"`` (rad), what to take of a complex image; None refuses one.
 
     Raises
     ------
@@ -58,30 +73,73 @@ def load_image(path: str | Path, *, dtype: DTypeLike = np.float32, ndim: int | N
     ResourceError
         If it does not fit into memory.
     """
-    import nibabel
-
     path = Path(path)
-    if not path.exists():
-        raise DataError(f"{path}: no such file")
-    try:
-        stored = nibabel.load(path)
-    except Exception as error:  # nibabel raises many kinds; the file name is what the user needs
-        raise DataError(f"{path}: not a readable NIfTI image ({error})") from error
-    voxel_bytes = np.dtype(dtype).itemsize + stored.get_data_dtype().itemsize  # type: ignore[attr-defined]
-    size = prod(stored.shape)  # type: ignore[attr-defined]
+    stored = _opened(path)
+    voxel_bytes = np.dtype(dtype).itemsize + stored.get_data_dtype().itemsize
+    size = prod(stored.shape)
     require_memory(size * voxel_bytes, str(path), "crop or resample it, or use a machine with more memory")
     try:
-        data = np.asanyarray(stored.dataobj)  # type: ignore[attr-defined]
-        affine = np.asarray(stored.affine, dtype=np.float64)  # type: ignore[attr-defined]
+        data = np.asanyarray(stored.dataobj)
+        geometry = read_geometry(stored, path)
+    except DataError:
+        raise
     except Exception as error:
         raise DataError(f"{path}: not a readable NIfTI image ({error})") from error
-    if np.iscomplexobj(data) and np.dtype(dtype).kind != "c":
-        raise DataError(f"{path}: the image is complex; give magnitude and phase as separate images")
-    while ndim is not None and data.ndim > ndim and data.shape[-1] == 1:
-        data = data[..., 0]
+    complex_valued = np.iscomplexobj(data)
+    if complex_valued and np.dtype(dtype).kind != "c":
+        if part is None:
+            raise DataError(f"{path}: the image is complex; give magnitude and phase as separate images")
+        data = np.abs(data) if part == "magnitude" else np.angle(data)
+    for axis in range(data.ndim - 1, 2, -1):
+        if data.shape[axis] == 1 and data.ndim > (4 if ndim is None else ndim):
+            data = data.squeeze(axis)
+    if data.ndim < 3:
+        raise DataError(
+            f"{path}: expected a 3D image, found a single slice of shape {data.shape}; merge the slices of the volume "
+            "into one 3D image"
+        )
     if ndim is not None and data.ndim != ndim:
         raise DataError(f"{path}: expected a {ndim}D image, found shape {data.shape}; extract the volume that is meant")
-    return Image(np.ascontiguousarray(data, dtype=dtype), affine, path)
+    values = np.ascontiguousarray(data, dtype=dtype)
+    return Image(values, geometry.affine, path, geometry.scanner_affine, geometry.orientation, complex_valued)
+
+
+def is_complex(path: str | Path) -> bool:
+    """Tell whether an image file holds complex numbers.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or unreadable.
+    """
+    return bool(_opened(Path(path)).get_data_dtype().kind == "c")
+
+
+def _opened(path: Path) -> Any:
+    """Open an image without reading its voxels."""
+    import nibabel
+
+    if not path.exists():
+        raise DataError(f"{path}: no such file")
+    if path.is_dir():
+        raise DataError(
+            f"{path}: a folder, not a readable NIfTI image; if it holds DICOM files convert them first (dcm2niix -z y "
+            f"-o OUT {path}) and give the images that come out"
+        )
+    try:
+        return nibabel.load(path)
+    except Exception as error:  # nibabel raises many kinds; the file name is what the user needs
+        if _is_dicom(path):
+            raise DataError(
+                f"{path}: a DICOM file, not a readable NIfTI image; convert the series first (dcm2niix -z y -o OUT "
+                f"{path.parent}) and give the images that come out"
+            ) from error
+        raise DataError(f"{path}: not a readable NIfTI image ({error})") from error
+
+
+def _is_dicom(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(132)[128:] == b"DICM"
 
 
 def load_mask(path: str | Path) -> Image:
@@ -93,7 +151,7 @@ def load_mask(path: str | Path) -> Image:
         If it cannot be read, is not binary, or is empty.
     """
     image = load_image(path, dtype=np.float64)
-    return Image(binary_mask(image.data, str(path)), image.affine, image.path)
+    return replace(image, data=binary_mask(image.data, str(path)))
 
 
 def binary_mask(data: NDArray, name: str) -> NDArray[np.bool_]:
@@ -142,7 +200,8 @@ def require_same_geometry(first: Image, second: Image) -> None:
             "resample one onto the other"
         )
     difference = float(np.abs(first.affine - second.affine).max())
-    if difference > AFFINE_TOLERANCE_MM:
+    voxel = float(np.linalg.norm(first.affine[:3, :3], axis=0).min())
+    if difference > min(AFFINE_TOLERANCE_MM, AFFINE_TOLERANCE_VOXELS * voxel):
         raise DataError(
             f"{second.path}: its affine differs from that of {first.path} by up to {difference:.3g} mm; "
             "resample one onto the other, or correct the header that is wrong"
@@ -159,7 +218,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))  # some tools begin with a byte-order mark
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
     except (OSError, ValueError) as error:
@@ -234,7 +293,12 @@ def plain(value: Any) -> Any:
     return value
 
 
-def save_image(path: str | Path, data: NDArray, affine: NDArray[np.floating]) -> Path:
+def save_image(
+    path: str | Path,
+    data: NDArray,
+    affine: NDArray[np.floating],
+    scanner_affine: NDArray[np.floating] | Literal["affine"] | None = "affine",
+) -> Path:
     """Write a NIfTI image in one step.
 
     Parameters
@@ -245,6 +309,9 @@ def save_image(path: str | Path, data: NDArray, affine: NDArray[np.floating]) ->
         Voxel values; booleans are stored as bytes.
     affine
         (4, 4) voxel-to-world matrix in mm.
+    scanner_affine
+        (4, 4) voxel-to-scanner matrix in mm, written as qform where it is another; None where it is not known, which
+        is written too, so that nobody takes the world for the scanner.
 
     Raises
     ------
@@ -256,8 +323,16 @@ def save_image(path: str | Path, data: NDArray, affine: NDArray[np.floating]) ->
     stored = data.astype(np.uint8) if data.dtype == bool else data
     image = nibabel.Nifti1Image(stored, affine)
     image.header.set_xyzt_units("mm", "sec")
-    image.set_sform(affine, code=1)
-    image.set_qform(affine, code=1)
+    if scanner_affine is None:
+        unoriented = np.allclose(affine, image.header.get_base_affine(), atol=1e-4)
+        image.set_sform(affine, code=0 if unoriented else TEMPLATE_SPACE)
+        image.set_qform(affine, code=0)
+    elif isinstance(scanner_affine, str) or np.allclose(scanner_affine, affine, atol=1e-4):
+        image.set_sform(affine, code=1)
+        image.set_qform(affine, code=1)
+    else:
+        image.set_sform(affine, code=2)
+        image.set_qform(scanner_affine, code=1)
     return atomic_write(path, lambda temporary: nibabel.save(image, temporary))
 
 

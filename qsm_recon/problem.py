@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal, get_args
 
@@ -48,6 +48,11 @@ class Problem:
         Field strength in T.
     r2star_per_s
         (nx, ny, nz) R2* in 1/s.
+    reliability
+        (nx, ny, nz) factor in [0, 1] on the weight of each voxel, below 1 where its field is in doubt for another
+        reason than noise; see :class:`qsm_recon.field.FieldEstimate`.
+    field_offset_ppm
+        Constant that has been taken out of the field, in ppm; the echoes still hold it.
     field_kind
         ``"local"``: of the sources inside the mask; ``"total"``: with the background field of those outside;
         ``"unknown"``: methods for local fields find out.
@@ -58,8 +63,8 @@ class Problem:
     ------
     DataError
         If shapes disagree, the mask is empty, values inside the mask are not finite, the magnitude or weight is
-        negative or zero everywhere, echo times are not positive, increasing and in seconds, or the kind of the field
-        is none of the three.
+        negative or zero everywhere, the reliability exceeds 1, echo times are not positive, increasing and in seconds,
+        or the kind of the field is none of the three.
     """
 
     field_ppm: NDArray[np.floating]
@@ -72,6 +77,8 @@ class Problem:
     echo_times_s: tuple[float, ...] = ()
     b0_tesla: float | None = None
     r2star_per_s: NDArray[np.floating] | None = None
+    reliability: NDArray[np.floating] | None = None
+    field_offset_ppm: float = 0.0
     field_kind: FieldKind = "unknown"
     notes: tuple[str, ...] = field(default=(), init=False)
 
@@ -85,15 +92,17 @@ class Problem:
         if not mask.any():
             raise DataError("mask: it is empty; it must mark the voxels to reconstruct")
         object.__setattr__(self, "mask", _locked(mask))
-        for name in ("field_ppm", "magnitude", "weight", "field_noise_ppm", "r2star_per_s", "echoes"):
+        for name in ("field_ppm", "magnitude", "weight", "field_noise_ppm", "r2star_per_s", "reliability", "echoes"):
             values = getattr(self, name)
             if values is not None:
                 array = np.asarray(values)
                 _require_shape(name, array, self.grid.shape)
                 array = finite_in_mask(name, array, mask, notes)
-                if name in ("magnitude", "weight", "field_noise_ppm"):
+                if name in ("magnitude", "weight", "field_noise_ppm", "reliability"):
                     require_non_negative(name, array, mask)
                 object.__setattr__(self, name, _locked(array))
+        if self.reliability is not None and self.reliability[mask].max() > 1:
+            raise DataError(f"reliability: expected values from 0 to 1, found {self.reliability[mask].max():g}")
         object.__setattr__(self, "echo_times_s", check_echo_times(self.echo_times_s))
         if self.field_kind not in get_args(FieldKind):
             raise DataError(
@@ -106,6 +115,13 @@ class Problem:
                 f"echoes: {self.echoes.shape[3]} images but {len(self.echo_times_s)} echo times; give one per echo"
             )
         object.__setattr__(self, "notes", tuple(notes))
+
+    def with_offset(self, constant_ppm: float) -> Problem:
+        """Return the same problem with a constant, in ppm, taken out of its field."""
+        offset = self.field_offset_ppm + constant_ppm
+        return replace(
+            self, field_ppm=self.field_ppm - self.field_ppm.dtype.type(constant_ppm), field_offset_ppm=offset
+        )
 
     @property
     def phase_scale(self) -> float:

@@ -95,4 +95,5 @@ class Region:
             susceptibility_ppm=self.embed(result.susceptibility_ppm),
             mask=self.embed(result.mask),
             images={name: self.embed(image) for name, image in result.images.items()},
+            fitted_field_ppm=None if result.fitted_field_ppm is None else self.embed(result.fitted_field_ppm),
         )

@@ -61,6 +61,9 @@ class Reconstruction:
         Further facts for the report, such as the effective weights.
     images
         Further maps by name, such as a harmonic background field (ppm).
+    fitted_field_ppm
+        (nx, ny, nz) field of the susceptibility before it was masked, and of what else the method fitted, in ppm; zero
+        outside the mask.  The field less this is what the method left unexplained.
     """
 
     susceptibility_ppm: NDArray[np.float32]
@@ -74,6 +77,7 @@ class Reconstruction:
     timings_s: dict[str, float] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
     images: dict[str, NDArray] = field(default_factory=dict)
+    fitted_field_ppm: NDArray[np.float32] | None = None
 
     def with_details(self, **facts: Any) -> Reconstruction:
         """Return the same reconstruction with further facts for the report."""

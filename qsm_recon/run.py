@@ -74,9 +74,10 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
     selection: dict[str, Any] = {}
     if options.select is not None:
         solver, selection = _select(solver, case, options)
-    result = _solve(solver, case, quiet=options.quiet).with_details(**selection)
+    result = _solve(solver, case, two_pass=options.two_pass, quiet=options.quiet).with_details(**selection)
     check_range(result, case, options)
     susceptibility = _referenced(result, region, reference)
+    result = _judged(result, susceptibility, case)
     began = time.perf_counter()
     metrics = _score(susceptibility, case, result.mask)
     timings = {**stages_s, **result.timings_s, "metrics": time.perf_counter() - began}
@@ -121,12 +122,9 @@ def memory_estimate_bytes(solver: Solver, case: Case) -> float:
     """Memory that a reconstruction takes on top of the data, in bytes."""
     from math import prod
 
-    from qsm_recon.operators.padding import padded_shape
-
     shape = case.problem.grid.shape
     item = 8 if getattr(solver, "precision", "single") == "double" else 4
-    computed = padded_shape(solver.region(case.problem).shape, getattr(solver, "padding", 0))
-    padded = solver.memory_volumes() * item * prod(computed)
+    padded = solver.memory_volumes() * item * prod(solver.computed_shape(case.problem))
     volume = 4 * prod(shape)
     scoring = 0 if case.truth is None else SCORING_VOLUMES * volume
     return max(padded + OUTPUT_VOLUMES * volume, scoring) + OVERHEAD_BYTES
@@ -144,7 +142,7 @@ def _require_memory(solver: Solver, case: Case) -> float:
     )  # fmt: skip
     advice = "close other programs, use a machine with more memory"
     advice += ", --set precision=single" if getattr(solver, "precision", "single") == "double" else ""
-    advice += ", or less --set padding" if getattr(solver, "padding", 0) else ""
+    advice += ", or less --set padding" if getattr(solver, "padding", None) else ""
     require_memory(needed, f"{solver.name} on {case.name}", advice)
     return (needed + data) / GIB
 
@@ -160,13 +158,32 @@ def _select(solver: Solver, case: Case, options: argparse.Namespace) -> tuple[So
     return chosen, {"selection": asdict(pick)}
 
 
-def _solve(solver: Solver, case: Case, *, quiet: bool) -> Reconstruction:
+def _solve(solver: Solver, case: Case, *, two_pass: bool, quiet: bool) -> Reconstruction:
     shape = "×".join(str(n) for n in case.problem.grid.shape)
     logger.info("%s: %s, B0 %.1f° off the nearest axis", case.name, shape, case.problem.grid.b0_angle_deg)
     for note in (*case.notes, *case.problem.notes):
         logger.info("note: %s", note)
     with iteration_progress(solver.name, quiet=quiet) as callback:
-        return solver.solve(case.problem, callback=callback)
+        if not two_pass:
+            return solver.solve(case.problem, callback=callback)
+        from qsm_recon.solvers.two_pass import solve_in_two_passes
+
+        result = solve_in_two_passes(solver, case.problem, callback)
+    logger.info(
+        "two passes: %d unreliable voxels are those of the first", result.details["two_pass"]["unreliable_voxels"]
+    )
+    return result
+
+
+def _judged(result: Reconstruction, susceptibility: NDArray, case: Case) -> Reconstruction:
+    """Warn of a map that does not look like tissue; the report keeps the warning."""
+    from qsm_recon.metrics.plausibility import inverted
+
+    warning = inverted(susceptibility, result.mask, case.problem.magnitude)
+    if warning is None:
+        return result
+    logger.warning("warning: %s", warning)
+    return result.with_details(warnings=[*result.details.get("warnings", []), warning])
 
 
 def _score(susceptibility: NDArray, case: Case, covered: NDArray[np.bool_]) -> dict[str, Any]:

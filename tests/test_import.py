@@ -16,7 +16,7 @@ FLOORS = [
     {"operators"},
     {"problem", "result"},
     {"region"},
-    {"io"},
+    {"io", "header"},
     {"field"},
     {"datasets"},
     {"metrics"},

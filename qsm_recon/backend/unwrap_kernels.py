@@ -49,17 +49,18 @@ def local_uncertainty(
 @kernel
 def best_path_turns(
     values: NDArray[np.float64],
+    period: NDArray[np.float32],
     inside: NDArray[np.bool_],
     uncertainty: NDArray[np.float32],
     steps: NDArray[np.intp],
     seeds: NDArray[np.intp],
     turns: NDArray[np.float64],
 ) -> None:
-    """Fill ``turns``, the whole turns that make ``values`` continuous, growing from one seed per region.
+    """Fill ``turns``, the multiples of each voxel's period that make ``values`` continuous, growing from seeds.
 
     Always crosses the safest edge from the grown region to a new voxel: one with a small wrapped difference
     between two voxels of little uncertainty.  Edges wait in stacks of equal safety, so the order, and with it the
-    result, depends on nothing but the data.
+    result, depends on nothing but the data.  ``turns`` of the seeds are given; a region without a seed is left alone.
     """
     capacity = 0
     for v in range(values.size):
@@ -71,29 +72,16 @@ def best_path_turns(
     top = np.full(BUCKETS, -1, dtype=np.int32)
     done = np.zeros(values.size, dtype=np.bool_)
     for seed in seeds:
-        edges = 0
-        safest = BUCKETS
-        current = seed
-        turns[seed] = 0.0
         done[seed] = True
-        while True:
-            for side in range(2 * steps.size):
-                step = steps[side // 2]
-                other = current + step if side % 2 == 0 else current - step
-                if done[other] or not inside[other]:
-                    continue
-                difference = values[other] - values[current]
-                difference = abs(difference - np.rint(difference))
-                doubt = math.sqrt(uncertainty[current] ** 2 + uncertainty[other] ** 2)
-                safety = (1.0 - 2.0 * difference) / (1.0 + doubt / UNCERTAINTY_SCALE)
-                bucket = min(max(int((1.0 - safety) * BUCKETS), 0), BUCKETS - 1)
-                edge_from[edges] = current
-                edge_to[edges] = other
-                edge_below[edges] = top[bucket]
-                top[bucket] = edges
-                edges += 1
-                safest = min(safest, bucket)
-            current = -1
+    edges = 0
+    safest = BUCKETS
+    waiting = 0
+    while True:
+        current = -1
+        if waiting < seeds.size:
+            current = seeds[waiting]
+            waiting += 1
+        else:
             while safest < BUCKETS:
                 edge = top[safest]
                 if edge < 0:
@@ -103,8 +91,25 @@ def best_path_turns(
                 if not done[edge_to[edge]]:
                     current = edge_to[edge]
                     origin = edge_from[edge]
-                    turns[current] = turns[origin] + np.rint(values[origin] - values[current])
+                    gap = values[origin] + turns[origin] - values[current]
+                    turns[current] = np.rint(gap / period[current]) * period[current]
                     done[current] = True
                     break
-            if current < 0:
-                break
+        if current < 0:
+            break
+        for side in range(2 * steps.size):
+            step = steps[side // 2]
+            other = current + step if side % 2 == 0 else current - step
+            if done[other] or not inside[other]:
+                continue
+            gap = (values[other] - values[current] - turns[current]) / period[other]
+            difference = abs(gap - np.rint(gap)) * period[other]
+            doubt = math.sqrt(uncertainty[current] ** 2 + uncertainty[other] ** 2)
+            safety = (1.0 - 2.0 * difference) / (1.0 + doubt / UNCERTAINTY_SCALE)
+            bucket = min(max(int((1.0 - safety) * BUCKETS), 0), BUCKETS - 1)
+            edge_from[edges] = current
+            edge_to[edges] = other
+            edge_below[edges] = top[bucket]
+            top[bucket] = edges
+            edges += 1
+            safest = min(safest, bucket)

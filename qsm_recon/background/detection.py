@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.background.base import trust
+from qsm_recon.operators.blocks import block_means
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
 from qsm_recon.problem import FieldKind, Problem
@@ -137,10 +138,3 @@ def _left(operator: DipoleOperator, field: NDArray, weight: NDArray) -> float:
         return 1.0
     background = project_onto_outside(operator, field, weight, mask, ITERATIONS, TOLERANCE).background
     return float((squared * np.square(field - background, dtype=np.float64)).sum()) / energy
-
-
-def block_means(image: NDArray, factors: tuple[int, ...]) -> NDArray[np.float32]:
-    """Means over blocks of voxels; the last ones are filled up with zeros."""
-    filled = np.pad(image, [(0, -n % factor) for n, factor in zip(image.shape, factors, strict=True)])
-    split = [part for n, factor in zip(filled.shape, factors, strict=True) for part in (n // factor, factor)]
-    return filled.reshape(split).mean(axis=(1, 3, 5), dtype=np.float32)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,23 @@ from numpy.typing import ArrayLike, NDArray
 from qsm_recon.datasets.case import Case, Truth
 from qsm_recon.datasets.images import root_sum_of_squares
 from qsm_recon.errors import DataError, ParameterError
-from qsm_recon.field import EchoSeries, estimate_field
+from qsm_recon.field import EchoSeries, FieldEstimate, estimate_field
+from qsm_recon.field.polarity import BipolarTest, bipolar_test, turned_slices
 from qsm_recon.io import Image
 from qsm_recon.operators.grid import Grid
 from qsm_recon.problem import FieldKind, Problem, check_echo_times
 
 ESTIMATED_MAPS = ("initial_phase_rad", "residual", "m0", "bipolar_phase_rad")
 """What is estimated with the field and no solver needs."""
+
+logger = logging.getLogger(__name__)
+
+LARGEST_RESIDUAL = 0.15
+"""Median relative residual of the fit above which something is wrong: that of noise alone at an SNR of about 5."""
+
+FEWEST_SLICES, THIN_SLAB = 4, 8
+"""Spheres 8 and 12 voxels wide in slabs cut out of a volume: with 3 slices at -0.1 and 0.8 of their susceptibility,
+with 4 at 0.4 and 0.9, with 6 at 0.7 and 0.9, with 8 as in the whole volume."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +61,17 @@ class Acquisition:
         Raises
         ------
         DataError
-            If its affine is degenerate (naming the file), or the direction is no vector.
+            If its affine is degenerate or does not tell the direction (naming the file), or the direction is no vector.
         """
         nx, ny, nz = image.data.shape[:3]
+        affine = image.affine if image.scanner_affine is None else image.scanner_affine
+        if self.b0_direction is None and image.scanner_affine is None:
+            raise DataError(
+                f"{image.path}: {image.orientation}; give the direction of the main field in voxel axes "
+                "(--b0-direction, 0 0 1 where it runs along the third axis)"
+            )
         try:
-            return Grid.from_affine((nx, ny, nz), image.affine, self.b0_direction)
+            return Grid.from_affine((nx, ny, nz), affine, self.b0_direction)
         except DataError as error:
             if str(error).startswith("affine"):
                 raise DataError(f"{image.path}: {error}") from error
@@ -66,12 +83,20 @@ class Assembly:
     """What has been gathered so far: the arguments of the problem, where they came from, what was done to them."""
 
     acquisition: Acquisition
-    parts: dict[str, NDArray] = field(default_factory=dict)
+    parts: dict[str, Any] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     field_estimate: dict[str, Any] | None = None
     field_kind: FieldKind = "unknown"
     stages: dict[str, NDArray] = field(default_factory=dict)
+
+    def note_mask(self, mask: NDArray[np.bool_], origin: str) -> None:
+        """Say how a mask was made."""
+        self.sources["mask"] = f"made {origin}"
+        self.notes.append(
+            f"mask: none given; made {origin}, {int(mask.sum())} voxels, {100 * mask.mean():.1f} % of the image "
+            "(skull and scalp are in it where they have signal; --mask takes another)"
+        )
 
     def add_echoes(
         self, magnitude: NDArray[np.floating], phase_rad: NDArray[np.floating], mask: NDArray[np.bool_]
@@ -88,34 +113,116 @@ class Assembly:
         if self.acquisition.b0_tesla is None or not self.acquisition.echo_times_s:
             raise ParameterError("phase: the field strength in T (--b0) and the echo times in s (--te) are needed")
         series = EchoSeries(magnitude, phase_rad, self.acquisition.echo_times_s, self.acquisition.b0_tesla)
+        found = turned_slices(series, mask)
+        if found is not None:
+            axis, turned = found
+            along = np.where(turned, np.float32(np.pi), np.float32(0)).reshape(
+                [-1 if a == axis else 1 for a in range(4)]
+            )
+            series = replace(series, phase_rad=series.phase_rad + along)
+            self.notes.append(
+                f"phase: {int(turned.sum())} slices along axis {axis + 1} had the opposite sign of their neighbours "
+                "and were turned by half a turn"
+            )
         self.parts.update(mask=mask, magnitude=root_sum_of_squares(series.magnitude), echoes=_complex_signal(series))
         return series
 
-    def add_estimated_field(self, series: EchoSeries, method: str) -> None:
-        """Estimate the field, its noise and R2* from echoes that :meth:`add_echoes` returned.
+    def add_estimated_field(self, series: EchoSeries, method: str, grid: Grid, bipolar: str = "auto") -> None:
+        """Estimate the field, its noise and R2* from echoes that :meth:`add_echoes` returned, on a grid.
+
+        Parameters
+        ----------
+        series
+            The echoes.
+        method
+            See :func:`qsm_recon.field.estimate_field`.
+        bipolar
+            Whether odd and even echoes were read in opposite directions: ``yes``, ``no``, or ``auto`` to find out.
 
         Raises
         ------
         DataError
-            If no voxel of the mask has enough signal.
+            If no voxel of the mask has enough signal, or a bipolar readout is found that the method cannot take.
         """
         mask = self.parts["mask"]
-        estimate = estimate_field(series, mask, method)
+        test = bipolar_test(series, mask)
+        fitted = bipolar == "yes" or (bipolar == "auto" and test.present)
+        if fitted and method != "fit" and bipolar == "auto":
+            raise DataError(
+                f"phase: odd and even echoes differ by {2 * test.phase_rad:.2g} rad (a bipolar readout), which the "
+                "difference of echoes cannot take; choose --field-estimate fit, or insist with --bipolar no"
+            )
+        estimate = estimate_field(series, mask, method, bipolar=fitted, grid=grid)
         if not estimate.mask.any():
             raise DataError("phase: no voxel of the mask has signal that determines a field; check mask and magnitude")
         lost = int(np.count_nonzero(mask & ~estimate.mask))
         if lost:
             self.notes.append(f"mask: {lost} voxels without signal that determines a field were taken out")
         self.parts.update(field_ppm=estimate.field_ppm, mask=estimate.mask, field_noise_ppm=estimate.field_noise_ppm)
-        if estimate.r2star_per_s is not None:
-            self.parts["r2star_per_s"] = estimate.r2star_per_s
+        for name in ("r2star_per_s", "reliability"):
+            if getattr(estimate, name) is not None:
+                self.parts[name] = getattr(estimate, name)
         further = {name: getattr(estimate, name) for name in ESTIMATED_MAPS}
         self.stages.update({name: image for name, image in further.items() if image is not None})
-        self.field_estimate = dict(estimate.report)
         self.notes.append(
             f"field: estimated from {series.echo_count} echo(es), method {method}; noise level "
             f"{estimate.report['noise_sigma_from']}"
         )
+        self.field_estimate = {**estimate.report, "bipolar_test": asdict(test)}
+        self._note_bipolar(series, test, fitted=fitted)
+        self._note_residual(estimate)
+        doubt = estimate.report.get("voxels_in_doubt", 0)
+        if doubt:
+            self.notes.append(
+                f"field: {doubt} of {int(estimate.mask.sum())} voxels may be a period "
+                f"({estimate.report['ambiguity_hz']:.4g} Hz) off or too dephased to tell; their weight is reduced"
+            )
+
+    def _note_bipolar(self, series: EchoSeries, test: BipolarTest, *, fitted: bool) -> None:
+        found = f"odd and even echoes differ by {2 * test.phase_rad:.2g} rad"
+        if fitted and test.present:
+            self.notes.append(
+                f"echoes: bipolar readout, {found}; fitted as well, which takes the residual from {test.residual:.2g} "
+                f"to {test.residual_with_term:.2g}"
+            )
+        elif fitted:
+            self.notes.append(f"echoes: a bipolar readout is fitted as asked, though {found} only")
+        elif test.present:
+            self.warn(f"echoes: {found}, as in a bipolar readout, and this is not fitted (--bipolar no)")
+        elif series.echo_count == 2:
+            self.notes.append("echoes: two cannot tell a bipolar readout from a field; make sure that it is monopolar")
+
+    def _note_residual(self, estimate: FieldEstimate) -> None:
+        """Report how well the echoes follow one frequency, and warn where they do not."""
+        assert self.field_estimate is not None
+        residual = float(np.median(estimate.residual[estimate.mask]))
+        self.field_estimate["median_residual"] = residual
+        if residual > LARGEST_RESIDUAL:
+            self.warn(
+                f"echoes: they do not follow one frequency (median relative residual {residual:.2g}, usually below "
+                f"{LARGEST_RESIDUAL:g}); check echo times, the order of the images, the unit of the phase"
+            )
+
+    def warn(self, text: str) -> None:
+        """Note something that the user should not overlook."""
+        logger.warning("warning: %s", text)
+        self.notes.append(f"warning: {text}")
+
+    def _check_thickness(self, grid: Grid) -> None:
+        """Refuse a few slices, and warn of a thin slab: the field of what lies beyond it is in it, unknown."""
+        mask, name = self.parts["mask"], self.sources.get("mask", "mask")
+        for axis in range(3):
+            layers = int(np.count_nonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))))
+            if 0 < layers < FEWEST_SLICES:
+                raise DataError(
+                    f"{name}: the mask has {layers} slice(s) along axis {axis + 1} of {grid.shape}; so few do not "
+                    "determine susceptibility, as most of their field comes from above and below; give a volume"
+                )
+            if 0 < layers < THIN_SLAB:
+                self.warn(
+                    f"the mask is a slab of {layers} slices; much of its field comes from beyond it, and the "
+                    "susceptibility of sources as wide as the slab is thick comes out too low"
+                )
 
     def finish(self, reference: Image, name: str, truth: Truth | None = None) -> Case:
         """Validate and return the case.
@@ -135,6 +242,7 @@ class Assembly:
             If the parts do not make a valid problem; the message names the file.
         """
         grid = self.acquisition.grid(reference)
+        self._check_thickness(grid)
         with named(self.sources):
             problem = Problem(
                 grid=grid,
@@ -143,7 +251,7 @@ class Assembly:
                 field_kind=self.field_kind,
                 **self.parts,
             )
-        origin = "from the affine" if self.acquisition.b0_direction is None else "as given"
+        origin = f"from {reference.orientation}" if self.acquisition.b0_direction is None else "as given"
         x, y, z = (round(b, 3) + 0.0 for b in grid.b0_direction)  # the sum turns -0 into 0
         direction = (
             f"B0 direction ({x:.3f}, {y:.3f}, {z:.3f}) in voxel axes, {origin}, {grid.b0_angle_deg:.1f}° from the "
@@ -151,7 +259,10 @@ class Assembly:
         )
         notes = (*self.notes, direction)
         affine = np.asarray(reference.affine, dtype=float)
-        return Case(problem, affine, name, truth, dict(self.sources), notes, self.field_estimate, dict(self.stages))
+        return Case(
+            problem, affine, name, truth, dict(self.sources), notes, self.field_estimate, reference.scanner_affine,
+            dict(self.stages),
+        )  # fmt: skip
 
 
 def _complex_signal(series: EchoSeries) -> NDArray[np.complex64]:

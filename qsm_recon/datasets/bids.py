@@ -1,4 +1,4 @@
-"""Multi-echo gradient echoes in a BIDS data set (suffix MEGRE, ``part-mag`` and ``part-phase``, ``echo-N``).
+"""Multi-echo gradient echoes in a BIDS data set (suffix MEGRE, ``echo-N``, magnitude and phase or real and imaginary).
 
 References
 ----------
@@ -17,7 +17,7 @@ from typing import Any
 from qsm_recon.datasets.case import Case
 from qsm_recon.datasets.files import case_from_files
 from qsm_recon.datasets.images import require_folder
-from qsm_recon.datasets.options import LoadSettings, choose_field
+from qsm_recon.datasets.options import ECHO_OPTIONS, LoadSettings, choose_field
 from qsm_recon.errors import DataError, ParameterError, did_you_mean
 from qsm_recon.io import read_json
 from qsm_recon.problem import check_echo_times
@@ -35,11 +35,18 @@ OPTIONS = {
     **{name: f"value of the entity {entity}-, needed where there are several" for name, entity in SELECTORS.items()},
     "suffix": "suffix of the images, by default MEGRE",
     "field": "fit (default) or difference of the echoes",
-    "mask": "mask image, relative to DIR; by default the one *_mask of the acquisition under DIR/derivatives",
+    **ECHO_OPTIONS,
+    "mask": "mask image, relative to DIR; by default the one *_mask of the acquisition in DIR/derivatives, else made",
     "truth": "true susceptibility in ppm, relative to DIR",
     "labels": "label map for the comparison with the truth, relative to DIR",
 }
 IMAGE = re.compile(r"\.nii(\.gz)?$")
+COUNTED = ("run", "echo")
+"""Entities whose values are numbers: ``run-01`` is ``run-1``."""
+ARGUMENTS = {"mag": "magnitude", "phase": "phase", "real": "real", "imag": "imaginary"}
+PARTS = tuple(ARGUMENTS)
+FROM_MAGNITUDE = ("EchoTime", "MagneticFieldStrength")
+"""Fields that a phase without its own takes from the JSON files of its magnitude."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,22 @@ class BidsFile:
     def parse(cls, path: Path) -> BidsFile:
         """Take a name such as ``sub-01_echo-1_part-mag_MEGRE.nii.gz`` apart."""
         *pairs, suffix = path.name.split(".")[0].split("_")
-        return cls(path, dict(pair.split("-", 1) for pair in pairs if "-" in pair), suffix)
+        entities = dict(pair.split("-", 1) for pair in pairs if "-" in pair)
+        for key in COUNTED:
+            if entities.get(key, "").isdigit():
+                entities[key] = str(int(entities[key]))
+        return cls(path, entities, suffix)
+
+    @property
+    def part(self) -> str:
+        """``mag``, ``phase``, ``real`` or ``imag``; an image without the entity is a magnitude."""
+        return self.entities.get("part", "mag")
+
+    @property
+    def name(self) -> str:
+        """What the file name says of the acquisition, as it is written."""
+        *pairs, _ = self.path.name.split(".")[0].split("_")
+        return "_".join(pair for pair in pairs if pair.split("-", 1)[0] not in ("echo", "part"))
 
     @property
     def echo(self) -> int:
@@ -100,22 +122,23 @@ def load(location: str, options: Mapping[str, str], settings: LoadSettings) -> C
     """
     root = require_folder(location, "bids")
     method = choose_field(options, settings, ("fit", "difference"), "fit")
-    magnitude, phase = find_acquisition(root, options)
-    sidecars = [(file, read_metadata(root, file)) for file in phase]
+    parts = find_acquisition(root, options)
+    first, second = parts.values()
+    sidecars = [(file, _phase_metadata(root, file, other)) for other, file in zip(first, second, strict=True)]
     fields = {_number(file, metadata, "MagneticFieldStrength") for file, metadata in sidecars}
     if len(fields) > 1:
-        raise DataError(f"{phase[0].path}: MagneticFieldStrength differs between its echoes: {sorted(fields)}")
+        raise DataError(f"{second[0].path}: MagneticFieldStrength differs between its echoes: {sorted(fields)}")
     times = tuple(_number(file, metadata, "EchoTime") for file, metadata in sidecars)
-    _require_same_times(root, magnitude, phase, times)
+    _require_same_times(root, first, second, times)
     try:
         check_echo_times(times)
     except DataError as error:
-        raise DataError(f"{phase[0].path}: EchoTime of its JSON files: {error}") from error
-    in_rad = all(metadata.get("Units") == "rad" for _, metadata in sidecars)
+        raise DataError(f"{second[0].path}: EchoTime of its JSON files: {error}") from error
+    in_rad = "phase" in parts and all(metadata.get("Units") == "rad" for _, metadata in sidecars)
+    arguments: dict[str, Any] = {ARGUMENTS[part]: [file.path for file in files] for part, files in parts.items()}
     case = case_from_files(
-        magnitude=[file.path for file in magnitude],
-        phase=[file.path for file in phase],
-        mask=_under(root, options["mask"]) if "mask" in options else find_mask(root, phase[0]),
+        **(arguments | settings.echo_options(options)),
+        mask=_under(root, options["mask"]) if "mask" in options else find_mask(root, second[0]),
         truth=_under(root, options.get("truth")),
         labels=_under(root, options.get("labels")),
         b0_tesla=fields.pop(),
@@ -124,14 +147,14 @@ def load(location: str, options: Mapping[str, str], settings: LoadSettings) -> C
         phase_unit="rad" if in_rad and settings.phase_unit == "auto" else settings.phase_unit,
         field_estimate=method,
         accept_range=settings.accept_range,
-        name="_".join(f"{key}-{value}" for key, value in phase[0].entities.items() if key not in ("echo", "part")),
+        name=second[0].name,
     )
-    case.sources["acquisition"] = f"JSON files of {phase[0].path.parent}"
+    case.sources["acquisition"] = f"JSON files of {second[0].path.parent}"
     return case
 
 
-def find_acquisition(root: Path, options: Mapping[str, str]) -> tuple[list[BidsFile], list[BidsFile]]:
-    """Return the magnitude and the phase of the selected acquisition, both in the order of the echoes.
+def find_acquisition(root: Path, options: Mapping[str, str]) -> dict[str, list[BidsFile]]:
+    """Return magnitude and phase, or else real and imaginary part, of the selected acquisition in the order of echoes.
 
     Raises
     ------
@@ -142,15 +165,16 @@ def find_acquisition(root: Path, options: Mapping[str, str]) -> tuple[list[BidsF
     """
     suffix = options.get("suffix", "MEGRE")
     found = [BidsFile.parse(path) for path in sorted(root.glob(f"sub-*/**/*_{suffix}.nii*")) if IMAGE.search(path.name)]
-    files = [file for file in found if file.entities.get("part") in ("mag", "phase")]
+    files = [file for file in found if file.part in PARTS]
     if not files:
         raise DataError(
-            f"{root}: no images sub-*/**/*_part-mag_{suffix}.nii.gz and *_part-phase_{suffix}.nii.gz; give the folder "
-            "that holds the subjects, and ?suffix= if the images have another suffix"
+            f"{root}: no images sub-*/**/*_part-mag_{suffix}.nii.gz and *_part-phase_{suffix}.nii.gz (or part-real and "
+            "part-imag); give the folder that holds the subjects, and ?suffix= if the images have another suffix"
         )
     for option, entity in SELECTORS.items():
         if option in options:
             wanted = options[option].removeprefix(f"{entity}-")
+            wanted = str(int(wanted)) if entity in COUNTED and wanted.isdigit() else wanted
             known = sorted({file.entities.get(entity, "") for file in files} - {""})
             files = [file for file in files if file.entities.get(entity) == wanted]
             if not files:
@@ -160,17 +184,16 @@ def find_acquisition(root: Path, options: Mapping[str, str]) -> tuple[list[BidsF
     acquisitions = {file.acquisition for file in files}
     if len(acquisitions) > 1:
         raise ParameterError(f"{root}: holds {len(acquisitions)} acquisitions; choose one with {_choices(files)}")
-    parts = {
-        part: sorted((file for file in files if file.entities["part"] == part), key=lambda file: file.echo)
-        for part in ("mag", "phase")
-    }
-    echoes = {part: [file.echo for file in parts[part]] for part in parts}
-    if echoes["mag"] != echoes["phase"] or len(set(echoes["mag"])) < len(echoes["mag"]):
+    parts = {part: sorted((file for file in files if file.part == part), key=lambda file: file.echo) for part in PARTS}
+    kinds = ("mag", "phase") if parts["phase"] or not parts["real"] else ("real", "imag")
+    echoes = [[file.echo for file in parts[part]] for part in kinds]
+    if echoes[0] != echoes[1] or len(set(echoes[0])) < len(echoes[0]):
+        words = ("magnitude", "phase") if kinds[0] == "mag" else ("real part", "imaginary part")
         raise DataError(
-            f"{files[0].path.parent}: magnitude of echoes {echoes['mag']} but phase of echoes {echoes['phase']}; both "
-            "are needed once for every echo"
+            f"{files[0].path.parent}: {words[0]} of echoes {echoes[0]} but {words[1]} of echoes {echoes[1]}; both are "
+            f"needed once for every echo (names with part-{kinds[0]} and part-{kinds[1]})"
         )
-    return parts["mag"], parts["phase"]
+    return {part: parts[part] for part in kinds}
 
 
 def _choices(files: Iterable[BidsFile]) -> str:
@@ -204,6 +227,12 @@ def read_metadata(root: Path, file: BidsFile) -> dict[str, Any]:
     return metadata
 
 
+def _phase_metadata(root: Path, phase: BidsFile, magnitude: BidsFile) -> dict[str, Any]:
+    """Fields of a phase image; what it lacks of echo time and field strength its magnitude gives."""
+    other = read_metadata(root, magnitude)
+    return {name: other[name] for name in FROM_MAGNITUDE if name in other} | read_metadata(root, phase)
+
+
 def _require_same_times(
     root: Path, magnitude: Iterable[BidsFile], phase: Iterable[BidsFile], times: Iterable[float]
 ) -> None:
@@ -228,13 +257,13 @@ def _number(file: BidsFile, metadata: Mapping[str, Any], name: str) -> float:
     return float(value)
 
 
-def find_mask(root: Path, file: BidsFile) -> Path:
-    """Return the one mask under ``derivatives`` that belongs to an image.
+def find_mask(root: Path, file: BidsFile) -> Path | None:
+    """Return the one mask under ``derivatives`` that belongs to an image; None where there is none.
 
     Raises
     ------
     DataError
-        If there is none, or several.
+        If there are several.
     """
     found = []
     for path in sorted(root.glob("derivatives/**/*_mask.nii*")):
@@ -243,10 +272,12 @@ def find_mask(root: Path, file: BidsFile) -> Path:
         same_session = mask.entities.get("ses") == file.entities.get("ses")
         if IMAGE.search(path.name) and "sub" in shared and same_session and shared.items() <= file.entities.items():
             found.append(path)
-    if len(found) != 1:
-        listed = f"found {', '.join(map(str, found))}" if found else f"found no *_mask.nii.gz under {root}/derivatives"
-        raise DataError(f"{file.path}: one mask is needed, {listed}; give it with ?mask=PATH (relative to {root})")
-    return found[0]
+    if len(found) > 1:
+        raise DataError(
+            f"{file.path}: one mask is needed, found {', '.join(map(str, found))}; give it with ?mask=PATH (relative "
+            f"to {root})"
+        )
+    return found[0] if found else None
 
 
 def _under(root: Path, name: str | None) -> Path | None:

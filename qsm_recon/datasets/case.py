@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,8 @@ class Case:
         What was converted, estimated, assumed or set to zero on the way; ``problem.notes`` tells of its validation.
     field_estimate
         How the field came from the echoes, see :func:`qsm_recon.field.estimate_field`; None where it was given.
+    scanner_affine
+        (4, 4) voxel-to-scanner matrix in mm; ``"affine"`` where that is the affine, None where it is not known.
     stages
         (nx, ny, nz) maps that arose on the way and no solver needs, by name and unit, such as ``initial_phase_rad``.
 
@@ -71,6 +73,7 @@ class Case:
     sources: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     field_estimate: dict[str, Any] | None = None
+    scanner_affine: NDArray[np.floating] | Literal["affine"] | None = "affine"
     stages: dict[str, NDArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -113,6 +116,23 @@ class Case:
             if image is not None:
                 maps[name] = image
         return {name: image if image.dtype == bool else np.asarray(image, np.float32) for name, image in maps.items()}
+
+    @property
+    def made_mask(self) -> bool:
+        """Whether the mask was made rather than given."""
+        return self.sources.get("mask", "").startswith("made ")
+
+    def save(self, path: str | Path, image: NDArray) -> Path:
+        """Write an image of the case's shape (.nii or .nii.gz), placed as its input is.
+
+        Raises
+        ------
+        ResourceError
+            If it cannot be written.
+        """
+        from qsm_recon.io import save_image
+
+        return save_image(path, image, self.affine, self.scanner_affine)
 
     def with_truth(
         self,

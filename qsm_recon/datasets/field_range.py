@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.errors import DataError, ParameterError, did_you_mean
 from qsm_recon.units import hz_to_ppm, rad_to_ppm
 
-FIELD_UNITS = ("ppm", "Hz", "rad")
+FIELD_UNITS = ("ppm", "ppb", "Hz", "rad", "rad/s")
 
 LARGEST_SPREAD_PPM = 0.4
 """Half of the voxels of a head deviate less than this from the median, even in an unshimmed total field."""
 LARGEST_DEVIATION_PPM = 10.0
 """99 % of the voxels of a head deviate less than this from the median; air differs from tissue by 9.4 ppm."""
-SMALLEST_DEVIATION_PPM = {"ppm": 1e-4, "Hz": 1e-3, "rad": 1e-3}
+SMALLEST_DEVIATION_PPM = {"ppm": 1e-4, "ppb": 1e-4, "Hz": 1e-3, "rad": 1e-3, "rad/s": 1e-3}
 """1 % of the voxels of any head deviate more than this."""
+USUAL_LOCAL_SPREAD_PPM = 0.02
+"""Half of the voxels of a head deviate much less than this from the median of a local field (0.002 to 0.006 in those
+at hand)."""
+SMOOTH_RATIO = 6.0
+"""Median deviation over median second difference, above which a field is smooth: background, not a wrong unit."""
 
 
 def check_field_unit(unit: str) -> None:
@@ -40,9 +47,9 @@ def to_ppm(
     values
         Field in ``unit``, with the sign of the susceptibility.
     unit
-        ``ppm``, ``Hz`` or ``rad`` (unwrapped phase at one echo time).
+        ``ppm``, ``ppb``, ``Hz``, ``rad/s`` or ``rad`` (unwrapped phase at one echo time).
     b0_tesla
-        Field strength in T, needed for Hz and rad.
+        Field strength in T, needed for Hz, rad/s and rad.
     echo_times_s
         The one echo time in s, needed for rad.
     name
@@ -61,10 +68,13 @@ def to_ppm(
     check_field_unit(unit)
     if unit == "ppm":
         return values, None
+    if unit == "ppb":
+        return values * np.float32(1e-3), f"{name}: converted from ppb to ppm"
     if b0_tesla is None:
         raise DataError(f"{name}: a field in {unit} needs the field strength to become ppm; give B0 in tesla (--b0)")
-    if unit == "Hz":
-        return hz_to_ppm(values, b0_tesla), f"{name}: converted from Hz to ppm at {b0_tesla:g} T"
+    if unit in ("Hz", "rad/s"):
+        frequency = values if unit == "Hz" else values / np.float32(2.0 * math.pi)
+        return hz_to_ppm(frequency, b0_tesla), f"{name}: converted from {unit} to ppm at {b0_tesla:g} T"
     if len(echo_times_s) != 1:
         raise DataError(
             f"{name}: a field in rad needs the one echo time at which it is the phase, found "
@@ -112,7 +122,7 @@ def check_field_range(field_ppm: NDArray[np.floating], mask: NDArray[np.bool_], 
     override = "or insist with --accept-range"
     if middle > LARGEST_SPREAD_PPM or high > LARGEST_DEVIATION_PPM:
         advice = (
-            "it is probably in Hz or rad: state the unit (--field-unit)"
+            "it is probably in ppb, Hz, rad or rad/s: state the unit (--field-unit)"
             if unit == "ppm"
             else "check unit, field strength and echo time (--field-unit, --b0, --te)"
         )
@@ -126,3 +136,34 @@ def check_field_range(field_ppm: NDArray[np.floating], mask: NDArray[np.bool_], 
             else "it is probably in ppm already: state the unit (--field-unit ppm)"
         )
         raise DataError(f"{found}, too little for any head; {advice}, {override}")
+
+
+def unusual_spread(field_ppm: NDArray[np.floating], mask: NDArray[np.bool_]) -> str | None:
+    """Describe a field that varies as finely as a local one, but several times as much as any head's.
+
+    Such a field is probably in another unit: taking rad/s for Hz, ppb for Hz or rad for ppm multiplies it by 6 to 20,
+    which the wide limits of :func:`check_field_range` let pass.
+
+    Parameters
+    ----------
+    field_ppm
+        The field after conversion to ppm.
+    mask
+        Where to look.
+    """
+    inside = field_ppm[mask].astype(np.float64)
+    spread = float(np.median(np.abs(inside - np.median(inside))))
+    if spread < USUAL_LOCAL_SPREAD_PPM:
+        return None
+    bends = []
+    for axis in range(3):
+        field, known = np.moveaxis(field_ppm, axis, 0), np.moveaxis(mask, axis, 0)
+        inner = known[2:] & known[1:-1] & known[:-2]
+        bends.append(np.abs(field[2:] - 2 * field[1:-1] + field[:-2])[inner])
+    roughness = float(np.median(np.concatenate(bends))) if any(bend.size for bend in bends) else 0.0
+    if spread > SMOOTH_RATIO * roughness:
+        return None
+    return (
+        f"the field varies as finely as a local one, but half of its voxels deviate by {spread:.2g} ppm from its "
+        "median, several times as much as in a head; if that is not expected check unit, field strength and echo time"
+    )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.datasets.case import Truth
+from qsm_recon.datasets.echo_order import echo_numbers, in_order
 from qsm_recon.errors import DataError
 from qsm_recon.io import Image, load_image, load_mask, require_same_geometry
 from qsm_recon.problem import finite_in_mask
@@ -25,16 +25,19 @@ class EchoImages:
     Parameters
     ----------
     data
-        (nx, ny, nz, n_echoes) as stored.
-    affine
-        (4, 4) voxel-to-world matrix in mm.
+        (nx, ny, nz, n_echoes) as stored; of complex files magnitude or phase (rad).
+    first
+        The first file's image, for its geometry.
     paths
         The files, in the order of the echoes.
+    notes
+        What was done to bring them into that order.
     """
 
     data: NDArray[np.float32]
-    affine: NDArray[np.floating]
+    first: Image
     paths: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -49,7 +52,7 @@ class EchoImages:
     @property
     def as_image(self) -> Image:
         """The same data as an image under the name of its first file, for comparing geometries."""
-        return Image(self.data, self.affine, self.paths[0])
+        return replace(self.first, data=self.data)
 
     def file_of(self, echo: int) -> str:
         """Name the file (and volume) of an echo, counted from 0."""
@@ -69,50 +72,40 @@ def load_echoes(given: PathLike | Sequence[PathLike], kind: str) -> EchoImages:
     Parameters
     ----------
     given
-        One 3D or 4D file, or one 3D file per echo in the order of the echo times.
+        One 3D or 4D file, or one 3D file per echo in the order of the echo times (or in that of a shell, see
+        :func:`qsm_recon.datasets.echo_order.in_order`).  Complex files give either part.
     kind
-        ``"magnitude"`` or ``"phase"``, for errors.
+        ``"magnitude"``, ``"phase"``, ``"real"`` or ``"imaginary"``.
 
     Raises
     ------
     DataError
-        If a file cannot be read, the images differ in geometry, a file is given twice, or the echo numbers in the
-        file names do not increase.
+        If a file cannot be read, the images differ in geometry, a file is given twice, or the file names say another
+        order than the one given.
     """
+    part = kind if kind in ("magnitude", "phase") else None
     paths = as_paths(given)
     if not paths:
         raise DataError(f"{kind}: no file given; give one 4D file or one file per echo")
     if len(paths) == 1:
-        image = load_image(paths[0], ndim=None)
-        data = image.data
-        while data.ndim > 4 and data.shape[-1] == 1:
-            data = data[..., 0]
-        if data.ndim not in (3, 4):
-            raise DataError(f"{paths[0]}: expected a 3D image or a 4D one with the echoes last, found {data.shape}")
-        return EchoImages(data if data.ndim == 4 else data[..., np.newaxis], image.affine, paths)
+        image = load_image(paths[0], ndim=None, part=part)
+        if image.data.ndim not in (3, 4):
+            raise DataError(
+                f"{paths[0]}: expected a 3D image or a 4D one with the echoes last, found {image.data.shape}"
+            )
+        return EchoImages(image.data if image.data.ndim == 4 else image.data[..., np.newaxis], image, paths)
     if len(set(paths)) < len(paths):
         twice = next(path for path in paths if paths.count(path) > 1)
         raise DataError(f"{twice}: given twice as {kind}; give every echo once")
-    numbers = echo_numbers(paths)
-    if numbers and list(numbers) != sorted(set(numbers)):
-        raise DataError(
-            f"{kind}: the file names say echoes {', '.join(map(str, numbers))}; give the files in the order of the "
-            f"echo times (first {paths[0]})"
-        )
-    first = load_image(paths[0])
+    paths, note = in_order(paths, kind)
+    first = load_image(paths[0], part=part)
     data = np.empty((*first.data.shape, len(paths)), np.float32)
     data[..., 0] = first.data
     for index, path in enumerate(paths[1:], start=1):
-        image = load_image(path)
+        image = load_image(path, part=part)
         require_same_geometry(first, image)
         data[..., index] = image.data
-    return EchoImages(data, first.affine, paths)
-
-
-def echo_numbers(paths: Iterable[Path]) -> tuple[int, ...]:
-    """Echo numbers that BIDS-like names carry (``echo-2``, ``echo02``, ``_e2``); empty unless every name has one."""
-    found = [re.search(r"(?:echo[-_]?|_e)0*(\d+)(?![0-9A-Za-z])", path.name, re.IGNORECASE) for path in paths]
-    return tuple(int(match[1]) for match in found if match) if all(found) else ()
+    return EchoImages(data, first, paths, () if note is None else (note,))
 
 
 def require_same_echoes(magnitude: EchoImages, phase: EchoImages) -> None:
@@ -124,7 +117,7 @@ def require_same_echoes(magnitude: EchoImages, phase: EchoImages) -> None:
         Naming files of both.
     """
     shared = set(magnitude.paths) & set(phase.paths)
-    if shared:
+    if shared and not phase.first.complex_valued:
         raise DataError(f"{shared.pop()}: given both as magnitude and as phase; they are different images")
     require_same_geometry(magnitude.as_image, phase.as_image)
     if magnitude.count != phase.count:

@@ -9,6 +9,13 @@ from numpy.typing import ArrayLike
 
 from qsm_recon.errors import ParameterError, did_you_mean
 
+PHASE_SIGNS = ("positive", "negative")
+BIPOLAR_CHOICES = ("auto", "yes", "no")
+ECHO_OPTIONS = {
+    "phase_sign": "negative where phase falls with a growing field; positive by default",
+    "bipolar": "whether odd and even echoes were read in opposite directions: auto (default), yes or no",
+}
+
 
 @dataclass(frozen=True)
 class LoadSettings:
@@ -23,13 +30,45 @@ class LoadSettings:
     phase_unit
         Unit of the phase, see :func:`qsm_recon.field.rescale_phase`.
     accept_range
-        Accept a field whose range looks impossible for its unit.
+        Accept a field or phase whose range looks impossible for its unit.
+    phase_sign
+        ``positive`` or ``negative``; None leaves it to the data set.
+    bipolar
+        ``auto``, ``yes`` or ``no``; None leaves it to the data set.
     """
 
     field_estimate: str | None = None
     b0_direction: ArrayLike | None = None
     phase_unit: str = "auto"
     accept_range: bool = False
+    phase_sign: str | None = None
+    bipolar: str | None = None
+
+    def echo_options(self, options: Mapping[str, str]) -> dict[str, str]:
+        """How the echoes are to be read, from these settings and the options ``phase_sign`` and ``bipolar``.
+
+        Raises
+        ------
+        ParameterError
+            If an option is unknown, or option and setting contradict each other.
+        """
+        return {
+            "phase_sign": choose_setting(options, "phase_sign", self.phase_sign, PHASE_SIGNS, "positive"),
+            "bipolar": choose_setting(options, "bipolar", self.bipolar, BIPOLAR_CHOICES, "auto"),
+        }
+
+    def require_no_echo_options(self, kind: str) -> None:
+        """Refuse settings for echoes where a data set has none of its own.
+
+        Raises
+        ------
+        ParameterError
+            Naming the setting.
+        """
+        for name in ("phase_sign", "bipolar"):
+            if getattr(self, name) is not None:
+                option = name.replace("_", "-")
+                raise ParameterError(f"{kind}: the field is given, no echoes are read; leave --{option} out")
 
 
 def choose(options: Mapping[str, str], name: str, choices: tuple[str, ...], default: str) -> str:
@@ -46,6 +85,22 @@ def choose(options: Mapping[str, str], name: str, choices: tuple[str, ...], defa
     return value
 
 
+def choose_setting(
+    options: Mapping[str, str], name: str, asked: str | None, choices: tuple[str, ...], default: str
+) -> str:
+    """Return an option of the data set, else the general setting asked for, else the default.
+
+    Raises
+    ------
+    ParameterError
+        If it is unknown, or option and setting contradict each other.
+    """
+    chosen = choose(options, name, choices, asked or default)
+    if asked is not None and asked != chosen:
+        raise ParameterError(f"data set option {name}={chosen} contradicts '{asked}', which is asked for; give one")
+    return chosen
+
+
 def choose_field(options: Mapping[str, str], settings: LoadSettings, choices: tuple[str, ...], default: str) -> str:
     """Return where the field comes from: the option ``field``, else the general setting, else the default.
 
@@ -54,13 +109,7 @@ def choose_field(options: Mapping[str, str], settings: LoadSettings, choices: tu
     ParameterError
         If it is unknown, or option and setting contradict each other.
     """
-    asked = settings.field_estimate
-    chosen = choose(options, "field", choices, asked or default)
-    if asked is not None and asked != chosen:
-        raise ParameterError(
-            f"data set option field={chosen} contradicts the field estimate '{asked}'; give one of them"
-        )
-    return chosen
+    return choose_setting(options, "field", settings.field_estimate, choices, default)
 
 
 def numbers(options: Mapping[str, str], name: str, count: int | None = None) -> tuple[float, ...] | None:

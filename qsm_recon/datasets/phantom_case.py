@@ -11,7 +11,17 @@ import numpy as np
 
 from qsm_recon.datasets.assembly import Acquisition, Assembly
 from qsm_recon.datasets.case import Case, Truth
-from qsm_recon.datasets.options import LoadSettings, choose_field, flag, number, numbers, whole_number
+from qsm_recon.datasets.options import (
+    BIPOLAR_CHOICES,
+    ECHO_OPTIONS,
+    LoadSettings,
+    choose_field,
+    choose_setting,
+    flag,
+    number,
+    numbers,
+    whole_number,
+)
 from qsm_recon.datasets.phantom import Phantom, PhantomParameters, build_phantom
 from qsm_recon.errors import ParameterError, did_you_mean
 from qsm_recon.io import Image
@@ -27,6 +37,7 @@ OPTIONS = {
     "b0_direction": "direction of the main field in voxel axes, three numbers",
     "voxel_size": "image voxel in mm, three numbers",
     "background": "yes adds the field of the air around the head",
+    "bipolar": ECHO_OPTIONS["bipolar"],
     "rf_phase": "amplitude in rad of a smooth phase at echo time zero",
 }
 FIELDS = ("fit", "difference", "true")
@@ -52,6 +63,9 @@ def load(location: str, options: Mapping[str, str], settings: LoadSettings) -> C
     if location not in ("sim1", "sim2"):
         raise ParameterError(f"phantom: unknown simulation '{location}'{did_you_mean(location, ('sim1', 'sim2'))}")
     origin = choose_field(options, settings, FIELDS, "fit")
+    if settings.phase_sign is not None:
+        raise ParameterError("phantom: its phase has the positive sign; leave --phase-sign out")
+    bipolar = choose_setting(options, "bipolar", settings.bipolar, BIPOLAR_CHOICES, "auto")
     direction = numbers(options, "b0_direction", 3)
     if direction is None and settings.b0_direction is not None:
         direction = tuple(np.asarray(settings.b0_direction, dtype=float).tolist())
@@ -69,10 +83,10 @@ def load(location: str, options: Mapping[str, str], settings: LoadSettings) -> C
         "rf_phase_offset_rad": number(options, "rf_phase"),
     }
     parameters = PhantomParameters(**{name: value for name, value in given.items() if value is not None})
-    return phantom_case(build_phantom(parameters), origin)
+    return phantom_case(build_phantom(parameters), origin, bipolar)
 
 
-def phantom_case(phantom: Phantom, field_from: str = "fit") -> Case:
+def phantom_case(phantom: Phantom, field_from: str = "fit", bipolar: str = "auto") -> Case:
     """Return a phantom as a case.
 
     Parameters
@@ -81,6 +95,8 @@ def phantom_case(phantom: Phantom, field_from: str = "fit") -> Case:
         The simulated head.
     field_from
         ``fit`` or ``difference`` of the noisy echoes, or ``true``, the noise-free field with its background.
+    bipolar
+        Whether an odd/even term is fitted: ``yes``, ``no`` or ``auto``, which finds out.
 
     Raises
     ------
@@ -89,6 +105,7 @@ def phantom_case(phantom: Phantom, field_from: str = "fit") -> Case:
     """
     if field_from not in FIELDS:
         raise ParameterError(f"phantom field '{field_from}' is unknown{did_you_mean(field_from, FIELDS)}")
+    reference = Image(phantom.field_ppm, phantom.affine, Path("phantom"), phantom.affine)
     gathered = Assembly(Acquisition(phantom.b0_tesla, phantom.echo_times_s, phantom.b0_direction))
     gathered.field_kind = "total" if phantom.parameters.background else "local"
     series = gathered.add_echoes(np.abs(phantom.echoes), np.angle(phantom.echoes), phantom.mask)
@@ -96,11 +113,10 @@ def phantom_case(phantom: Phantom, field_from: str = "fit") -> Case:
         gathered.parts["field_ppm"] = phantom.field_ppm + phantom.background_field_ppm
         gathered.notes.append("field: the noise-free field of the simulation")
     else:
-        gathered.add_estimated_field(series, field_from)
+        gathered.add_estimated_field(series, field_from, gathered.acquisition.grid(reference), bipolar)
     names = ("field", "magnitude", "mask", "truth", "labels", "evaluation_mask")
     gathered.sources.update(dict.fromkeys(names, "phantom"), phantom=_describe(phantom))
     truth = Truth(phantom.susceptibility_ppm, phantom.labels, phantom.evaluation_mask)
-    reference = Image(phantom.field_ppm, phantom.affine, Path("phantom"))
     return gathered.finish(reference, phantom.parameters.case, truth)
 
 

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from qsm_recon.datasets.case import Case
 from qsm_recon.datasets.files import case_from_files
 from qsm_recon.datasets.images import find_image, require_folder, require_image
-from qsm_recon.datasets.options import LoadSettings, choose_field
+from qsm_recon.datasets.options import ECHO_OPTIONS, LoadSettings, choose_field
 from qsm_recon.errors import DataError
 from qsm_recon.io import load_image, read_json, save_image
 
 OPTIONS = {
     "field": "local (default where there is a localfield), total, or fit or difference of the echoes",
+    **ECHO_OPTIONS,
 }
 CHI_MAP = "chimap.nii.gz"
 PARAMETERS_FILE = "params.json"
@@ -59,10 +60,12 @@ def load(location: str, options: Mapping[str, str], settings: LoadSettings) -> C
     if origin in fields:
         path = fields[origin] or require_image(inputs, f"{origin}field", what=f"{origin} field")
         nominal = parameters["TE"] == NOMINAL_ECHO_TIMES_S
+        settings.require_no_echo_options(f"qsmci with field={origin}")
         arguments |= {"field": path, "echo_times_s": () if nominal else parameters["TE"], "field_kind": origin}
     else:
         path = require_image(inputs, "phase", what="local field and no phase" if default == "fit" else "phase")
         arguments |= {"phase": path, "field_estimate": origin, "echo_times_s": parameters["TE"]}
+        arguments |= settings.echo_options(options)
         require_image(inputs, "magnitude", what="magnitude")
     _check_voxel_size(path, inputs / PARAMETERS_FILE, parameters["voxel_size"])
     truth = find_image(truths, "chimap")

@@ -52,6 +52,7 @@ def load(location: str, options: Mapping[str, str], settings: LoadSettings) -> C
     """
     if settings.field_estimate is not None:
         raise ParameterError("rc1: the data set has a field map only, no echoes to estimate a field from")
+    settings.require_no_echo_options("rc1")
     folder = require_folder(location, "rc1")
     if find_image(folder, *FIELD_NAMES) is None and find_image(folder / "data", *FIELD_NAMES) is not None:
         folder = folder / "data"

@@ -23,7 +23,7 @@ import numpy as np
 from qsm_recon.datasets.case import Case
 from qsm_recon.datasets.files import case_from_files
 from qsm_recon.datasets.images import find_image, require_folder, require_image
-from qsm_recon.datasets.options import LoadSettings, choose_field, number
+from qsm_recon.datasets.options import ECHO_OPTIONS, LoadSettings, choose_field, number
 from qsm_recon.errors import DataError, ParameterError, did_you_mean
 from qsm_recon.io import load_image
 from qsm_recon.units import hz_to_ppm
@@ -34,6 +34,7 @@ OPTIONS = {
     "case": "which simulation of a folder with several: Sim1, Sim2, Sim1Snr1, Sim1Snr2, Sim2Snr1, Sim2Snr2",
     "field": "fit (default) or difference of the echoes, or frequency, the map that the challenge provided",
     "evaluation_mask": "where to compare, relative to the folder of the case; by default the whole brain mask",
+    **ECHO_OPTIONS,
     "moment": "true moment of the calcification in ppm × voxels; by default from the truth",
 }
 CASE_NAME = re.compile(r"sim[12](snr[12])?", re.IGNORECASE)
@@ -103,9 +104,11 @@ def load(location: str, options: Mapping[str, str], settings: LoadSettings) -> C
         "magnitude": require_image(folder, "Magnitude", what="magnitude"),
     }
     if origin == "frequency":
+        settings.require_no_echo_options("rc2 with field=frequency")
         inputs |= {"field": require_image(folder, FREQUENCY, what="frequency map"), "field_unit": "Hz"}
     else:
         inputs |= {"phase": require_image(folder, "Phase", what="phase"), "field_estimate": origin}
+        inputs |= settings.echo_options(options)
     case = case_from_files(
         **inputs,
         b0_tesla=simulation.b0_tesla,

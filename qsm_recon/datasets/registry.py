@@ -65,6 +65,8 @@ def load_case(
     b0_direction: ArrayLike | None = None,
     phase_unit: str = "auto",
     accept_range: bool = False,
+    phase_sign: str | None = None,
+    bipolar: str | None = None,
 ) -> Case:
     """Load a data set.
 
@@ -80,7 +82,12 @@ def load_case(
     phase_unit
         Unit of the phase, see :func:`qsm_recon.field.rescale_phase`.
     accept_range
-        Accept a field whose range looks impossible for its unit.
+        Accept a field or phase whose range looks impossible for its unit.
+    phase_sign
+        ``positive`` or ``negative``; None leaves it to the data set.
+    bipolar
+        Whether odd and even echoes were read in opposite directions: ``auto``, ``yes`` or ``no``; None leaves it to the
+        data set.
 
     Raises
     ------
@@ -90,7 +97,7 @@ def load_case(
         If the data are missing or inconsistent.
     """
     kind, location, options = parse_specification(specification)
-    settings = LoadSettings(field_estimate, b0_direction, phase_unit, accept_range)
+    settings = LoadSettings(field_estimate, b0_direction, phase_unit, accept_range, phase_sign, bipolar)
     case: Case = kind.reader.load(location, options, settings)
     return case
 

@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.errors import DataError
+from qsm_recon.field.doubt import Fitted, settle
 from qsm_recon.field.echoes import EchoSeries
 from qsm_recon.field.noise import NoiseLevel, noise_level
 from qsm_recon.field.unwrap import Unwrapping, unwrap_in_space
 from qsm_recon.field.voxels import VoxelList
+from qsm_recon.operators.grid import Grid
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +45,8 @@ class FrequencyFit:
         The voxels of the given mask whose signal determines a frequency.
     bipolar_phase_rad
         Half the phase between odd and even echoes, rad, or None.
+    reliability
+        Factor on a voxel's weight, in [0, 1]: below 1 where its frequency is in doubt for another reason than noise.
     report
         What was found, for the log and the side-car file.
     """
@@ -53,6 +57,7 @@ class FrequencyFit:
     residual: NDArray[np.float32]
     mask: NDArray[np.bool_]
     bipolar_phase_rad: NDArray[np.float32] | None = None
+    reliability: NDArray[np.float32] | None = None
     report: dict[str, Any] = field(default_factory=dict)
 
 
@@ -62,6 +67,7 @@ def fit_complex_echoes(
     *,
     bipolar: bool = False,
     noise_sigma: float | None = None,
+    grid: Grid | None = None,
 ) -> FrequencyFit:
     r"""Fit frequency and initial phase of every voxel to the complex echoes.
 
@@ -84,6 +90,9 @@ def fit_complex_echoes(
     noise_sigma
         Standard deviation of the noise of the real and imaginary channel, in units of the magnitude.  By default
         it is estimated from the residuals (see :class:`~qsm_recon.field.noise.NoiseLevel`).
+    grid
+        Geometry of the images.  With it, aliases around strong sources that no path settles are settled by what
+        dipoles can explain.
 
     Returns
     -------
@@ -100,9 +109,9 @@ def fit_complex_echoes(
     Notes
     -----
     Neighbouring echoes dt apart leave f uncertain by multiples of 1/dt (by 1/(2 dt) with the bipolar term), which
-    :func:`~qsm_recon.field.unwrap.unwrap_in_space` settles where the map is not continuous.  Frequencies that jump
-    by more than half of that between neighbours (strong sources, at 7 T and dt = 8 ms more than 0.21 ppm) can stay
-    one period off; the report counts such pairs.
+    :func:`~qsm_recon.field.unwrap.unwrap_in_space` settles where the map is not continuous.  Beside strong sources the
+    field jumps by more than half of that between neighbours (at 7 T and dt = 8 ms by more than 0.21 ppm), and its
+    change within a voxel bends the phase; :func:`~qsm_recon.field.doubt.settle` does what can be done there.
 
     References
     ----------
@@ -142,6 +151,10 @@ def fit_complex_echoes(
         if unwrapping.turns.any() and np.ptp(np.diff(voxels.echo_times)) > 1e-6 * spacing:
             # The aliases of nearly even echoes are nearly equal: settle on the minimum near the chosen one.
             solution = _run_fit(voxels, group, 0.5 * period, solution.frequency)
+    left = Fitted(
+        solution.frequency, noise, solution.misfit, solution.intercept, determined, group, period, level, even
+    )
+    settlement = settle(voxels, left, grid)
     initial, bipolar_phase = _split_intercepts(solution.intercept)
     report = describe(voxels, fitted, period, unwrapping, level) | {"unconverged_voxels": solution.unconverged}
     return FrequencyFit(
@@ -151,7 +164,8 @@ def fit_complex_echoes(
         voxels.scatter(np.where(determined, voxels.relative_residual(solution.misfit), 0.0)),
         fitted,
         voxels.scatter(np.where(determined, bipolar_phase, 0.0)) if bipolar_phase is not None else None,
-        report,
+        voxels.scatter(settlement.reliability),
+        report | settlement.report,
     )
 
 
@@ -256,7 +270,7 @@ def _fit_single_echo(echoes: EchoSeries, voxels: VoxelList, noise_sigma: float |
     frequency += np.float32(period) * unwrapping.turns
     zero = np.zeros_like(frequency)
     report = describe(voxels, fitted, period, unwrapping, level) | {"initial_phase": "taken to be 0 (single echo)"}
-    return FrequencyFit(frequency, zero, noise, zero, fitted, None, report)
+    return FrequencyFit(frequency, zero, noise, zero, fitted, report=report)
 
 
 def describe(

@@ -97,6 +97,5 @@ def field_difference_map(
         voxels.scatter(level.sigma * np.sqrt(variance)),
         voxels.scatter(np.where(determined, voxels.relative_residual(misfit), 0.0)),
         fitted,
-        None,
-        describe(voxels, fitted, 1.0 / spacing, unwrapping, level) | {"weighting": weighting},
+        report=describe(voxels, fitted, 1.0 / spacing, unwrapping, level) | {"weighting": weighting},
     )

@@ -14,6 +14,7 @@ from qsm_recon.field.complex_fit import fit_complex_echoes
 from qsm_recon.field.decay import DecayFit, fit_r2star_arlo, fit_r2star_log_linear
 from qsm_recon.field.difference import field_difference_map
 from qsm_recon.field.echoes import EchoSeries
+from qsm_recon.operators.grid import Grid
 from qsm_recon.units import hz_to_ppm
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,9 @@ class FieldEstimate:
         Decay rate (1/s) and magnitude at echo time 0, None for a single echo.
     bipolar_phase_rad
         Half the phase between odd and even echoes, rad; None unless fitted.
+    reliability
+        Factor on a voxel's weight, in [0, 1]: below 1 where its field is in doubt for another reason than noise
+        (echoes that disagree, a step to its neighbours that proves nothing); None from the difference map.
     report
         What was found and decided, ready for JSON.
     """
@@ -58,6 +62,7 @@ class FieldEstimate:
     r2star_per_s: NDArray[np.float32] | None = None
     m0: NDArray[np.float32] | None = None
     bipolar_phase_rad: NDArray[np.float32] | None = None
+    reliability: NDArray[np.float32] | None = None
     report: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -74,6 +79,7 @@ def estimate_field(
     bipolar: bool = False,
     r2star: str = "arlo",
     noise_sigma: float | None = None,
+    grid: Grid | None = None,
 ) -> FieldEstimate:
     """Estimate field, noise, R2* and M0 from the echoes.
 
@@ -94,6 +100,8 @@ def estimate_field(
         or ``"log-linear"``.
     noise_sigma
         Noise of the real and imaginary channel in units of the magnitude; estimated by default.
+    grid
+        Geometry of the images, with which ``"fit"`` settles aliases around strong sources by what dipoles explain.
 
     Returns
     -------
@@ -112,7 +120,7 @@ def estimate_field(
     if r2star not in DECAY_METHODS:
         raise ParameterError(f"R2* method '{r2star}' is unknown{did_you_mean(r2star, DECAY_METHODS)}")
     if method == "fit":
-        found = fit_complex_echoes(echoes, mask, bipolar=bipolar, noise_sigma=noise_sigma)
+        found = fit_complex_echoes(echoes, mask, bipolar=bipolar, noise_sigma=noise_sigma, grid=grid)
     elif bipolar:
         raise ParameterError("the bipolar phase term belongs to the method 'fit'; the difference map has none")
     else:
@@ -132,6 +140,7 @@ def estimate_field(
         decay.r2star_per_s if decay else None,
         decay.m0 if decay else None,
         found.bipolar_phase_rad,
+        found.reliability,
         report,
     )
 

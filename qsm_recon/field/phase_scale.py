@@ -16,12 +16,14 @@ logger = logging.getLogger(__name__)
 TOLERANCE = 0.01
 """How far outside a convention's range values may lie, as a fraction of one turn (rounding, interpolation)."""
 END_MARGIN = 0.01
-"""How near both ends of the range values must come, as a fraction of one turn, for a unit other than rad.
+"""How near both ends of the range values must come, as a fraction of one turn, to be one turn of a convention.
 
 A wrapped phase image with noise in its background fills its range; one that ends short of it could be cut from a
 wider range, and is refused rather than stretched."""
-TURN_MARGIN = 0.55
-"""Values within this size could be turns, ppm or rad: too small to tell."""
+RADIAN_SHARE = 0.9
+"""Share of a turn that values must span to be taken for radians: no other convention has a turn nearly as wide."""
+SMALLEST_SHARE = 0.05
+"""Share of a turn below which not even a stated unit is believed: noise alone spans more."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,6 @@ class PhaseUnit:
     high: float
     zero: float
     description: str
-    recognised: bool = True
 
     @property
     def rad_per_unit(self) -> float:
@@ -46,9 +47,10 @@ class PhaseUnit:
         return self.low - slack <= smallest and largest <= self.high + slack
 
     def filled_by(self, smallest: float, largest: float) -> bool:
-        """Tell whether values in this range reach both ends."""
+        """Tell whether values in this range are one turn: possible, and reaching both ends."""
         margin = END_MARGIN * (self.high - self.low)
-        return smallest <= self.low + margin and largest >= self.high - margin
+        reaching = smallest <= self.low + margin and largest >= self.high - margin
+        return reaching and self.contains(smallest, largest)
 
 
 UNITS = {
@@ -58,13 +60,41 @@ UNITS = {
         PhaseUnit("rad-positive", 0.0, 2.0 * math.pi, 0.0, "radians, 0 to 2 pi"),
         PhaseUnit("degrees", -180.0, 180.0, 0.0, "degrees, -180 to 180"),
         PhaseUnit("degrees-positive", 0.0, 360.0, 0.0, "degrees, 0 to 360"),
+        PhaseUnit("turns", -0.5, 0.5, 0.0, "turns, -0.5 to 0.5"),
+        PhaseUnit("turns-positive", 0.0, 1.0, 0.0, "turns, 0 to 1"),
+        PhaseUnit("half-turns", -1.0, 1.0, 0.0, "half turns, -1 to 1 for -pi to pi"),
         PhaseUnit("signed-500", -500.0, 500.0, 0.0, "scaled integers, -500 to 500 for -pi to pi"),
         PhaseUnit("milliradians", -1000 * math.pi, 1000 * math.pi, 0.0, "milliradians, -3142 to 3142"),
+        PhaseUnit("signed-2048", -2048.0, 2048.0, 0.0, "12-bit integers, -2048 to 2047 for -pi to pi"),
         PhaseUnit("unsigned-4096", 0.0, 4096.0, 2048.0, "12-bit integers, 0 to 4095 for -pi to pi"),
         PhaseUnit("signed-4096", -4096.0, 4096.0, 0.0, "scaled integers, -4096 to 4095 for -pi to pi"),
-        PhaseUnit("turns", -0.5, 0.5, 0.0, "turns, -0.5 to 0.5", recognised=False),
     )
 }
+
+
+def phase_unit(text: str) -> PhaseUnit:
+    """Return the unit of a name, or of ``LOW:HIGH``, the values at both ends of one turn.
+
+    Raises
+    ------
+    ParameterError
+        If it is neither.
+    """
+    if text in UNITS:
+        return UNITS[text]
+    low, colon, high = text.partition(":")
+    try:
+        ends = (float(low), float(high)) if colon else ()
+    except ValueError:
+        ends = ()
+    if not ends:
+        raise ParameterError(
+            f"phase unit '{text}' is unknown{did_you_mean(text, ['auto', *UNITS])}; or LOW:HIGH, both ends of one turn"
+        )
+    if not (math.isfinite(ends[0]) and math.isfinite(ends[1]) and ends[0] < ends[1]):
+        raise ParameterError(f"phase unit '{text}': expected LOW:HIGH with LOW below HIGH, both ends of one turn")
+    zero = 0.0 if ends[0] <= 0 <= ends[1] else sum(ends) / 2
+    return PhaseUnit(text, *ends, zero, f"{ends[0]:g} to {ends[1]:g} for one turn")
 
 
 @dataclass(frozen=True)
@@ -80,7 +110,15 @@ class PhaseScaling:
     recognised_automatically: bool
 
 
-def rescale_phase(data: ArrayLike, unit: str = "auto", name: str = "phase") -> tuple[NDArray[np.float32], PhaseScaling]:
+def turn_filled_by(smallest: float, largest: float) -> PhaseUnit | None:
+    """Return the one convention of which values in this range are a full turn, if any."""
+    full = [unit for unit in UNITS.values() if unit.filled_by(smallest, largest)]
+    return full[0] if len(full) == 1 else None
+
+
+def rescale_phase(
+    data: ArrayLike, unit: str = "auto", name: str = "phase", *, accept_range: bool = False
+) -> tuple[NDArray[np.float32], PhaseScaling]:
     """Convert phase to rad, recognising the usual ways of writing it.
 
     The observed extremes only decide *which* convention the values follow, never the factor: stretching a
@@ -91,11 +129,13 @@ def rescale_phase(data: ArrayLike, unit: str = "auto", name: str = "phase") -> t
     data
         Phase of any shape.  Give all echoes together: one short echo alone may not fill its range.
     unit
-        ``"auto"``, or one of ``rad``, ``rad-positive``, ``degrees``, ``degrees-positive``, ``milliradians``,
-        ``signed-500``, ``unsigned-4096``, ``signed-4096``, ``turns``.  A named unit is trusted and may exceed
-        one turn (unwrapped phase).
+        ``"auto"``, which takes the one convention of which the values are a full turn; a name of ``UNITS``; or
+        ``"LOW:HIGH"``, the values at both ends of one turn.  With a unit given, values may stay within less than a
+        turn or exceed one (unwrapped phase), but not be exactly one turn of another convention.
     name
         What to call the data in messages, usually the file name.
+    accept_range
+        Accept a given unit whatever the range.
 
     Returns
     -------
@@ -107,7 +147,7 @@ def rescale_phase(data: ArrayLike, unit: str = "auto", name: str = "phase") -> t
     Raises
     ------
     DataError
-        If values are not finite or constant, or if the unit is ambiguous.
+        If values are not finite or constant, or if the unit is ambiguous or contradicts the range.
     ParameterError
         If ``unit`` is unknown.
     """
@@ -120,10 +160,10 @@ def rescale_phase(data: ArrayLike, unit: str = "auto", name: str = "phase") -> t
         raise DataError(f"{name}: {count} values are not finite; set them to 0 outside the mask")
     if unit == "auto":
         chosen = _recognise(values, smallest, largest, name)
-    elif unit in UNITS:
-        chosen = UNITS[unit]
     else:
-        raise ParameterError(f"phase unit '{unit}' is unknown{did_you_mean(unit, ['auto', *UNITS])}")
+        chosen = phase_unit(unit)
+        if not accept_range:
+            _check_stated(chosen, smallest, largest, name)
 
     phase = values.astype(np.float32)
     phase -= np.float32(chosen.zero)
@@ -139,27 +179,45 @@ def rescale_phase(data: ArrayLike, unit: str = "auto", name: str = "phase") -> t
 
 def _recognise(values: NDArray, smallest: float, largest: float, name: str) -> PhaseUnit:
     found = f"{name}: values from {smallest:g} to {largest:g}"
-    advice = f"say which unit it is ({', '.join(UNITS)})"
+    advice = f"say which unit it is ({', '.join(UNITS)}, or LOW:HIGH, both ends of one turn)"
     if smallest == largest:
         raise DataError(f"{found} are constant: this is not a phase image")
-    possible = [unit for unit in UNITS.values() if unit.recognised and unit.contains(smallest, largest)]
-    size = max(abs(smallest), abs(largest))
-
-    in_rad = [unit for unit in possible if unit.name in {"rad", "rad-positive"}]
-    if in_rad:
-        if size <= TURN_MARGIN:
-            raise DataError(f"{found} are too small to tell radians from turns or from a field in ppm; {advice}")
+    in_rad = [
+        unit for unit in UNITS.values() if unit.name in {"rad", "rad-positive"} and unit.contains(smallest, largest)
+    ]
+    if in_rad and largest - smallest >= RADIAN_SHARE * 2 * math.pi:
         if np.all(np.rint(values) == values):
             raise DataError(f"{found} are all integers: radians rounded by a conversion have lost their information")
         return in_rad[0]
-
-    full = [unit for unit in possible if unit.filled_by(smallest, largest)]
-    if len(full) == 1:
-        return full[0]
-    listed = "; ".join(unit.description for unit in possible) or "none of the known conventions"
+    full = turn_filled_by(smallest, largest)
+    if full is not None and not (full.high - full.low <= 2 and np.all(np.rint(values) == values)):
+        return full
+    possible = "; ".join(unit.description for unit in UNITS.values() if unit.contains(smallest, largest))
+    magnitude = "; if it is the magnitude, exchange the two" if smallest >= 0 else ""
     raise DataError(
-        f"{found} do not fill one turn of any known convention, or fit several (possible: {listed}); {advice}"
+        f"{found} are not one full turn of a known convention (possible: {possible or 'none'}); {advice}{magnitude}"
     )
+
+
+def _check_stated(unit: PhaseUnit, smallest: float, largest: float, name: str) -> None:
+    """Refuse values that are exactly one turn of another convention, or next to nothing of the stated one."""
+    found = f"{name}: values from {smallest:g} to {largest:g}"
+    others = [
+        other
+        for other in UNITS.values()
+        if other.filled_by(smallest, largest) and not math.isclose(other.rad_per_unit, unit.rad_per_unit, rel_tol=0.1)
+    ]
+    if others and not unit.filled_by(smallest, largest):
+        raise DataError(
+            f"{found} are exactly one turn as {others[0].description}, not as {unit.description}; say --phase-unit "
+            f"{others[0].name}, or insist with --accept-range"
+        )
+    share = (largest - smallest) * unit.rad_per_unit / (2 * math.pi)
+    if share < SMALLEST_SHARE:
+        raise DataError(
+            f"{found} are {share:.2g} of a turn as {unit.description}, less than noise; say the unit that makes them a "
+            "turn (--phase-unit, or LOW:HIGH, both ends of one turn), or insist with --accept-range"
+        )
 
 
 def _wrap_in_place(phase: NDArray[np.float32]) -> None:

@@ -151,17 +151,80 @@ def _best_path_turns(
     turns: NDArray[np.floating], spread: NDArray[np.floating], regions: list[NDArray[np.bool_]]
 ) -> NDArray[np.float64]:
     """Return the whole turns that make each region continuous, 0 elsewhere."""
-    from qsm_recon.backend.unwrap_kernels import best_path_turns, local_uncertainty
+    path = _Paths(turns, spread, np.logical_or.reduce(regions))
+    seeds = [np.argmin(np.where(np.pad(region, 1).ravel(), path.uncertainty, np.inf)) for region in regions]
+    return path.grow(np.ones(path.values.size, np.float32), np.array(seeds, dtype=np.intp))
 
-    inside = np.pad(np.logical_or.reduce(regions), 1)
-    steps = np.array([stride // inside.itemsize for stride in inside.strides], dtype=np.intp)
-    values = np.pad(turns.astype(np.float64), 1).ravel()
-    uncertainty = np.pad(spread.astype(np.float32), 1).ravel()
-    local_uncertainty(values, inside.ravel(), steps, uncertainty)
-    seeds = [np.argmin(np.where(np.pad(region, 1).ravel(), uncertainty, np.inf)) for region in regions]
-    moved = np.zeros(values.size)
-    best_path_turns(values, inside.ravel(), uncertainty, steps, np.array(seeds, dtype=np.intp), moved)
-    return moved.reshape(inside.shape)[1:-1, 1:-1, 1:-1]
+
+def rejoin(
+    turns: NDArray[np.floating],
+    mask: NDArray[np.bool_],
+    loose: NDArray[np.bool_],
+    period: NDArray[np.floating],
+    spread: NDArray[np.floating],
+) -> NDArray[np.float64]:
+    """Attach loose voxels to the settled ones around them along the best path.
+
+    Parameters
+    ----------
+    turns
+        (nx, ny, nz) frequency in turns, continuous among the settled voxels.
+    mask
+        Where it is known.
+    loose
+        The voxels to attach.
+    period
+        Ambiguity of each voxel, in turns.
+    spread
+        Standard deviation of each voxel, in turns.
+
+    Returns
+    -------
+    ndarray
+        (nx, ny, nz) multiples of the period to add; 0 for settled voxels and for loose ones without a path to any.
+    """
+    near = _box(loose, 2, mask.shape)
+    inside, free = mask[near], loose[near]
+    path = _Paths(turns[near], spread[near], inside)
+    settled = np.pad(inside & ~free, 1).ravel()
+    touching = np.zeros_like(settled)
+    loose_there = np.flatnonzero(np.pad(free, 1))
+    for step in path.steps:
+        for shift in (-step, step):
+            touching[loose_there + shift] = True
+    moved = np.zeros(mask.shape)
+    seeds = np.flatnonzero(touching & settled).astype(np.intp)
+    moved[near] = path.grow(np.pad(period[near], 1, constant_values=1).astype(np.float32).ravel(), seeds)
+    return moved
+
+
+class _Paths:
+    """An image in turns with a border of one voxel, flat, as the kernels want it."""
+
+    def __init__(self, turns: NDArray[np.floating], spread: NDArray[np.floating], inside: NDArray[np.bool_]) -> None:
+        from qsm_recon.backend.unwrap_kernels import local_uncertainty
+
+        bordered = np.pad(inside, 1)
+        self.shape = bordered.shape
+        self.steps = np.array([stride // bordered.itemsize for stride in bordered.strides], dtype=np.intp)
+        self.inside = bordered.ravel()
+        self.values = np.pad(turns.astype(np.float64), 1).ravel()
+        self.uncertainty = np.pad(spread.astype(np.float32), 1).ravel()
+        local_uncertainty(self.values, self.inside, self.steps, self.uncertainty)
+
+    def grow(self, period: NDArray[np.float32], seeds: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Return what to add, from seeds where nothing is added."""
+        from qsm_recon.backend.unwrap_kernels import best_path_turns
+
+        moved = np.zeros(self.values.size)
+        best_path_turns(self.values, period, self.inside, self.uncertainty, self.steps, seeds, moved)
+        return moved.reshape(self.shape)[1:-1, 1:-1, 1:-1]
+
+
+def _box(voxels: NDArray[np.bool_], margin: int, shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """The box around some voxels, with a margin as far as the image goes."""
+    edges = [(int(i.min()), int(i.max())) for i in np.nonzero(voxels)]
+    return tuple(slice(max(0, a - margin), min(n, b + 1 + margin)) for (a, b), n in zip(edges, shape, strict=True))
 
 
 def _neighbourhood_mean(

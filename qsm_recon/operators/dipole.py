@@ -176,16 +176,19 @@ class DipoleOperator:
         """
         if susceptibility.shape != self.grid.shape:
             raise DataError(f"susceptibility: expected shape {self.grid.shape}, found {susceptibility.shape}")
-        return self.forward_padded(susceptibility)
+        return self._field_of(self.transform.load_image(susceptibility))
+
+    adjoint = forward
 
     def forward_padded(self, susceptibility: NDArray) -> NDArray:
-        """Field on the grid of a map that may reach into the padding; see :meth:`forward`."""
-        image = self.transform.load_image(susceptibility)
+        """Field in the grid, (nx, ny, nz), of a map on the whole padded grid, or of an engine's image buffer."""
+        return self._field_of(self.transform.load_image(susceptibility))
+
+    def _field_of(self, image: NDArray) -> NDArray:
+        """Field of an image buffer, which is overwritten."""
         spectrum = self.transform.forward(image, self.transform.empty_spectrum())
         spectrum *= self.kernel / self.transform.n_voxels
         return self.crop(self.transform.inverse(spectrum, image))
-
-    adjoint = forward
 
     def crop(self, image: NDArray) -> NDArray:
         """Cut the grid's own voxels out of a padded image buffer; a copy."""

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
 from qsm_recon.errors import ParameterError
+
+BEYOND_A_CUT = 1.25
+"""Reach where the mask touches the image's border, over that elsewhere: best on the whole on slabs cut out of
+heads and phantoms."""
 
 
 def padded_shape(shape: tuple[int, int, int], padding: int | tuple[int, int, int] = 0) -> tuple[int, int, int]:
@@ -20,3 +29,31 @@ def padded_shape(shape: tuple[int, int, int], padding: int | tuple[int, int, int
         raise ParameterError(f"padding: expected non-negative numbers of voxels, found {padding}")
     nx, ny, nz = (fast_length(n + margin) for n, margin in zip(shape, margins, strict=True))
     return (nx, ny, nz)
+
+
+def padding_around(
+    mask: NDArray[np.bool_], voxel_size_mm: tuple[float, float, float], reach_mm: float
+) -> tuple[int, int, int]:
+    """Voxels to add along each axis so that a mask is felt by its periodic copies no more.
+
+    On either side of the mask the reach must be empty, and a quarter more where the mask touches the border: there
+    the object goes on, and sources just outside act on the field inside.  What the image has of that is not added:
+    nothing, where the mask lies well inside.
+
+    Parameters
+    ----------
+    mask
+        (nx, ny, nz) boolean, not empty.
+    voxel_size_mm
+        Voxel size in mm.
+    reach_mm
+        How far the field of what is in the mask counts.
+    """
+    lacking = []
+    for axis, (n, size) in enumerate(zip(mask.shape, voxel_size_mm, strict=True)):
+        inside = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+        sides = (int(inside[0]), n - 1 - int(inside[-1]))
+        wanted = sum(math.ceil((BEYOND_A_CUT if side == 0 else 1.0) * reach_mm / size) for side in sides)
+        lacking.append(max(0, wanted - sum(sides)))
+    x, y, z = lacking
+    return (x, y, z)

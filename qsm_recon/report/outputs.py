@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from qsm_recon.datasets.case import Case
 from qsm_recon.errors import ResourceError
-from qsm_recon.io import save_image, write_json
+from qsm_recon.io import write_json
 from qsm_recon.report.document import STAGE_PREFIX
 from qsm_recon.report.run_figure import Panel, grey_window, run_figure, save_figure
 from qsm_recon.result import Reconstruction
@@ -90,18 +90,23 @@ def write_outputs(
     """
     figure = run_figure(_panels(case, susceptibility, result.mask), result.mask, case.affine, result.history, title)
     with all_or_nothing(folder) as staging:
-        save_image(staging / MAP_NAME, susceptibility, case.affine)
+        case.save(staging / MAP_NAME, susceptibility)
         for name, image in result.images.items():
-            save_image(staging / f"{name}.nii.gz", np.asarray(image, np.float32), case.affine)
+            case.save(staging / f"{name}.nii.gz", np.asarray(image, np.float32))
         for name, image in case.stage_maps().items() if keep_stages else ():
-            save_image(staging / f"{STAGE_PREFIX}{name}.nii.gz", image, case.affine)
+            case.save(staging / f"{STAGE_PREFIX}{name}.nii.gz", image)
         save_figure(figure, staging / FIGURE_NAME)
         write_json(staging / REPORT_NAME, document)
 
 
 def _panels(case: Case, susceptibility: NDArray[np.float32], covered: NDArray[np.bool_]) -> list[Panel]:
     field, mask, total = case.problem.field_ppm, case.problem.mask, case.stages.get("total_field_ppm")
-    panels = [] if total is None else [_field_panel("total field", total, mask)]
+    panels, magnitude = [], case.problem.magnitude
+    if magnitude is not None and case.made_mask:
+        bright = float(np.percentile(magnitude[mask], 99)) or 1.0
+        panels.append(Panel("magnitude, mask", magnitude, 0.5 * bright, 0.5 * bright, "a.u.", outlined=True))
+    if total is not None:
+        panels.append(_field_panel("total field", total, mask))
     panels.append(_field_panel("field" if total is None else "local field", field, mask))
     window = grey_window(susceptibility[mask])
     panels.append(Panel("susceptibility", susceptibility, window))

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 WIDTH_INCHES = 10.0
 HISTORY_INCHES = 2.3
 DOTS_PER_INCH = 120
-MARGIN_VOXELS = 3
+MARGIN_VOXELS, OUTLINED_MARGIN_VOXELS = 3, 12
+"""How far around the mask views reach, and where a panel shows what is outside."""
+OUTLINE = "tab:orange"
 USUAL_WINDOW_PPM = 0.1
 """Brain tissue lies within this of zero; the usual grey window of susceptibility maps."""
 # Axis cut, axis drawn to the right, axis drawn upwards, and the name, in right-anterior-superior axes.
@@ -33,12 +35,17 @@ DASHES = {"gradient": "-", "field": "--"}
 
 @dataclass(frozen=True)
 class Panel:
-    """One image of the figure in ppm: name, values (nx, ny, nz), and the grey window's half width and centre."""
+    """One image of the figure: name, values (nx, ny, nz), the grey window's half width and centre, and the unit.
+
+    An outlined one shows what is outside the mask too, and where the mask ends.
+    """
 
     name: str
     values: NDArray
     window: float
     centre: float = 0.0
+    unit: str = "ppm"
+    outlined: bool = False
 
 
 def grey_window(values: NDArray[np.floating]) -> float:
@@ -83,7 +90,8 @@ def run_figure(
     order, flips, sizes = axes_to_ras(affine)
     region = _to_ras(mask, order, flips)
     occupied = [np.flatnonzero(region.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
-    box = tuple(slice(max(int(i[0]) - MARGIN_VOXELS, 0), int(i[-1]) + 1 + MARGIN_VOXELS) for i in occupied)
+    margin = OUTLINED_MARGIN_VOXELS if any(panel.outlined for panel in panels) else MARGIN_VOXELS
+    box = tuple(slice(max(int(i[0]) - margin, 0), int(i[-1]) + 1 + margin) for i in occupied)
     region = region[box]
     lengths = [n * d for n, d in zip(region.shape, sizes, strict=True)]
     widths = [lengths[right] for _, right, _, _ in PLANES]
@@ -96,15 +104,18 @@ def run_figure(
     figure.suptitle(title, fontsize=11)
     grid = figure.add_gridspec(len(heights), 3, width_ratios=widths, height_ratios=heights)
     for row, panel in enumerate(panels):
-        volume = np.where(region, _to_ras(panel.values, order, flips)[box], panel.centre)
+        values = _to_ras(panel.values, order, flips)[box]
+        volume = values if panel.outlined else np.where(region, values, panel.centre)
         axes = [figure.add_subplot(grid[row, column]) for column in range(3)]
         for axis, plane in zip(axes, PLANES, strict=True):
             _draw_plane(axis, volume, plane, panel, sizes, tallest)
+            if panel.outlined:
+                _draw_outline(axis, region, plane, sizes)
             if row == 0:
                 axis.set_title(plane[3], fontsize=10)
         axes[0].set_ylabel(panel.name, fontsize=11)
         scale = figure.colorbar(axes[-1].images[0], ax=axes, shrink=0.75, pad=0.01, aspect=16, extend="both")
-        scale.set_label("ppm", fontsize=9)
+        scale.set_label(panel.unit, fontsize=9)
         scale.ax.locator_params(nbins=5)
         scale.ax.tick_params(labelsize=9)
     if history:
@@ -155,6 +166,20 @@ def _draw_plane(
         vertical = {0.01: "bottom", 0.99: "top"}.get(y, "center")
         letter = LETTERS[direction][end]
         axis.text(x, y, letter, transform=axis.transAxes, color="white", fontsize=8, ha=horizontal, va=vertical)
+
+
+def _draw_outline(
+    axis: Axes, region: NDArray[np.bool_], plane: tuple[int, int, int, str], sizes: tuple[float, ...]
+) -> None:
+    """Draw the border of the mask in one view."""
+    cut, right, up, _ = plane
+    # A frame of empty voxels closes the line where the mask reaches the border of the picture.
+    inside = np.pad(region.take(region.shape[cut] // 2, axis=cut).T, 1).astype(float)
+    rows, columns = (
+        (np.arange(n) - 0.5) * size for n, size in zip(inside.shape, (sizes[up], sizes[right]), strict=True)
+    )
+    if inside.any():
+        axis.contour(columns, rows, inside, levels=[0.5], colors=OUTLINE, linewidths=0.8)
 
 
 def _draw_history(figure: Figure, place: SubplotSpec, history: dict[str, list[float]]) -> None:

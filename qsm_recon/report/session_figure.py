@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qsm_recon.select.curve import Curve, curvature
+from qsm_recon.select.minimum_risk import LEFT_OFF_CONE
 from qsm_recon.select.pick import Pick
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MARKERS = ("*", "o", "s", "^", "D", "v", "P", "X")
+MARKERS = ("*", "o", "s", "^", "D", "v", "P", "X", "<", ">")
 
 
 def session_figure(curve: Curve, picks: Sequence[Pick], parameter: str) -> Figure:
-    """Draw an L-curve, its curvature, the means of the spectral bands and the misfit, with what each rule picks.
+    """Draw an L-curve, its curvature, spectra, misfits and the estimated error, with what each rule picks.
 
     Parameters
     ----------
@@ -32,9 +33,9 @@ def session_figure(curve: Curve, picks: Sequence[Pick], parameter: str) -> Figur
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 8), layout="constrained")
+    figure = Figure(figsize=(16, 8), layout="constrained")
     FigureCanvasAgg(figure)
-    corner, bend, bands, misfit = figure.subplots(2, 2).ravel()
+    corner, bend, bands, misfit, error, ratio = figure.subplots(2, 3).ravel()
     corner.loglog(curve.data_cost, curve.regularisation_cost, ".-", color="grey")
     corner.set(xlabel="data cost", ylabel="regularisation cost", title="L-curve")
     trusted = curve.trusted()
@@ -51,11 +52,17 @@ def session_figure(curve: Curve, picks: Sequence[Pick], parameter: str) -> Figur
     misfit.loglog(curve.parameter, curve.data_cost, ".-", color="black", label="data cost")
     if curve.noise_cost is not None:
         misfit.loglog(curve.parameter, curve.noise_cost, "--", color="tab:red", label="that of the noise")
-    if curve.expected_cost is not None:
-        misfit.loglog(curve.parameter, curve.expected_cost, ":", color="tab:red", label="of noise and model error")
     misfit.legend(fontsize="small")
     misfit.set(xlabel=parameter, title="misfit")
-    _mark(corner, (bend, bands, misfit), curve, picks)
+    if curve.risk is not None:
+        known = np.isfinite(curve.risk) & (curve.risk > 0)
+        error.loglog(curve.parameter[known], 1e3 * np.sqrt(curve.risk[known]), ".-", color="black")
+    error.set(xlabel=parameter, ylabel="ppb", title="estimated error of the map, off the magic cone")
+    if curve.misfit_ratio is not None:
+        ratio.loglog(curve.parameter, curve.misfit_ratio, ".-", color="black")
+        ratio.axhline(LEFT_OFF_CONE, color="tab:red", ls="--", lw=1)
+    ratio.set(xlabel=parameter, title="residual off the magic cone over that on it (power)")
+    _mark(corner, (bend, bands, misfit, error, ratio), curve, picks)
     return figure
 
 

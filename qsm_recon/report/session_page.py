@@ -79,11 +79,21 @@ def _curve(curve: Curve) -> dict[str, Any]:
         "data": curve.data_cost.tolist(),
         "regularisation": curve.regularisation_cost.tolist(),
         "noise": None if curve.noise_cost is None else curve.noise_cost.tolist(),
-        "expected": None if curve.expected_cost is None else curve.expected_cost.tolist(),
+        "risk": _risk(curve),
         "bands": None if curve.band_means is None else curve.band_means.T.tolist(),
         "violations": curve.violations().tolist(),
         "curvature": None if fine is None else {"parameter": fine.parameter.tolist(), "value": fine.value.tolist()},
     }
+
+
+def _risk(curve: Curve) -> dict[str, Any] | None:
+    """Estimated errors where they are known (ppb, root mean square)."""
+    if curve.risk is None:
+        return None
+    known = np.isfinite(curve.risk) & (curve.risk > 0)
+    if np.count_nonzero(known) < 2:
+        return None
+    return {"parameter": curve.parameter[known].tolist(), "ppb": (1e3 * np.sqrt(curve.risk[known])).tolist()}
 
 
 def _case(session: TuningSession, index: int, most_bytes: float, blobs: list[str]) -> dict[str, Any]:

@@ -11,12 +11,15 @@ from qsm_recon.select.discrepancy import discrepancy
 from qsm_recon.select.frequency import frequency_equalisation
 from qsm_recon.select.gcv import generalised_cross_validation
 from qsm_recon.select.lcurve import maximum_curvature, zero_curvature
+from qsm_recon.select.minimum_risk import minimum_risk, residual_on_cone
 from qsm_recon.select.pick import Pick
 from qsm_recon.select.stability import quasi_optimality
 from qsm_recon.select.ucurve import u_curve
 
 CHOOSERS: dict[str, Callable[[Curve], Pick]] = {
     "auto": automatic,
+    "risk": minimum_risk,
+    "cone": residual_on_cone,
     "lcurve": maximum_curvature,
     "zero-curvature": zero_curvature,
     "ucurve": u_curve,

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.errors import DataError
+from qsm_recon.select.risk import estimated_risks
 
 MONOTONE_TOLERANCE = 0.02
 """Relative steps of a cost against its direction that are taken for the accuracy it was computed to."""
-PER_POINT = ("noise_cost", "band_means", "influence", "expected_cost")
+PER_POINT = ("noise_cost", "band_means", "influence", "misfit_ratio", "risk")
 """Members of a curve that have a value for each point, if any."""
 
 
@@ -37,8 +38,10 @@ class Curve:
         (n,) mean over k-space of filter times kernel, of closed forms; None for other solvers.
     sensitivity
         (m, 2) values between points, increasing, and ‖dχ / d log parameter‖ there in ppm; None where not computed.
-    expected_cost
-        (n,) fidelity that noise and model error leave in a good map; None where unknown.
+    misfit_ratio
+        (n,) residual off the magic cone over the errors seen on it, in power; None where unknown.
+    risk
+        (n,) estimated mean square error of the map in ppm², NaN where it was not estimated; None where it never was.
     noise_measured
         Whether the noise was measured, not estimated from the field itself.
 
@@ -55,7 +58,8 @@ class Curve:
     band_means: NDArray[np.float64] | None = None
     influence: NDArray[np.float64] | None = None
     sensitivity: NDArray[np.float64] | None = None
-    expected_cost: NDArray[np.float64] | None = None
+    misfit_ratio: NDArray[np.float64] | None = None
+    risk: NDArray[np.float64] | None = None
     noise_measured: bool = True
 
     def __post_init__(self) -> None:
@@ -126,9 +130,18 @@ def curve_of_points(groups: list[list[Any]]) -> Curve:
         np.mean([[point.band_means for point in group] for group in groups], axis=1),
         None if influence is None else influence / len(groups[0]),
         _sensitivity(groups),
-        total("expected_cost"),
+        *_spectral(groups),
         all(point.noise_measured for group in groups for point in group),
     )
+
+
+def _spectral(groups: list[list[Any]]) -> tuple[NDArray | None, NDArray | None]:
+    """Misfit ratios (geometric mean over data sets) and estimated risks (mean over them)."""
+    misfits = [[point.spectral for point in case] for case in zip(*groups, strict=True)]
+    if any(found is None for case in misfits for found in case):
+        return None, None
+    ratios = np.exp(np.mean([[np.log(found.ratio) for found in case] for case in misfits], axis=0))
+    return ratios, np.mean([estimated_risks(case) for case in misfits], axis=0)
 
 
 def _sensitivity(groups: list[list[Any]]) -> NDArray | None:

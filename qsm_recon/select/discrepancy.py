@@ -1,7 +1,4 @@
-"""The discrepancy principle: the field should be fitted as well as its noise allows, no better.
-
-``discrepancy`` knows of noise alone; :func:`generalised_discrepancy` of the error of the model as well.
-"""
+"""The discrepancy principle (``discrepancy``): the field should be fitted as well as its noise allows, no better."""
 
 from __future__ import annotations
 
@@ -18,17 +15,6 @@ def discrepancy(curve: Curve) -> Pick:
     if curve.noise_cost is None:
         return none_found("discrepancy", "the noise of the field is unknown")
     return _crossing("discrepancy", curve, curve.noise_cost, "the noise")
-
-
-def generalised_discrepancy(curve: Curve) -> Pick:
-    """Weight at which the fidelity equals that of noise and model error.
-
-    The principle for operators that are known with an error (Goncharskii, Leonov and Yagola 1973); how large both are
-    is in :mod:`qsm_recon.select.misfit`.
-    """
-    if curve.expected_cost is None:
-        return none_found("generalised discrepancy", "what noise and model error leave is unknown")
-    return _crossing("generalised discrepancy", curve, curve.expected_cost, "noise and model error")
 
 
 def _crossing(method: str, curve: Curve, expected: NDArray[np.float64], name: str) -> Pick:

@@ -16,7 +16,8 @@ from qsm_recon.problem import Problem
 from qsm_recon.result import Callback, IterationState
 from qsm_recon.select.costs import SettledCosts, costs
 from qsm_recon.select.frequency import Bands
-from qsm_recon.select.misfit import ExpectedMisfit
+from qsm_recon.select.misfit import NoiseMisfit
+from qsm_recon.select.risk import RiskProbe, SpectralMisfit
 from qsm_recon.solvers.base import Solver
 
 logger = logging.getLogger(__name__)
@@ -39,9 +40,8 @@ class PathPoint:
         See :class:`qsm_recon.select.curve.Curve`.
     noise_measured
         Whether the noise was measured, not estimated from the field itself.
-    noise_cost, expected_cost
-        Fidelity of the noise alone, and that which noise and model error leave in a good map; None where the solver
-        cannot tell.
+    noise_cost
+        Fidelity of the noise alone; None where the solver cannot tell.
     band_means
         See :class:`qsm_recon.select.frequency.Bands`.
     influence
@@ -61,13 +61,14 @@ class PathPoint:
         (nx, ny, nz) the map.
     mask
         (nx, ny, nz) voxels that it covers.
+    spectral
+        What its residual tells of the error of the map; None where the solver does not tell what field it fitted.
     """
 
     value: float
     data_cost: float
     regularisation_cost: float
     noise_cost: float | None
-    expected_cost: float | None
     band_means: tuple[float, float, float]
     influence: float | None
     step_from: float | None
@@ -79,6 +80,7 @@ class PathPoint:
     susceptibility_ppm: NDArray[np.float32]
     mask: NDArray[np.bool_]
     noise_measured: bool = True
+    spectral: SpectralMisfit | None = None
 
 
 class Path:
@@ -115,7 +117,8 @@ class Path:
         if found is not None:
             logger.warning("%s expects a local field: %s", solver.name, found)
         self._bands: Bands | None = None
-        self._misfit = ExpectedMisfit(problem)
+        self._probe = RiskProbe(problem)
+        self._misfit = NoiseMisfit(problem)
 
     def sweep(
         self,
@@ -163,7 +166,6 @@ class Path:
                 data_cost=data_cost,
                 regularisation_cost=regularisation_cost,
                 noise_cost=self._misfit.of_noise(solver, result),
-                expected_cost=self._misfit.of_noise_and_model(solver, result),
                 band_means=self._bands.means(result.susceptibility_ppm),
                 influence=result.details.get("point_spread_amplitude"),
                 step_from=None if before is None else before[0],
@@ -175,6 +177,7 @@ class Path:
                 susceptibility_ppm=result.susceptibility_ppm,
                 mask=result.mask,
                 noise_measured=self._misfit.noise_measured,
+                spectral=self._probe.misfit(solver, result),
             )
             before = float(value), result.susceptibility_ppm
 

@@ -26,6 +26,7 @@ from qsm_recon.select.choosers import choose, choose_all
 from qsm_recon.select.curve import Curve, curve_of_points
 from qsm_recon.select.path import PathPoint
 from qsm_recon.select.pick import Pick
+from qsm_recon.select.risk import SpectralMisfit
 from qsm_recon.solvers.base import Solver
 from qsm_recon.version import __version__
 
@@ -103,8 +104,13 @@ class StoredPoint:
     stop_reason: str
     seconds: float
     metrics: dict[str, float | None] = field(default_factory=dict)
-    expected_cost: float | None = None
     noise_measured: bool = True
+    spectral: SpectralMisfit | None = None
+
+    def __post_init__(self) -> None:
+        """Restore what an index holds as plain values."""
+        if isinstance(self.spectral, dict):
+            object.__setattr__(self, "spectral", SpectralMisfit(**self.spectral))
 
 
 class Session:
@@ -344,7 +350,16 @@ class Session:
 def fingerprint(problem: Problem) -> str:
     """Checksum of all that a reconstruction depends on."""
     digest = hashlib.sha256()
-    for name in ("field_ppm", "mask", "magnitude", "weight", "field_noise_ppm", "echoes", "r2star_per_s"):
+    for name in (
+        "field_ppm",
+        "mask",
+        "magnitude",
+        "weight",
+        "field_noise_ppm",
+        "echoes",
+        "r2star_per_s",
+        "reliability",
+    ):
         values = getattr(problem, name)
         if values is not None:
             digest.update(name.encode())

@@ -9,9 +9,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.errors import DataError, ParameterError
+from qsm_recon.operators.grid import Grid
+from qsm_recon.operators.padding import padded_shape
 from qsm_recon.parameters import Method, Parameter
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
@@ -77,6 +80,16 @@ class Solver(Method, ABC):
         """Box of the image that is computed on; the whole image unless the method has a margin around the mask."""
         return Region.whole(problem.grid.shape)
 
+    def grid_padding(self, mask: NDArray[np.bool_], grid: Grid) -> tuple[int, int, int]:
+        """Zeros added along each axis of a region with this mask and grid at least."""
+        return (0, 0, 0)
+
+    def computed_shape(self, problem: Problem) -> tuple[int, int, int]:
+        """Size of the padded grid that a problem is solved on."""
+        region = self.region(problem)
+        padding = self.grid_padding(region.cut(problem.mask), problem.grid.resized(region.shape))
+        return padded_shape(region.shape, padding)
+
     def series(self, problem: Problem) -> Series:
         """Prepare to solve one problem for several parameter values in turn, each from where the one before ended."""
         return Series(problem)
@@ -89,6 +102,8 @@ class Solver(Method, ABC):
         self, problem: Problem, *, callback: Callback | None = None, start_ppm: NDArray | None = None
     ) -> Reconstruction:
         """Reconstruct a susceptibility map.
+
+        A constant in the field has no effect on it (:mod:`qsm_recon.solvers.constant_field`).
 
         Parameters
         ----------
@@ -118,10 +133,15 @@ class Solver(Method, ABC):
                 raise ParameterError(f"start_ppm: '{self.name}' is a closed form and takes no starting point")
             if start_ppm.shape != problem.grid.shape:
                 raise ParameterError(f"start_ppm: expected shape {problem.grid.shape}, found {start_ppm.shape}")
+        # Heavy, and not needed to know a solver.
+        from qsm_recon.solvers.constant_field import with_constant, without_constant
+
         began = time.perf_counter()
+        before, problem = problem.field_offset_ppm, without_constant(problem)
         region = self.region(problem)
         start = None if start_ppm is None else region.cut(start_ppm)
         result = region.embed_result(self._solve(region.cut_problem(problem), callback, start))
+        result = with_constant(result, problem.field_offset_ppm - before)
         facts["impossible_range"] = None if self.takes_total_field() else impossible_range(result)
         for fact in filter(None, facts.values()):
             logger.warning("%s expects a local field: %s", self.name, fact)
@@ -130,4 +150,4 @@ class Solver(Method, ABC):
 
     @abstractmethod
     def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
-        """Do the work of :meth:`solve`, on the region."""
+        """Do the work of :meth:`solve`, on the region, with the constant of the field taken out."""

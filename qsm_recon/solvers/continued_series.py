@@ -13,6 +13,7 @@ from qsm_recon.problem import Problem
 from qsm_recon.region import Region
 from qsm_recon.result import Callback, Reconstruction
 from qsm_recon.solvers.base import Solver
+from qsm_recon.solvers.constant_field import with_constant, without_constant
 from qsm_recon.solvers.series import Series
 from qsm_recon.solvers.variational import CompositionRun, VariationalSolver
 from qsm_recon.terms.weights import data_weight
@@ -28,7 +29,8 @@ class ContinuedSeries(Series):
     """
 
     def __init__(self, problem: Problem) -> None:
-        super().__init__(problem)
+        super().__init__(without_constant(problem))
+        self._constant_ppm = self._problem.field_offset_ppm - problem.field_offset_ppm
         self._solver: VariationalSolver | None = None
         self._region = Region.whole(problem.grid.shape)
         self._run: CompositionRun | None = None
@@ -53,4 +55,5 @@ class ContinuedSeries(Series):
             start = None if start_ppm is None else self._region.cut(start_ppm) * self._run.scale
             outcome = self._engine.run(start, callback)
         self._solver = solver
-        return self._region.embed_result(self._run.reconstruction(outcome, self._details, solver))
+        result = self._region.embed_result(self._run.reconstruction(outcome, self._details, solver))
+        return with_constant(result, self._constant_ppm)

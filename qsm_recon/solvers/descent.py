@@ -86,6 +86,7 @@ class NonlinearDipoleInversion(GridSolver):
                 "weighting": weight_origin,
                 "padded_shape": list(operator.padded_grid.shape),
             },
+            fitted_field_ppm=np.where(problem.mask, operator.forward_padded(outcome.image), 0).astype(np.float32),
         )
 
 

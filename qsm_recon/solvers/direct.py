@@ -18,9 +18,11 @@ from qsm_recon.engines.closed_form import (
 )
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.gradient import gradient_spacing, squared_difference_symbol
+from qsm_recon.operators.grid import Grid
 from qsm_recon.problem import Problem
 from qsm_recon.result import Callback, Reconstruction
 from qsm_recon.solvers.base import Solver
+from qsm_recon.solvers.iterative import REACH_MM, automatic_padding, padding_or
 from qsm_recon.solvers.parameters import parameter
 
 
@@ -31,15 +33,20 @@ class _Direct(Solver):
     iterative: ClassVar[bool] = False
 
     kernel: str = parameter("continuous", "1", "dipole kernel", choices=("continuous", "discrete", "green"))
-    padding: int = parameter(0, "voxels", "zeros added around the image at least", low=0, high=512)
+    padding: int | None = automatic_padding()
     precision: str = parameter("single", "1", "arithmetic", choices=("single", "double"))
 
     def memory_volumes(self) -> float:
         return 6.0
 
+    def grid_padding(self, mask: NDArray[np.bool_], grid: Grid) -> tuple[int, int, int]:
+        """See :class:`Solver`."""
+        return padding_or(self.padding, mask, grid, REACH_MM)
+
     def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
         dtype = np.float32 if self.precision == "single" else np.float64
-        operator = DipoleOperator(problem.grid, self.kernel, dtype, self.padding)  # type: ignore[arg-type]
+        padding = self.grid_padding(problem.mask, problem.grid)
+        operator = DipoleOperator(problem.grid, self.kernel, dtype, padding)  # type: ignore[arg-type]
         field = np.where(problem.mask, problem.field_ppm, 0)
         k_space_filter, symbol = self._filter(operator)
         susceptibility = apply_filter(operator, field, k_space_filter)
@@ -55,6 +62,7 @@ class _Direct(Solver):
             converged=True,
             stop_reason="closed form",
             details={**details, "padded_shape": list(operator.padded_grid.shape)},
+            fitted_field_ppm=np.where(problem.mask, operator.forward(susceptibility), 0).astype(np.float32),
         )
 
     def noise_fidelity(self, problem: Problem) -> float | None:

@@ -6,13 +6,35 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qsm_recon.engines.admm import ADMMSettings
 from qsm_recon.operators.dipole import DipoleOperator
+from qsm_recon.operators.grid import Grid
+from qsm_recon.operators.padding import padding_around
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
 from qsm_recon.solvers.base import Solver
 from qsm_recon.solvers.parameters import parameter
+
+REACH_MM = 8.0
+"""How far from the mask it must be empty on either side, at least, so that its periodic copy is felt no more."""
+
+
+def automatic_padding() -> Any:
+    """Declare the padding."""
+    return parameter(
+        None, "voxels", "zeros added around what is computed at least; by default what the image lacks of 8 mm (or the "
+        "margin) around the mask, and a quarter more where a slab's mask touches the border",
+        low=0, high=512, kind=int,
+    )  # fmt: skip
+
+
+def padding_or(given: int | None, mask: NDArray[np.bool_], grid: Grid, reach_mm: float) -> tuple[int, int, int]:
+    """Padding as given, or by default what the image lacks of the reach of what is in the mask."""
+    if given is not None:
+        return (given, given, given)
+    return padding_around(mask, grid.voxel_size_mm, reach_mm)
 
 
 @dataclass(frozen=True)
@@ -23,17 +45,22 @@ class GridSolver(Solver):
     margin: float = parameter(
         8.0, "mm", "how far around the mask is computed; the whole image if more than there is", low=0, high=1e6
     )
-    padding: int = parameter(0, "voxels", "zeros added around what is computed at least", low=0, high=512)
+    padding: int | None = automatic_padding()
     precision: str = parameter("single", "1", "arithmetic", choices=("single", "double"))
 
     def region(self, problem: Problem) -> Region:
         """See :class:`Solver`."""
         return Region.around(problem, self.margin)
 
-    def dipole_operator(self, problem: Problem) -> DipoleOperator:
-        """Set up the dipole operator on the problem's grid."""
+    def grid_padding(self, mask: NDArray[np.bool_], grid: Grid) -> tuple[int, int, int]:
+        """See :class:`Solver`."""
+        return padding_or(self.padding, mask, grid, min(self.margin, REACH_MM))
+
+    def dipole_operator(self, problem: Problem, padding: tuple[int, int, int] | None = None) -> DipoleOperator:
+        """Set up the dipole operator on the problem's grid, with a padding where another than the solver's is given."""
         dtype = np.float32 if self.precision == "single" else np.float64
-        return DipoleOperator(problem.grid, self.kernel, dtype, self.padding)  # type: ignore[arg-type]
+        chosen = self.grid_padding(problem.mask, problem.grid) if padding is None else padding
+        return DipoleOperator(problem.grid, self.kernel, dtype, chosen)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

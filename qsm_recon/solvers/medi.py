@@ -91,6 +91,7 @@ class MorphologySolver(GridSolver):
 
     def _reconstruction(
         self,
+        operator: DipoleOperator,
         susceptibility: NDArray,
         mask: NDArray[np.bool_],
         outcome: GaussNewtonOutcome,
@@ -108,6 +109,7 @@ class MorphologySolver(GridSolver):
             history=outcome.history,
             details=details,
             images=images or {},
+            fitted_field_ppm=np.where(mask, operator.forward_padded(outcome.image), 0).astype(np.float32),
         )
 
 
@@ -197,7 +199,7 @@ class MEDI(MorphologySolver):
             "zero_reference": "as reconstructed" if fluid is None else f"fluid, {int(fluid.sum())} voxels",
         }
         images = {} if fluid is None else {"csf_mask": fluid}
-        return self._reconstruction(susceptibility, mask, outcome, details, images)
+        return self._reconstruction(operator, susceptibility, mask, outcome, details, images)
 
     def noise_fidelity(self, problem: Problem) -> float | None:
         """See :class:`Solver`; unknown where spherical means or a reduction of weights change field or weight."""

@@ -64,14 +64,14 @@ class McTFI(TotalFieldSolver):
         assert problem.b0_tesla is not None
         model = MultiEchoSignal(
             operator.transform, case.echoes, problem.mask, problem.echo_times_s, problem.b0_tesla,
-            full=self.model == "full",
+            offset_ppm=problem.field_offset_ppm, reliability=problem.reliability, full=self.model == "full",
         )  # fmt: skip
         outcome = self._engine(case, model, outside, self._settings()).run(start_ppm, callback)
         details = {"model": self.model, "field_cg_iterations": field_iterations, **outside.facts}
         maps = model.maps(problem.grid.shape)
         if self.model == "reduced":
             maps = {"initial_phase_rad": maps["initial_phase_rad"]}
-        return self._reconstruction(operator.crop(outcome.image), problem.mask, outcome, details, maps)
+        return self._reconstruction(operator, operator.crop(outcome.image), problem.mask, outcome, details, maps)
 
 
 SOLVERS = (McTFI,)

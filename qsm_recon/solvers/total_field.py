@@ -16,6 +16,7 @@ from qsm_recon.engines.closed_form import apply_filter, truncated_inverse
 from qsm_recon.engines.gauss_newton import GaussNewton, GaussNewtonSettings
 from qsm_recon.errors import ParameterError
 from qsm_recon.operators.dipole import DipoleOperator
+from qsm_recon.operators.grid import Grid
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
 from qsm_recon.result import Callback, Reconstruction
@@ -104,6 +105,11 @@ class TotalFieldSolver(MorphologySolver):
         """See :class:`Solver`; where there is no background, :meth:`_solve` leaves out what is far from the mask."""
         return Region.whole(problem.grid.shape)
 
+    def grid_padding(self, mask: NDArray[np.bool_], grid: Grid) -> tuple[int, int, int]:
+        """See :class:`Solver`; as where there is background, which only the field tells."""
+        x, y, z = (max(own, self.background_padding) for own in super().grid_padding(mask, grid))
+        return (x, y, z)
+
     def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
         weight, origin = data_weight(problem, self.weighting)  # type: ignore[arg-type]
         facts: dict[str, Any] = {}
@@ -118,9 +124,9 @@ class TotalFieldSolver(MorphologySolver):
             weight, origin = data_weight(problem, "noise")
         facts |= {"background": "present" if present else "removed", "weighting": origin}
         region = Region.whole(problem.grid.shape) if present else Region.around(problem, self.margin)
-        padding = max(self.padding, self.background_padding) if present else self.padding
         part = region.cut_problem(dataclasses.replace(problem, echoes=None))
-        operator = dataclasses.replace(self, padding=padding).dipole_operator(part)
+        own = super().grid_padding(part.mask, part.grid)
+        operator = self.dipole_operator(part, self.grid_padding(part.mask, part.grid) if present else own)
         facts["padded_shape"] = list(operator.padded_grid.shape)
         case = FieldCase(
             part,
@@ -232,7 +238,9 @@ class TFI(TotalFieldSolver):
         settings = self._settings(min_iterations=1 + linear_iterations)
         outcome = self._engine(case, model, outside, settings).run(start_ppm, callback)
         details = {"rad_per_ppm": scale, "reweighted_voxels": model.reweighted_voxels, **outside.facts}
-        return self._reconstruction(case.operator.crop(outcome.image), case.problem.mask, outcome, details)
+        return self._reconstruction(
+            case.operator, case.operator.crop(outcome.image), case.problem.mask, outcome, details
+        )
 
 
 SOLVERS = (TFI,)

@@ -69,6 +69,7 @@ class RapidTwoStep(ADMMSolver):
             iterations=len(outcome.history["objective"]),
             history=outcome.history,
             details={"padded_shape": list(operator.padded_grid.shape)},
+            fitted_field_ppm=np.where(problem.mask, operator.forward_padded(outcome.image), 0).astype(np.float32),
         )
 
     def _settings(self, field: NDArray) -> ADMMSettings:

@@ -244,11 +244,12 @@ class CompositionRun:
         susceptibility = self.operator.crop(outcome.image)
         susceptibility /= self._dtype(self.scale)
         images = {}
+        fitted = self.operator.forward_padded(outcome.image) / self._dtype(self.scale)
         if self._background is not None:
-            dipole_field = self.operator.forward(susceptibility) * self._dtype(self.scale)
             nx, ny, nz = problem.grid.shape
-            background = (self._background.total_field[:nx, :ny, :nz] - dipole_field) / self.scale
-            images["background_field_ppm"] = np.where(problem.mask, background, 0).astype(np.float32)
+            total = self._background.total_field[:nx, :ny, :nz] / self._dtype(self.scale)
+            images["background_field_ppm"] = np.where(problem.mask, total - fitted, 0).astype(np.float32)
+            fitted = total
         return Reconstruction(
             susceptibility_ppm=np.where(problem.mask, susceptibility, 0).astype(np.float32),
             mask=problem.mask,
@@ -266,6 +267,7 @@ class CompositionRun:
                 **details,
             },
             images=images,
+            fitted_field_ppm=np.where(problem.mask, fitted, 0).astype(np.float32),
         )
 
     def _fidelity(self, field: NDArray, weight: NDArray, convex_iterations: int) -> Fidelity:

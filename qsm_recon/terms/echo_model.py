@@ -25,6 +25,10 @@ class MultiEchoSignal:
         (nx, ny, nz) voxels that count.
     echo_times_s, b0_tesla
         Echo times in s and main field in T.
+    offset_ppm
+        Constant of the field, in ppm, to take out of the echoes.
+    reliability
+        (nx, ny, nz) factor on the signal of each voxel; None for 1 everywhere.
     full
         Whether m0 and R2* are unknowns of every outer iteration.  Otherwise the model takes its magnitude from the
         signal, and φ0 is the only unknown beside the field.
@@ -40,6 +44,8 @@ class MultiEchoSignal:
         echo_times_s: tuple[float, ...],
         b0_tesla: float,
         *,
+        offset_ppm: float = 0.0,
+        reliability: NDArray[np.floating] | None = None,
         full: bool = True,
     ) -> None:
         self._transform = transform
@@ -53,9 +59,12 @@ class MultiEchoSignal:
         self._signal = aligned_zeros((*image_shape, len(echo_times_s)), transform.complex_dtype)
         # Echo by echo: all of them in double precision would be the largest thing in memory.
         total, first, second = np.zeros((3, int(mask.sum())))
+        self._reliability = None if reliability is None else np.where(mask, reliability, 0).astype(np.float32)
+        factor = mask if self._reliability is None else self._reliability
         for echo, scale in enumerate(self._scales):
-            self._signal[:nx, :ny, :nz, echo] = np.where(mask, echoes[..., echo], 0)
-            power = np.square(np.abs(echoes[..., echo][mask]), dtype=np.float64)
+            turned = echoes[..., echo] * transform.complex_dtype.type(np.exp(-1j * scale * offset_ppm))
+            self._signal[:nx, :ny, :nz, echo] = np.where(mask, turned, 0) * factor
+            power = np.square(np.abs(echoes[..., echo][mask]) * factor[mask], dtype=np.float64)
             total += power
             first += scale * power
             second += scale**2 * power
@@ -99,5 +108,8 @@ class MultiEchoSignal:
         """m0 (unit of the signal), R2* (1/s) and φ0 (rad) of the last evaluation, (nx, ny, nz) each."""
         nx, ny, nz = shape
         m0, decay, phase = (part[:nx, :ny, :nz].astype(np.float32) for part in self._trial)
+        m0 = m0 * np.float32(self._root_kappa)
+        if self._reliability is not None:
+            m0 = np.divide(m0, self._reliability, out=np.zeros_like(m0), where=self._reliability > 0)
         wrapped = np.angle(np.exp(1j * phase)).astype(np.float32)
-        return {"m0": m0 * np.float32(self._root_kappa), "r2star_per_s": decay, "initial_phase_rad": wrapped}
+        return {"m0": m0, "r2star_per_s": decay, "initial_phase_rad": wrapped}

@@ -29,7 +29,7 @@ def data_weight(
         ``"magnitude-squared"``: its square; ``"noise"``: the inverse of the field's standard deviation; ``"given"``:
         the problem's own weight; ``"auto"``: the first there is of given, magnitude, mask.  ``"uniform"``: one
         everywhere, so that the field outside the mask, which is set to zero, counts as measured; that is what
-        closed forms assume.
+        closed forms assume.  All but the given weight and ``"uniform"`` are multiplied by the problem's reliability.
     normalisation
         ``"rms"`` makes the mean of W² over the mask 1, so that a regularisation weight keeps its meaning whatever
         the scale of the image; ``"max"`` makes the largest W 1, as the toolboxes do; ``"none"`` leaves it.
@@ -52,6 +52,8 @@ def data_weight(
     if origin == "uniform":
         return np.ones(problem.grid.shape, np.float32), origin
     weight = problem.mask.astype(np.float32) if origin == "mask" else _weight_image(problem, origin)
+    if problem.reliability is not None and origin != "given":
+        weight = weight * problem.reliability
     if normalisation == "rms":
         weight = weight / math.sqrt(np.mean(np.square(weight[problem.mask], dtype=np.float64)))
     elif normalisation == "max":

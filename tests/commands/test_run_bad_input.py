@@ -83,6 +83,15 @@ FILES = {
         lambda f, s: given("--magnitude", f.write("neg", changed(s.field + 1, CENTRE, -5))),
         ["neg.nii.gz", "negative", "-5"],
     ),
+    "single slice": (
+        lambda f, s: ["--field", f.write("one", s.field[9:10]), "--field-unit", "ppm",
+                      "--mask", f.write("one_mask", s.mask[9:10])],
+        ["one_mask.nii.gz", "1 slice(s) along axis 1", "do not determine susceptibility"],
+    ),
+    "flat file": (lambda f, s: field_of(f.write("flat", s.field[..., 9])), ["flat.nii.gz", "single slice", "merge"]),
+    "field nowhere zero, no mask": (
+        lambda f, s: ["--field", f.write("full", s.field + 1), "--field-unit", "ppm"], ["full.nii.gz", "--mask"],
+    ),
     "magnitude 4D": (lambda f, s: given("--magnitude", "magnitudes.nii.gz"), ["magnitudes.nii.gz", "4 volumes"]),
     "field 4D": (lambda f, s: field_of("phases.nii.gz"), ["phases.nii.gz", "3D", "(21, 24, 18, 4)"]),
     "weight of another shape": (
@@ -135,8 +144,16 @@ OPTIONS = {
     "stray argument": (given("chi"), ["unknown argument chi"]),
     "number": (given("--te", "20ms"), ["--te", "'20ms'"]),
     "unit": (field_of("hz.nii.gz", "hz"), ["--field-unit", "'hz'", "Hz"]),
-    "no unit": (["--field", "field.nii.gz", "--mask", "mask.nii.gz"], ["--field-unit", "ppm, Hz or rad"]),
-    "no mask": (["--field", "field.nii.gz", "--field-unit", "ppm"], ["--mask"]),
+    "no unit": (["--field", "field.nii.gz", "--mask", "mask.nii.gz"], ["--field-unit", "ppm, ppb, Hz, rad or rad/s"]),
+    "imaginary without real": (["--imaginary", "phases.nii.gz"], ["--real", "--imaginary"]),
+    "bipolar for a field": (given("--bipolar", "yes"), ["--bipolar", "--field"]),
+    "sign for a field": (given("--phase-sign", "negative"), ["--phase-sign", "--field"]),
+    "sign of the phantom": (["--dataset", "phantom:sim2", "--phase-sign", "negative"], ["phantom", "--phase-sign"]),
+    "bipolar of a field map": (["--dataset", "rc1:.", "--bipolar", "yes"], ["rc1", "--bipolar"]),
+    "phase unit": (
+        ["--phase", "phases.nii.gz", "--magnitude", "magnitudes.nii.gz", "--mask", "mask.nii.gz", "--b0", "7", "--te",
+         "0.004", "0.012", "0.02", "0.028", "--phase-unit", "degress"], ["did you mean 'degrees'", "LOW:HIGH"],
+    ),
     "no field": (["--mask", "mask.nii.gz"], ["--mask", "--field or --phase"]),
     "labels without truth": (given("--labels", "labels.nii.gz"), ["labels", "--truth"]),
     "field and phase": (given("--phase", "phases.nii.gz", "--magnitude", "magnitudes.nii.gz"), ["--field", "--phase"]),
@@ -191,6 +208,34 @@ ECHOES = {
     ),
     "no B0": (lambda f, s: [*echoes()[:6], "--te", "1e-3", "2e-3", "3e-3", "4e-3"], ["phases.nii.gz", "--b0"]),
     "unit for a field": (lambda f, s: [*echoes(), "--field-unit", "Hz"], ["--field-unit", "--phase"]),
+    "unit of another range": (
+        lambda f, s: [*echoes(phase=f.write("deg", np.degrees(s.phase))), "--phase-unit", "rad"],
+        ["deg.nii.gz", "--phase-unit degrees", "--accept-range"],
+    ),
+    "part of a turn": (lambda f, s: echoes(phase=f.write("part", 0.3 * s.phase)), ["part.nii.gz", "one full turn"]),
+    "next to nothing": (
+        lambda f, s: [*echoes(phase=f.write("tiny", s.phase / 850)), "--phase-unit", "rad"],
+        ["tiny.nii.gz", "0.0012 of a turn", "LOW:HIGH"],
+    ),
+    "exchanged": (
+        lambda f, s: echoes(phase="magnitudes.nii.gz", magnitude=f.write("twelve", np.rint(652 * s.phase + 2048))),
+        ["magnitudes.nii.gz", "exchange"],
+    ),
+    "exchanged with radians": (
+        lambda f, s: echoes(phase="magnitudes.nii.gz", magnitude="phases.nii.gz"), ["phases.nii.gz", "exchanged"],
+    ),
+    "bipolar of two echoes": (
+        lambda f, s: [
+            *echoes(phase=f.write("p2", s.phase[..., :2]), magnitude=f.write("m2", s.magnitude[..., :2]),
+                    times=("0.004", "0.012")), "--bipolar", "yes",
+        ], ["bipolar", "at least 3 echoes"],
+    ),
+    "single slice": (
+        lambda f, s: [
+            *echoes(phase=f.write("p1", s.phase[:, :, 9:10]), magnitude=f.write("m1", s.magnitude[:, :, 9:10]))[:4],
+            "--mask", f.write("k1", s.mask[:, :, 9:10]), *echoes()[6:],
+        ], ["k1.nii.gz", "1 slice(s) along axis 3", "do not determine susceptibility"],
+    ),
     "phase NaN": (
         lambda f, s: echoes(phase=f.write("nan", changed(s.phase, (*CENTRE, 1), np.nan))),
         ["nan.nii.gz", "echo 2", "(10, 12, 9)"],

@@ -289,3 +289,60 @@ def test_the_package_log_is_left_as_it_was(files, inputs, run):
     before = log.handlers[:], log.level, log.propagate
     run(*inputs.field, "--algo", "tkd")
     assert (log.handlers, log.level, log.propagate) == before
+
+
+def test_without_a_mask_one_is_made_shown_and_reported(scan, files, inputs, run):
+    """The picture has a row for the magnitude, with the mask's outline."""
+    echoes = [word for word in inputs.echoes if word not in ("--mask", "mask.nii.gz")]
+    assert run(*inputs.echoes, "--algo", "tkd", "--out", "given", "--quiet").code == 0
+    assert run(*echoes, "--algo", "tkd", "--out", "made", "--quiet").code == 0
+    made, given = report("made"), report("given")
+    assert made["input"]["files"]["mask"]["source"].startswith("made from phase quality")
+    assert any(note.startswith("mask: none given") for note in made["input"]["notes"])
+    assert made["geometry"]["mask_voxels"] == pytest.approx(given["geometry"]["mask_voxels"], rel=0.1)
+    from matplotlib.image import imread
+
+    assert imread("made/figure.png").shape[0] > 1.2 * imread("given/figure.png").shape[0]
+    inside = scan.mask & (chi("made").get_fdata() != 0)
+    pair = [chi(folder).get_fdata()[inside] for folder in ("made", "given")]
+    assert np.corrcoef(*pair)[0, 1] > 0.95
+
+
+def test_two_passes_are_said_and_their_mask_is_kept(scan, files, inputs, run):
+    done = run(*inputs.echoes, "--algo", "tkd", "--two-pass")
+    assert done.code == 0
+    found = report()["result"]
+    assert "unreliable_voxels" in found["two_pass"]
+    assert "two passes:" in done.err
+    done = run(*inputs.field, "--algo", "tkd", "--two-pass", "--out", "other", "--quiet")
+    assert done.code == 2
+    assert "--magnitude" in done.err
+
+
+def test_bipolar_and_residual_are_in_the_report(scan, files, inputs, run):
+    signs = np.array([1, -1, 1, -1])
+    files.write("phases", np.angle(np.exp(1j * (scan.phase + 0.4 * signs))).astype(np.float32))
+    done = run(*inputs.echoes, "--algo", "tkd")
+    assert done.code == 0
+    assert "note: echoes: bipolar readout" in done.err
+    estimate = report()["input"]["field_estimate"]
+    assert estimate["bipolar"] is True
+    assert estimate["bipolar_test"]["phase_rad"] == pytest.approx(0.4, abs=0.05)
+    assert estimate["median_residual"] < 0.02
+    found = chi().get_fdata()
+    files.write("phases", scan.phase)
+    run(*inputs.echoes, "--algo", "tkd", "--out", "plain", "--quiet")
+    assert_allclose(found[scan.mask], chi("plain").get_fdata()[scan.mask], atol=5e-3)
+    assert run(*inputs.echoes, "--algo", "tkd", "--bipolar", "yes", "--quiet").code == 0
+
+
+def test_a_map_that_looks_inverted_is_warned_of(scan, files, inputs, run):
+    """Veins: few, dark and paramagnetic."""
+    veins = np.random.default_rng(0).random(scan.mask.shape) < 0.02
+    files.write("veins", np.where(scan.mask, scan.field + 0.2 * veins, 0).astype(np.float32))
+    files.write("inverted", np.where(scan.mask, -scan.field - 0.2 * veins, 0).astype(np.float32))
+    files.write("dark", np.where(veins, 0.6, 1.0).astype(np.float32))
+    common = ("--field-unit", "ppm", "--mask", "mask.nii.gz", "--magnitude", "dark.nii.gz", "--algo", "tkd")
+    assert "looks inverted" not in run("--field", "veins.nii.gz", *common).err
+    assert "looks inverted" in run("--field", "inverted.nii.gz", *common).err
+    assert any("--phase-sign" in warning for warning in report()["result"]["warnings"])

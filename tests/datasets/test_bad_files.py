@@ -171,9 +171,11 @@ def test_bad_echo_input(scan, files, name):
     [
         ({"field": None}, "no data"),
         ({"field": None, "phase": [], "magnitude": []}, "no data"),
-        ({"mask": None}, "no mask"),
         ({"phase": "p.nii.gz"}, "not both"),
-        ({"field": None, "phase": "p.nii.gz"}, "magnitude"),
+        ({"field": None, "real": "r.nii.gz"}, "--imaginary"),
+        ({"field": None, "real": "r.nii.gz", "imaginary": "i.nii.gz", "phase": "p.nii.gz"}, "without magnitude"),
+        ({"phase_sign": "minus"}, "phase sign 'minus'"),
+        ({"bipolar": "maybe"}, "bipolar 'maybe'"),
         ({"labels": "l.nii.gz"}, "--truth"),
         ({"field_unit": "hz"}, "did you mean 'Hz'"),
         ({"field_estimate": "fits"}, "did you mean 'fit'"),
@@ -182,6 +184,11 @@ def test_bad_echo_input(scan, files, name):
 def test_arguments_that_do_not_go_together(files, change, word):
     with pytest.raises(ParameterError, match=word):
         case_from_files(**{"field": files.field, "mask": files.mask, **change})
+
+
+def test_phase_without_magnitude(files):
+    with pytest.raises(ParameterError, match="--magnitude"):
+        case_from_files(phase=files.phase, mask=files.mask, b0_tesla=7, echo_times_s=(0.01,))
 
 
 def test_phase_without_field_strength(scan, files):

@@ -65,8 +65,7 @@ def test_selectors(scan, write, tmp_path):
 
 def test_mask_truth_and_labels_by_path(scan, write, tmp_path):
     write(mask=False)
-    with pytest.raises(DataError, match=r"one mask is needed, found no .*\?mask=PATH"):
-        load_case(f"bids:{tmp_path}")
+    assert load_case(f"bids:{tmp_path}").sources["mask"].startswith("made from phase quality")
     for name, image in (("brain", scan.mask), ("chi", scan.chi), ("seg", scan.labels)):
         save_image(tmp_path / "extra" / f"{name}.nii.gz", image, scan.affine)
     options = "mask=extra/brain.nii.gz&truth=extra/chi.nii.gz&labels=extra/seg.nii.gz"
@@ -155,6 +154,79 @@ def test_missing_echo(write, tmp_path):
         load_case(f"bids:{tmp_path}")
 
 
+def renamed(folder, change):
+    for path in sorted(folder.iterdir()):
+        path.rename(folder / change(path.name))
+
+
+def test_a_magnitude_without_the_part_entity(scan, write, tmp_path):
+    renamed(write(), lambda name: name.replace("_part-mag", ""))
+    check(load_case(f"bids:{tmp_path}"), scan)
+
+
+def test_real_and_imaginary_parts(scan, write, tmp_path):
+    folder = write()
+    signal = scan.magnitude * np.exp(1j * scan.phase)
+    for echo in range(1, 5):
+        for old, new, image in (("mag", "real", signal.real), ("phase", "imag", signal.imag)):
+            stem = f"sub-01_echo-{echo}_part-{{}}_MEGRE"
+            (folder / f"{stem.format(old)}.nii.gz").unlink()
+            (folder / f"{stem.format(old)}.json").rename(folder / f"{stem.format(new)}.json")
+            save_image(folder / f"{stem.format(new)}.nii.gz", image[..., echo - 1].astype(np.float32), scan.affine)
+    check(load_case(f"bids:{tmp_path}"), scan)
+    (folder / "sub-01_echo-2_part-imag_MEGRE.nii.gz").unlink()
+    with pytest.raises(DataError, match=r"real part of echoes \[1, 2, 3, 4\] but imaginary part of echoes \[1, 3, 4\]"):
+        load_case(f"bids:{tmp_path}")
+
+
+def test_padded_numbers_are_the_same_numbers(scan, write, tmp_path):
+    """run-01 and echo-01, in images, sidecars, masks and options."""
+    folder = write("sub-01_run-1", sidecars=False)
+    renamed(folder, lambda name: name.replace("run-1", "run-01").replace("echo-", "echo-0"))
+    for echo, time in enumerate(scan.times, start=1):
+        fields = {"EchoTime": time, "MagneticFieldStrength": scan.b0}
+        (folder / f"sub-01_run-1_echo-{echo}_MEGRE.json").write_text(json.dumps(fields))
+    for run in ("1", "01", "run-01"):
+        case = load_case(f"bids:{tmp_path}?run={run}")
+        check(case, scan)
+    assert case.name == "sub-01_run-01"
+
+
+def test_json_with_a_byte_order_mark(scan, write, tmp_path):
+    for path in write().glob("*.json"):
+        path.write_text(path.read_text(), encoding="utf-8-sig")
+    check(load_case(f"bids:{tmp_path}"), scan)
+
+
+def test_a_phase_without_json_takes_echo_times_of_its_magnitude(scan, write, tmp_path):
+    for path in write().glob("*part-phase*.json"):
+        path.unlink()
+    check(load_case(f"bids:{tmp_path}"), scan)
+
+
+@pytest.mark.parametrize(("factor", "word"), [(180 / np.pi, "--phase-unit degrees"), (1 / np.pi, "half-turns")])
+def test_units_that_contradict_the_values_are_refused(scan, write, tmp_path, factor, word):
+    folder = write(change={"Units": "rad"})
+    rng = np.random.default_rng(0)
+    for echo in range(1, 5):
+        phase = np.where(scan.mask, scan.phase[..., echo - 1], rng.uniform(-np.pi, np.pi, scan.mask.shape))
+        save_image(folder / f"sub-01_echo-{echo}_part-phase_MEGRE.nii.gz", (factor * phase).astype("f4"), scan.affine)
+    with pytest.raises(DataError, match=word):
+        load_case(f"bids:{tmp_path}")
+
+
+def test_options_for_the_echoes(scan, write, tmp_path):
+    folder = write()
+    for echo in range(1, 5):
+        phase = -scan.phase[..., echo - 1] - 0.4 * (-1) ** echo
+        path = folder / f"sub-01_echo-{echo}_part-phase_MEGRE.nii.gz"
+        save_image(path, np.angle(np.exp(1j * phase)).astype(np.float32), scan.affine)
+    case = load_case(f"bids:{tmp_path}?phase_sign=negative")
+    check(case, scan)
+    assert case.field_estimate["bipolar"]
+    assert not load_case(f"bids:{tmp_path}?phase_sign=negative&bipolar=no").field_estimate["bipolar"]
+
+
 def test_no_images(write, tmp_path):
     with pytest.raises(DataError, match="no images sub-"):
         load_case(f"bids:{tmp_path}")
@@ -179,7 +251,7 @@ def test_reads_what_the_independent_simulator_writes(tmp_path):
         generate_shim_field=False,
     )  # fmt: skip
     qsm_forward.generate_bids(tissue, recon, str(tmp_path / "bids"))
-    case = load_case(f"bids:{tmp_path / 'bids'}")
+    case = load_case(f"bids:{tmp_path / 'bids'}", phase_unit="rad")  # less than a turn, and no Units in its JSON
     expected = qsm_forward.generate_field(chi, voxel_size=[1, 1, 1], B0_dir=[0, 0, 1])
     assert case.problem.echo_times_s == pytest.approx(times)
     assert case.problem.b0_tesla == 3

@@ -4,6 +4,9 @@ import numpy as np
 
 from qsm_recon.operators.grid import Grid
 from qsm_recon.problem import Problem
+from qsm_recon.solvers.base import Solver
+from qsm_recon.solvers.constant_field import constant_of_field
+from qsm_recon.solvers.registry import make_solver
 from qsm_recon.units import rad_per_ppm
 
 from .fields import dipole_kernel, filtered
@@ -11,6 +14,16 @@ from .variational import Model
 
 VOXEL_SIZE, DIRECTION = (1.0, 1.2, 1.5), (0.2, -0.3, 0.9)
 B0, ECHO_TIME = 3.0, 0.020
+
+
+def periodic_solver(name: str, **parameters) -> Solver:
+    """Make a solver on the oracle's grid, which is periodic."""
+    return make_solver(name, **{"padding": 0, **parameters})
+
+
+def centred(field, mask, grid, magnitude=None):
+    """A field without the constant that solvers take out; the oracle knows of none."""
+    return field - constant_of_field(Problem(field, mask, grid, magnitude=magnitude))
 
 
 class SmallCase:
@@ -29,6 +42,7 @@ class SmallCase:
         self.field = filtered(self.kernel, self.truth).real + 0.003 * rng.standard_normal(shape)
         self.magnitude = rng.uniform(0.3, 1, shape)
         self.magnitude[a, b] = 0
+        self.field = centred(self.field, self.mask, Grid(shape, VOXEL_SIZE, DIRECTION), self.magnitude)
 
     def problem(self, **changes):
         known = {"field_ppm": self.field, "mask": self.mask, "grid": Grid(self.shape, VOXEL_SIZE, DIRECTION)}

@@ -1,7 +1,5 @@
 """Rules for choosing, on curves whose answer is known."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +9,7 @@ from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.select.choosers import CHOOSERS, choose, choose_all
 from qsm_recon.select.curve import Curve, curvature
 from qsm_recon.select.extremum import crossings, interior_minimum
+from qsm_recon.select.minimum_risk import LEFT_OFF_CONE
 
 ALPHA = np.geomspace(1e-3, 1e3, 25)
 
@@ -185,53 +184,56 @@ def test_stability_is_where_the_map_changes_least():
     assert choose(Curve(ALPHA, ALPHA, 1 / ALPHA, sensitivity=falling), "stability").value is None
 
 
-def curve_with(fitted_at=None, stable_at=None, noise_at=None):
-    """Noise and model error are fitted at the first value, stability chooses the second, noise alone the third."""
-    change = None
+def curve_with(risk_at=None, cone_at=None, stable_at=None):
+    """The risk is smallest at the first value, residuals fit the cone at the second, the map is stable at the third."""
+    change = risk = ratio = None
     if stable_at is not None:
         change = np.stack([ALPHA, (ALPHA / stable_at) ** 0.5 + (ALPHA / stable_at) ** -0.5], axis=1)
-    noise, expected = (None if at is None else np.full(len(ALPHA), at**2) for at in (noise_at, fitted_at))
-    return Curve(ALPHA, ALPHA**2, 1 / ALPHA, noise_cost=noise, sensitivity=change, expected_cost=expected)
+    if risk_at is not None:
+        risk = np.where(np.abs(np.log(ALPHA / risk_at)) < 3, 1e-6 + 1e-6 * np.log(ALPHA / risk_at) ** 2, np.nan)
+    if cone_at is not None:
+        ratio = LEFT_OFF_CONE * (ALPHA / cone_at) ** 1.5
+    return Curve(ALPHA, ALPHA**2, 1 / ALPHA, sensitivity=change, risk=risk, misfit_ratio=ratio)
 
 
 @pytest.mark.parametrize(
-    ("fitted_at", "stable_at", "expected", "word"),
+    ("places", "expected", "word"),
     [
-        (3.0, 2.0, 3.0, "misfit equals"),
-        (0.2, None, 0.2, "misfit equals"),
-        (None, 2.0, 5.0, "2.5 times stability"),
-        (ALPHA[-1] * 10, 2.0, 5.0, "sweep further up"),
+        ((3.0, 2.5, 2.0), 3.0, "estimated error"),
+        ((0.2, None, None), 0.2, "estimated error"),
+        ((None, 4.0, 2.0), 4.0, "off the magic cone"),
+        ((None, None, 2.0), 5.0, "2.5 times stability"),
+        ((ALPHA[-1] * 2, ALPHA[-1] * 10, 2.0), 5.0, "2.5 times stability"),
     ],
 )
-def test_auto_fits_noise_and_model_error_else_goes_by_stability(fitted_at, stable_at, expected, word):
-    pick = choose(curve_with(fitted_at, stable_at))
+def test_auto_goes_by_the_risk_else_by_what_is_left_on_the_cone_else_by_stability(places, expected, word):
+    pick = choose(curve_with(*places))
     assert pick.value == pytest.approx(expected, rel=0.02)
     assert word in pick.reason
     assert 0 < pick.confidence <= 1
 
 
-def test_auto_trusts_noise_that_was_measured_more_than_an_assumed_error():
-    noisy, exact = (choose(curve_with(1.0, noise_at=at)) for at in (0.99, 0.01))
-    assert noisy.value == exact.value
-    assert noisy.confidence > 1.5 * exact.confidence
+def test_the_smallest_risk_is_interpolated_and_never_at_an_end():
+    shifted = curve_with(ALPHA[5] * 1.1)
+    assert choose(shifted, "risk").value == pytest.approx(ALPHA[5] * 1.1, rel=1e-3)
+    falling = Curve(ALPHA, ALPHA, 1 / ALPHA, risk=1 / ALPHA)
+    assert choose(falling, "risk").value is None
+    assert "strongest" in choose(falling, "risk").reason
+    few = Curve(ALPHA, ALPHA, 1 / ALPHA, risk=np.where(np.arange(len(ALPHA)) < 2, 1.0, np.nan))
+    assert "too few" in choose(few, "risk").reason
 
 
-def test_auto_trusts_measured_noise_more_than_an_estimate():
-    measured = curve_with(1.0, noise_at=0.9)
-    estimated = dataclasses.replace(measured, noise_measured=False)
-    first, second = choose(measured, "auto"), choose(estimated, "auto")
-    assert first.value == second.value
-    assert second.confidence < 0.5 * first.confidence
-    assert "estimate" in second.reason
-    assert "estimate" not in first.reason
-    assert not estimated.part(slice(0, 9)).noise_measured
+def test_auto_is_sure_where_two_rules_agree():
+    agree, differ = choose(curve_with(3.0, 2.5)), choose(curve_with(3.0, 0.3))
+    assert agree.value == differ.value
+    assert agree.confidence > 1.5 * differ.confidence
 
 
 def test_auto_says_why_it_finds_nothing():
     straight = choose(Curve(ALPHA, ALPHA, 1 / ALPHA))
     assert straight.value is None
     assert "no interior optimum" in straight.reason
-    beyond = choose(curve_with(None, ALPHA[-1] / 1.5))
+    beyond = choose(curve_with(stable_at=ALPHA[-1] / 1.5))
     assert beyond.value is None
 
 

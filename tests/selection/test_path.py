@@ -28,7 +28,7 @@ def test_sweeps_are_monotone_and_every_point_has_settled(name, small):
     assert all(point.settled for point in points)
     assert not curve.violations().any()
     assert (curve.noise_cost > 0).all()
-    assert (curve.expected_cost > 0).all()
+    assert (curve.misfit_ratio > 0).all() or not solver.iterative
     assert curve.noise_measured
     assert (curve.influence is not None) == (not solver.iterative)
     assert len(curve.sensitivity) == 5
@@ -98,13 +98,16 @@ def test_any_numerical_parameter_can_be_swept(small):
 @pytest.mark.parametrize("name", ["tikhonov", "tkd", "tsvd"])
 def test_costs_of_closed_forms_are_those_of_the_map_before_masking(name, small):
     problem = replace(small.problem, mask=np.ones_like(small.mask))
-    solver = make_solver(name, precision="double", **({"regulariser": "identity"} if name == "tikhonov" else {}))
+    solver = make_solver(
+        name, precision="double", padding=0, **({"regulariser": "identity"} if name == "tikhonov" else {})
+    )
     result = solver.solve(problem)
     operator = DipoleOperator(problem.grid, dtype=np.float64)
     chi = result.susceptibility_ppm.astype(np.float64)
     # The grid's own sizes are fast ones, so that nothing is padded and the map is all there is.
     assert operator.padded_grid.shape == problem.grid.shape
-    expected = 0.5 * np.sum((operator.forward(chi) - problem.field_ppm) ** 2), 0.5 * np.sum(chi**2)
+    field = problem.field_ppm - result.details["field_constant_ppm"]
+    expected = 0.5 * np.sum((operator.forward(chi) - field) ** 2), 0.5 * np.sum(chi**2)
     np.testing.assert_allclose(costs(result), expected, rtol=1e-5)
 
 

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from oracles.cases import centred
 from oracles.fields import dipole_kernel, filtered
 
 from qsm_recon.operators.grid import Grid
@@ -22,7 +23,8 @@ def synthetic():
     truth[3:7, 5:10, 3:8], truth[8:12, 9:14, 5:10] = 0.15, -0.1
     truth = np.where(mask, truth, 0)
     field = filtered(dipole_kernel("continuous", SHAPE, VOXEL_SIZE, DIRECTION), truth).real
-    field = (field + 0.001 * rng.standard_normal(SHAPE)).astype(np.float32)
+    field += 0.001 * rng.standard_normal(SHAPE)
+    field = centred(field, mask, Grid(SHAPE, VOXEL_SIZE, DIRECTION)).astype(np.float32)
     case = SimpleNamespace(
         truth=truth,
         field=field,

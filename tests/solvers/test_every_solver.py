@@ -182,6 +182,19 @@ def test_obeys_its_scaling_law(name, synthetic):
 
 
 @every_solver
+def test_a_constant_in_the_field_changes_nothing(name, synthetic):
+    """A frequency offset means nothing; 0.05 ppm is as much as the field itself."""
+    expected = quick(name).solve(synthetic.problem())
+    found = quick(name).solve(synthetic.problem(field_ppm=synthetic.field + np.float32(0.05)))
+    assert relative_error(found.susceptibility_ppm, expected.susceptibility_ppm) < 1e-3
+    constants = [result.details["field_constant_ppm"] for result in (expected, found)]
+    assert constants[1] - constants[0] == pytest.approx(0.05, abs=1e-6)
+    if expected.fitted_field_ppm is not None:  # where the constant is again
+        grown = (found.fitted_field_ppm - expected.fitted_field_ppm)[synthetic.mask]
+        assert np.allclose(grown, 0.05, atol=1e-4)
+
+
+@every_solver
 def test_changing_the_sign_of_the_field_changes_that_of_the_map(name, synthetic):
     expected = quick(name).solve(synthetic.problem()).susceptibility_ppm
     found = quick(name).solve(synthetic.problem(field_ppm=-synthetic.field)).susceptibility_ppm

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from oracles import relative_error
 from oracles.cases import DIRECTION, VOXEL_SIZE, SmallCase
+from oracles.cases import periodic_solver as make_solver
 from oracles.variational import admm, smoothed_minimum
 
 from qsm_recon.engines.admm import ADMM, ADMMSettings
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
 from qsm_recon.solvers import variational
-from qsm_recon.solvers.registry import make_solver
 from qsm_recon.terms.fidelity import QuadraticFidelity
 from qsm_recon.terms.regulariser import TotalGeneralisedVariation, TotalVariation
 

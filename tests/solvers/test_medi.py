@@ -30,6 +30,7 @@ def toolbox_settings(scale, mean_squared_weight=1.0, **changes):
     settings = {
         "regularisation_weight": regularisation_weight_from_toolbox(1000.0, scale, mean_squared_weight),
         "edge_fraction": 0.9,
+        "padding": 0,
         "edge_fraction_of": "voxels",
         "smoothing": TOOLBOX_SMOOTHING_RAD / scale,
         "weighting": "given",
@@ -61,7 +62,8 @@ def test_follows_the_toolbox_iterate_by_iterate(small_case, toolbox):
     problem = small_problem(small_case, toolbox)
     counts = toolbox["cg_iterations"].ravel()
     for outer, limit in zip((1, 2, 3, 4), (1e-9, 1e-6, 1e-3, 1e-2), strict=True):
-        result = toolbox_settings(3.0, max_iterations=outer).solve(problem)
+        # The toolbox leaves the constant of the field where it is.
+        result = toolbox_settings(3.0, max_iterations=outer)._solve(problem, None, None)
         expected = np.where(problem.mask, toolbox["iterates_rad"][..., outer - 1] / 3.0, 0)
         # The public map is in single precision.
         assert relative_error(result.susceptibility_ppm, expected) < max(limit, 1e-7)

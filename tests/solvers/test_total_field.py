@@ -130,6 +130,19 @@ def test_multi_echo_obeys_the_callback_and_starts_from_a_map(head):
     assert not result.converged
 
 
+def test_multi_echo_does_not_see_a_constant_frequency(head):
+    """Neither in the field map nor in the echoes."""
+    constant, settings = 0.05, {"edge_fraction": 0.0, "max_iterations": 4, "background": "removed"}
+    turned = head.echoes * np.exp(1j * constant * np.array([rad_per_ppm(B0, t) for t in TIMES]))
+    shifted = Problem(
+        head.field + constant, head.mask, head.grid, magnitude=head.magnitude, echoes=turned, echo_times_s=TIMES,
+        b0_tesla=B0, r2star_per_s=head.r2star,
+    )  # fmt: skip
+    one, other = (McTFI(**settings).solve(problem) for problem in (head.problem(), shifted))
+    assert relative_error(other.susceptibility_ppm, one.susceptibility_ppm) < 1e-3
+    np.testing.assert_allclose(other.images["initial_phase_rad"], one.images["initial_phase_rad"], atol=1e-3)
+
+
 def test_multi_echo_needs_echoes(head):
     with pytest.raises(ParameterError, match="complex echoes"):
         McTFI().solve(head.problem(echoes=None))

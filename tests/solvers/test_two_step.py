@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from oracles import relative_error
 from oracles.cases import VOXEL_SIZE, SmallCase
+from oracles.cases import periodic_solver as make_solver
 from oracles.descent import known_frequency_admm, known_frequency_objective, krylov_least_squares
 from oracles.fields import difference_symbols
-
-from qsm_recon.solvers.registry import make_solver
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,5 @@
 const session = JSON.parse(document.getElementById("content").textContent);
-const COLOURS = ["#c2410c", "#2563eb", "#16a34a", "#9333ea", "#db2777", "#0891b2", "#a16207", "#475569"];
+const COLOURS = ["#c2410c", "#2563eb", "#16a34a", "#9333ea", "#db2777", "#0891b2", "#a16207", "#475569", "#0f766e", "#be123c"];
 const DIFFERENCE_GAIN = 4;
 const byId = (id) => document.getElementById(id);
 const state = { case: 0, point: 0, window: 0.1, difference: false, position: [0, 0, 0] };
@@ -166,10 +166,14 @@ function buildCharts() {
   const misfit = drawChart(byId("chart-misfit"), {
     title: "misfit", x, y: "data cost", logX: true, logY: true, vertical,
     series: [{ x: curve.parameter, y: curve.data, colour: "#444", name: "data cost", onPoint: toPoint },
-      ...(curve.noise ? [{ x: curve.parameter, y: curve.noise, colour: "#2563eb", dash: "4 3", name: "noise" }] : []),
-      ...(curve.expected ? [{ x: curve.parameter, y: curve.expected, colour: "#c2410c", dash: "1 3",
-        name: "noise and model error" }] : [])],
+      ...(curve.noise ? [{ x: curve.parameter, y: curve.noise, colour: "#2563eb", dash: "4 3", name: "noise" }] : [])],
   });
+  if (curve.risk) {
+    drawChart(byId("chart-risk"), {
+      title: "estimated error of the map", x, y: "ppb, off the magic cone", logX: true, logY: true, vertical,
+      series: [{ x: curve.risk.parameter, y: curve.risk.ppb, colour: "#444" }],
+    });
+  }
   highlights.push((point) => misfit(point.value, at(curve.data)(point)));
 }
 

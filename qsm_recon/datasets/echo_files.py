@@ -1,0 +1,223 @@
+"""Magnitude and phase files of the echoes: read, checked against each other, and made a field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsm_recon.datasets.assembly import Acquisition, Assembly, named
+from qsm_recon.datasets.echo_order import check_times, sidecar_values
+from qsm_recon.datasets.images import EchoImages, PathLike, as_paths, load_echoes, require_same_echoes
+from qsm_recon.errors import DataError, ParameterError
+from qsm_recon.field import EchoSeries, rescale_phase
+from qsm_recon.field.masking import signal_mask
+from qsm_recon.field.phase_scale import turn_filled_by
+from qsm_recon.io import Image, is_complex, require_same_geometry
+from qsm_recon.problem import finite_in_mask, require_non_negative
+
+LEAST_OUTSIDE = 1000
+"""Voxels outside the mask needed to tell a phase from a magnitude by its background."""
+
+
+@dataclass(frozen=True)
+class EchoReading:
+    """How echoes are to be read.
+
+    Parameters
+    ----------
+    method
+        ``fit`` or ``difference``, see :func:`qsm_recon.field.estimate_field`.
+    phase_unit
+        See :func:`qsm_recon.field.rescale_phase`.
+    phase_sign
+        ``positive`` or ``negative``.
+    bipolar
+        ``auto``, ``yes`` or ``no``.
+    accept_range
+        Accept a phase whose range does not fit its unit.
+    """
+
+    method: str = "fit"
+    phase_unit: str = "auto"
+    phase_sign: str = "positive"
+    bipolar: str = "auto"
+    accept_range: bool = False
+
+
+def load_polar(
+    magnitude: PathLike | Sequence[PathLike] | None, phase: PathLike | Sequence[PathLike]
+) -> tuple[EchoImages, EchoImages]:
+    """Read magnitude and phase, each one 3D or 4D file or one 3D file per echo; a complex phase gives both.
+
+    Raises
+    ------
+    DataError
+        If the files cannot be read or do not belong together.
+    ParameterError
+        If the magnitude is missing.
+    """
+    if magnitude is None and not is_complex(as_paths(phase)[0]):
+        raise ParameterError("phase: its magnitude is needed too (--magnitude), one image for every echo")
+    angles = load_echoes(phase, "phase")
+    amplitudes = load_echoes(phase if magnitude is None else magnitude, "magnitude")
+    require_same_echoes(amplitudes, angles)
+    return amplitudes, angles
+
+
+def load_parts(
+    real: PathLike | Sequence[PathLike], imaginary: PathLike | Sequence[PathLike]
+) -> tuple[EchoImages, EchoImages]:
+    """Read real and imaginary part, in files as for :func:`load_polar`, and return magnitude and phase.
+
+    Raises
+    ------
+    DataError
+        If the files cannot be read or do not belong together.
+    """
+    first, second = load_echoes(real, "real"), load_echoes(imaginary, "imaginary")
+    require_same_echoes(first, second)
+    if first.data.min() >= 0 or second.data.min() >= 0:
+        name = first.source if first.data.min() >= 0 else second.source
+        raise DataError(f"{name}: a real or imaginary part has both signs, found no negative value; is it a magnitude?")
+    polar = replace(first.first, complex_valued=True)
+    return (
+        replace(first, data=np.hypot(first.data, second.data), first=polar),
+        replace(second, data=np.arctan2(second.data, first.data), first=polar),
+    )
+
+
+def read_echoes(
+    acquisition: Acquisition, magnitude: EchoImages, phase: EchoImages, mask: Image | None, reading: EchoReading
+) -> tuple[Assembly, Image]:
+    """Check magnitude and phase and estimate the field.
+
+    Parameters
+    ----------
+    acquisition
+        What is known; echo times and field strength are taken from the JSON files beside the phase where they are
+        missing.
+    magnitude, phase
+        What :func:`load_polar` or :func:`load_parts` returned.
+    mask
+        Where to estimate; None makes one.
+    reading
+        How to read them.
+
+    Returns
+    -------
+    gathered, reference
+        The parts of the problem, and the image that gives the geometry.
+
+    Raises
+    ------
+    DataError
+        If the files do not fit together or cannot be a magnitude and its phase.
+    ParameterError
+        If the field strength is missing.
+    """
+    if mask is not None:
+        require_same_geometry(phase.as_image, mask)
+    acquisition, notes = _from_sidecars(acquisition, phase)
+    gathered = Assembly(acquisition, notes=[*magnitude.notes, *phase.notes, *notes])
+    if acquisition.b0_tesla is None:
+        raise ParameterError(f"{phase.source}: the field strength in T is needed to turn phase into a field (--b0)")
+    n_times = len(acquisition.echo_times_s)
+    if n_times != phase.count:
+        raise DataError(
+            f"{phase.source}: {phase.count} image(s) but {n_times} echo time(s); give one in seconds per echo (--te)"
+        )
+    inside = np.zeros(phase.data.shape[:3], bool) if mask is None else mask.data
+    amplitude = check_echo_values(magnitude, inside, gathered.notes, non_negative=True)
+    angle = _phase_in_rad(phase, check_echo_values(phase, inside, gathered.notes), reading, gathered.notes)
+    _require_not_exchanged(magnitude, inside)
+    grid = acquisition.grid(phase.as_image)
+    with named({"magnitude": magnitude.source, "phase": phase.source}):
+        if mask is None:
+            series = EchoSeries(amplitude, angle, acquisition.echo_times_s, acquisition.b0_tesla)
+            inside, facts = signal_mask(series, grid.voxel_size_mm)
+            gathered.note_mask(
+                inside,
+                "from phase quality above {phase_quality_above:g} and magnitude above {magnitude_above:.4g}".format(
+                    **facts
+                ),
+            )
+        series = gathered.add_echoes(amplitude, angle, inside)
+        gathered.add_estimated_field(series, reading.method, grid, reading.bipolar)
+    gathered.sources.update(field=f"{phase.source} ({reading.method} of the echoes)", magnitude=magnitude.source)
+    gathered.sources["phase"] = phase.source
+    return gathered, phase.as_image
+
+
+def _from_sidecars(acquisition: Acquisition, phase: EchoImages) -> tuple[Acquisition, list[str]]:
+    """Check the echo times against JSON files beside the phase, and take from these what is missing."""
+    notes = []
+    if acquisition.echo_times_s:
+        check_times(phase.paths, acquisition.echo_times_s)
+    elif times := sidecar_values(phase.paths, "EchoTime"):
+        acquisition = replace(acquisition, echo_times_s=times)
+        notes.append(f"echo times from the JSON files beside the phase: {', '.join(f'{t:g}' for t in times)} s")
+    if acquisition.b0_tesla is None:
+        strengths = set(sidecar_values(phase.paths, "MagneticFieldStrength"))
+        if len(strengths) > 1:
+            raise DataError(
+                f"{phase.paths[0]}: MagneticFieldStrength differs between the JSON files of its echoes: "
+                f"{sorted(strengths)}; correct them or give --b0"
+            )
+        if strengths:
+            acquisition = replace(acquisition, b0_tesla=strengths.pop())
+            notes.append(f"field strength from the JSON files beside the phase: {acquisition.b0_tesla:g} T")
+    return acquisition, notes
+
+
+def _phase_in_rad(
+    phase: EchoImages, values: NDArray[np.float32], reading: EchoReading, notes: list[str]
+) -> NDArray[np.float32]:
+    """The phase in rad with the sign of the frequency."""
+    angle = values
+    if not phase.first.complex_valued:
+        angle, scaling = rescale_phase(values, reading.phase_unit, phase.source, accept_range=reading.accept_range)
+        if scaling.unit != "rad":
+            text = f"phase: values from {scaling.smallest:g} to {scaling.largest:g} taken as {scaling.description}"
+            notes.append(text)
+    if reading.phase_sign == "negative":
+        notes.append("phase: taken with the opposite sign (--phase-sign negative)")
+        angle = -angle
+    return angle
+
+
+def _require_not_exchanged(magnitude: EchoImages, mask: NDArray[np.bool_]) -> None:
+    """Refuse a magnitude whose values spread evenly over one turn where a magnitude shows air."""
+    outside = magnitude.data[..., 0][~mask]
+    unit = turn_filled_by(float(magnitude.data.min()), float(magnitude.data.max()))
+    if not mask.any() or unit is None or outside.size < LEAST_OUTSIDE:
+        return
+    width = unit.high - unit.low
+    centred = abs(float(outside.mean()) - (unit.low + unit.high) / 2) < 0.1 * width
+    if centred and abs(float(outside.std()) * np.sqrt(12) / width - 1) < 0.15:
+        raise DataError(
+            f"{magnitude.source}: given as magnitude, but its values spread evenly over {unit.description} outside the "
+            "mask, as a phase does; were magnitude and phase exchanged?"
+        )
+
+
+def check_echo_values(
+    echoes: EchoImages, mask: NDArray[np.bool_], notes: list[str], *, non_negative: bool = False
+) -> NDArray[np.float32]:
+    """Return the data with non-finite values outside the mask set to zero; errors name the file of the echo."""
+    for index in range(echoes.count):
+        name, image = echoes.file_of(index), echoes.data[..., index]
+        clean = finite_in_mask(name, image, mask, notes)
+        if clean is not image:
+            image[...] = clean
+        if non_negative:
+            if image.min() < 0:
+                raise DataError(
+                    f"{name}: a magnitude has no negative values, found {image.min():g}; were magnitude and phase "
+                    "exchanged?"
+                )
+            if mask.any():
+                require_non_negative(name, image, mask)
+    return echoes.data

@@ -1,0 +1,124 @@
+"""The order of echo files: by the echo times of their sidecars, else by the numbers in their names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from qsm_recon.errors import DataError
+from qsm_recon.io import read_json
+
+NAMED_ECHO = re.compile(r"(?:echo[-_]?|_e)0*(\d+)(?![0-9A-Za-z])", re.IGNORECASE)
+SAME_TIME = 0.01
+"""Echo times that differ by less than this fraction are the same."""
+
+
+def in_order(paths: Sequence[Path], kind: str) -> tuple[tuple[Path, ...], str | None]:
+    """Put files, one per echo, into the order of the echoes.
+
+    A shell lists ``ph_1 ph_10 ph_2``: where the names are in alphabetical order and their numbers are consecutive,
+    they are put into the order of the numbers.  Echo times in JSON files of the same names count more than names.
+
+    Parameters
+    ----------
+    paths
+        The files as given.
+    kind
+        ``"magnitude"`` or ``"phase"``, for errors and notes.
+
+    Returns
+    -------
+    paths
+        The files in order.
+    note
+        What was done; None where nothing was.
+
+    Raises
+    ------
+    DataError
+        If the names say another order than the one given, and it is not that of a shell.
+    """
+    times = sidecar_values(paths, "EchoTime")
+    if times and len(set(times)) == len(times):
+        if _increasing(times):
+            return tuple(paths), None
+        ordered = [path for _, path in sorted(zip(times, paths, strict=True))]
+        return tuple(ordered), f"{kind}: files ordered by EchoTime of their JSON files, first {ordered[0].name}"
+    numbers = echo_numbers(paths) or counting_numbers(paths)
+    if not numbers or _increasing(numbers):
+        return tuple(paths), None
+    if _as_a_shell_lists(paths) and sorted(numbers) == list(range(min(numbers), min(numbers) + len(numbers))):
+        ordered = [path for _, path in sorted(zip(numbers, paths, strict=True))]
+        given = ", ".join(map(str, numbers))
+        return tuple(ordered), f"{kind}: files given in alphabetical order ({given}) put into that of their numbers"
+    raise DataError(
+        f"{kind}: the file names say echoes {', '.join(map(str, numbers))}; give the files in the order of the echo "
+        f"times (first {paths[0]})"
+    )
+
+
+def echo_numbers(paths: Iterable[Path]) -> tuple[int, ...]:
+    """Echo numbers that BIDS-like names carry (``echo-2``, ``echo02``, ``_e2``); empty unless every name has one."""
+    found = [NAMED_ECHO.search(path.name) for path in paths]
+    return tuple(int(match[1]) for match in found if match) if all(found) else ()
+
+
+def counting_numbers(paths: Sequence[Path]) -> tuple[int, ...]:
+    """The numbers in which file names differ; empty unless that is all they differ in, and at one place."""
+    parts = [re.split(r"(\d+)", path.name) for path in paths]
+    if len({len(part) for part in parts}) != 1:
+        return ()
+    differing = [place for place, texts in enumerate(zip(*parts, strict=True)) if len(set(texts)) > 1]
+    if len(differing) != 1 or differing[0] % 2 == 0:
+        return ()
+    return tuple(int(part[differing[0]]) for part in parts)
+
+
+def sidecar_values(paths: Iterable[Path], name: str) -> tuple[float, ...]:
+    """A number from the JSON file beside every image; empty unless each has it.
+
+    Raises
+    ------
+    DataError
+        If a JSON file cannot be read.
+    """
+    values: list[Any] = []
+    for path in paths:
+        sidecar = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+        values.append(read_json(sidecar).get(name) if sidecar.is_file() else None)
+    if not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
+        return ()
+    return tuple(float(value) for value in values)
+
+
+def check_times(paths: Sequence[Path], echo_times_s: Sequence[float]) -> None:
+    """Check echo times in s against the JSON files beside the images, where these have them.
+
+    Raises
+    ------
+    DataError
+        Naming the first file whose sidecar says another time.
+    """
+    stored = sidecar_values(paths, "EchoTime")
+    if len(stored) != len(echo_times_s):
+        return
+    for path, given, time in zip(paths, echo_times_s, stored, strict=True):
+        if abs(given - time) > SAME_TIME * time:
+            raise DataError(
+                f"{path}: its JSON file says an echo time of {time:g} s, but {given:g} s is given; correct the one "
+                "that is wrong (--te, or EchoTime)"
+            )
+
+
+def _as_a_shell_lists(paths: Sequence[Path]) -> bool:
+    """Whether paths are in alphabetical order, by bytes or, as in most locales, without regard to punctuation."""
+    names = [str(path) for path in paths]
+    plain = [re.sub(r"[^0-9a-z]", "", name.lower()) for name in names]
+    return names == sorted(names) or plain == sorted(plain)
+
+
+def _increasing(values: Sequence[float]) -> bool:
+    return all(first < second for first, second in pairwise(values))

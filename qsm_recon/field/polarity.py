@@ -1,0 +1,200 @@
+"""Signs that a readout or a reconstruction puts on the signal: bipolar echoes, slices turned by half a turn."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsm_recon.field.complex_fit import EVEN_SPACING
+from qsm_recon.field.echoes import EchoSeries
+from qsm_recon.field.voxels import check_mask
+
+BLOCK = 4
+LARGEST_SAMPLE = 16_000
+SMALLEST_BIPOLAR_RAD = 0.05
+"""A smaller phase between odd and even echoes moves the field by less than 1 Hz at usual echo spacings."""
+SMALLEST_BIPOLAR_RAD_OF_THREE = 0.1
+"""With three echoes any curvature of the phase looks like it."""
+SIGNIFICANT = 5.0
+EXPLAINED = 0.5
+"""Share of the mean square misfit that the odd/even term must take away."""
+FOLLOWING = 0.7
+"""Correlation with the frequency above which an odd/even phase comes from echoes in the wrong order."""
+REGRESSIONS = 4
+GRID_OVERSAMPLING = 8
+COHERENT = 0.5
+COHERENT_SHARE, TURNED_SHARE = 0.9, 0.25
+
+
+@dataclass(frozen=True)
+class BipolarTest:
+    """What tells a bipolar readout, medians over a sample of the mask.
+
+    Parameters
+    ----------
+    present
+        Whether odd and even echoes carry phases of opposite sign.
+    phase_rad
+        Half the phase between odd and even echoes, rad, up to a quarter turn.
+    residual, residual_with_term
+        Relative residual of the fit without and with an odd/even term.
+    voxels
+        How many were looked at; 0 where the question cannot be put (fewer than three echoes).
+    """
+
+    present: bool
+    phase_rad: float
+    residual: float
+    residual_with_term: float
+    voxels: int
+
+
+def bipolar_test(echoes: EchoSeries, mask: NDArray[np.bool_]) -> BipolarTest:
+    """Find out whether odd and even echoes were read in opposite directions.
+
+    Blocks of voxels all over the mask are fitted with and without the odd/even term.  A bipolar readout gives a phase
+    that is far above its scatter within most blocks, takes most of the misfit away (which three echoes cannot tell),
+    and does not vary with the field.
+
+    Parameters
+    ----------
+    echoes
+        The series.
+    mask
+        (nx, ny, nz) bool.
+    """
+    if echoes.echo_count < 3:
+        return BipolarTest(False, 0.0, 0.0, 0.0, 0)
+    corners = _sample_blocks(check_mask(mask, echoes.shape), echoes.magnitude[..., 0])
+    if len(corners) == 0:
+        return BipolarTest(False, 0.0, 0.0, 0.0, 0)
+    offsets = np.argwhere(np.ones((BLOCK,) * 3, bool))
+    where = tuple((corners[:, None] + offsets).reshape(-1, 3).T)
+    magnitude, phase = (part[where].astype(np.float64) for part in (echoes.magnitude, echoes.phase_rad))
+    times = np.asarray(echoes.echo_times_s)
+    frequency, _, plain = _fit(magnitude, phase, times, 1)
+    frequency, intercepts, split = _fit(magnitude, phase, times, 2, frequency)
+    power = np.maximum(np.sum(magnitude**2, axis=1), np.finfo(float).tiny)
+    residual, residual_with = (float(np.median(np.sqrt(misfit / power))) for misfit in (plain, split))
+    # The alias of the frequency moves the phase by a quarter turn, which four times it does not see.
+    turned = np.exp(4j * 0.5 * (intercepts[:, 0] - intercepts[:, 1])).reshape(len(corners), -1)
+    mean = turned.mean(axis=1)
+    typical = float(np.median(np.abs(np.angle(mean)))) / 4
+    scatter = np.sqrt(np.maximum(-2 * np.log(np.clip(np.abs(mean), 1e-6, 1.0)), 1e-12) / turned.shape[1])
+    significant = float(np.median(np.abs(np.angle(mean)) / scatter)) > SIGNIFICANT
+    count = echoes.echo_count
+    limit = SMALLEST_BIPOLAR_RAD_OF_THREE if count == 3 else SMALLEST_BIPOLAR_RAD
+    explained = count == 3 or residual_with**2 / (count - 3) < (1 - EXPLAINED) * residual**2 / (count - 2)
+    spacing = np.diff(times)
+    turns = np.exp(4j * np.pi * float(spacing.min()) * frequency).reshape(turned.shape)
+    even = np.ptp(spacing) <= EVEN_SPACING * spacing.min()  # else another order does not look bipolar
+    present = typical > limit and significant and explained and not (even and _follow_each_other(turned, turns))
+    return BipolarTest(bool(present), typical, residual, residual_with, len(phase))
+
+
+def _follow_each_other(phase: NDArray[np.complex128], frequency: NDArray[np.complex128]) -> bool:
+    """Whether an odd/even phase varies with the frequency; both as phasors, (blocks, voxels), free of aliases.
+
+    That of a readout is linear in space.  Echoes in another order than their times look bipolar in each voxel: 1, 3, 2,
+    4 is half the frequency and a phase that grows with it.  Compared are the steps from one half of every block to the
+    other, less their mean along each axis.
+    """
+    steps: list[list[NDArray[np.float64]]] = []
+    for phasors in (phase, frequency):
+        blocks = phasors.reshape(-1, BLOCK, BLOCK, BLOCK)
+        steps.append([])
+        for axis in range(1, 4):
+            halves = np.moveaxis(blocks, axis, 1).reshape(len(blocks), 2, -1).mean(axis=2)
+            step = halves[:, 1] * halves[:, 0].conj()
+            steps[-1].append(np.angle(step * np.conj(step.sum())))
+    first, second = (np.concatenate(part) for part in steps)
+    size = float(np.sqrt(np.mean(first**2) * np.mean(second**2)))
+    return size > 0 and abs(float(np.mean(first * second))) > FOLLOWING * size
+
+
+def turned_slices(echoes: EchoSeries, mask: NDArray[np.bool_]) -> tuple[int, NDArray[np.bool_]] | None:
+    """Find slices whose signal is turned by half a turn against their neighbours'.
+
+    Some scanners write every other slice with the opposite sign.  Between neighbouring slices of a real object the
+    phase hardly changes: a product that is negative on nearly the whole slice is no field.
+
+    Parameters
+    ----------
+    echoes
+        The series; the first echo is looked at.
+    mask
+        (nx, ny, nz) bool.
+
+    Returns
+    -------
+    axis, turned
+        The slice axis, and which slices along it are to be turned back; None where there are none.
+    """
+    signal = np.where(mask, echoes.magnitude[..., 0] * np.exp(1j * echoes.phase_rad[..., 0]), 0)
+    for axis in range(3):
+        moved = np.moveaxis(signal, axis, 0)
+        product = moved[:-1] * moved[1:].conj()
+        size = np.abs(product).sum(axis=(1, 2))
+        if not size.any():
+            continue
+        agreement = product.real.sum(axis=(1, 2)) / np.where(size > 0, size, 1.0)
+        coherent = float(size[np.abs(agreement) > COHERENT].sum() / size.sum())
+        opposite = float(size[agreement < -COHERENT].sum() / size.sum())
+        if coherent >= COHERENT_SHARE and opposite >= TURNED_SHARE:
+            turned = np.concatenate([[False], np.cumsum(agreement < 0) % 2 == 1])
+            return axis, turned if 2 * turned.sum() <= turned.size else ~turned
+    return None
+
+
+def _sample_blocks(mask: NDArray[np.bool_], magnitude: NDArray) -> NDArray[np.intp]:
+    """First voxels of blocks that lie wholly inside the mask and have signal, evenly chosen."""
+    nx, ny, nz = (n // BLOCK for n in mask.shape)
+    usable = (mask & (magnitude > 0))[: nx * BLOCK, : ny * BLOCK, : nz * BLOCK]
+    full = usable.reshape(nx, BLOCK, ny, BLOCK, nz, BLOCK).all(axis=(1, 3, 5))
+    corners = np.argwhere(full) * BLOCK
+    step = max(1, math.ceil(len(corners) * BLOCK**3 / LARGEST_SAMPLE))
+    return corners[step // 2 :: step]
+
+
+def _fit(
+    magnitude: NDArray[np.float64],
+    phase: NDArray[np.float64],
+    times: NDArray[np.float64],
+    groups: int,
+    near: NDArray[np.float64] | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Frequency and one phase per group of echoes of every voxel; returns frequency, phases and misfit.
+
+    Minimises Σ |S|² 2 (1 - cos e) with e the residual phase: a search over one period of the frequency, or over a
+    half around ``near``, then regressions on the residual phase.
+    """
+    weight = magnitude**2
+    group = np.arange(times.size) % groups
+    members = [group == g for g in range(groups)]
+    signal = weight * np.exp(1j * phase)
+    span = (1.0 if near is None else 0.5) / float(np.min(np.diff(times)))
+    steps = math.ceil(GRID_OVERSAMPLING * (span * (times[-1] - times[0]) + 1))
+    centre = np.zeros(len(phase)) if near is None else near
+    best, frequency = np.full(len(phase), -1.0), centre
+    for offset in (np.arange(steps) / steps - 0.5) * span:
+        trial = centre + offset
+        turned = signal * np.exp(-2j * np.pi * trial[:, None] * times)
+        height = sum(np.abs(turned[:, part].sum(axis=1)) for part in members)
+        frequency, best = np.where(height > best, trial, frequency), np.maximum(height, best)
+    for regression in range(REGRESSIONS + 1):
+        turned = signal * np.exp(-2j * np.pi * frequency[:, None] * times)
+        intercepts = np.stack([np.angle(turned[:, part].sum(axis=1)) for part in members], axis=1)
+        error = np.angle(np.exp(1j * (phase - intercepts[:, group] - 2 * np.pi * frequency[:, None] * times)))
+        if regression == REGRESSIONS:
+            break
+        slope, information = np.zeros(len(phase)), np.zeros(len(phase))
+        for part in members:
+            w = weight[:, part]
+            centred = times[part] - (w @ times[part] / np.maximum(w.sum(axis=1), 1e-300))[:, None]
+            slope += np.sum(w * centred * error[:, part], axis=1)
+            information += np.sum(w * centred**2, axis=1)
+        frequency = frequency + np.divide(slope, 2 * np.pi * information, out=slope, where=information > 0)
+    return frequency, intercepts, np.sum(weight * 2 * (1 - np.cos(error)), axis=1)

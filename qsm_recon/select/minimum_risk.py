@@ -1,0 +1,61 @@
+"""Rules on what residuals tell of a map's error: its estimate (``risk``), and how much of it is left (``cone``)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qsm_recon.select.curve import Curve
+from qsm_recon.select.extremum import crossings
+from qsm_recon.select.pick import Pick, none_found
+
+LEFT_OFF_CONE = 0.45
+"""Misfit off the magic cone over that of the errors seen on it, at the best maps of the training data of
+docs/selection.md (0.15 to 0.9)."""
+FEWEST_RISKS = 3
+
+
+def minimum_risk(curve: Curve) -> Pick:
+    """Weight with the smallest estimated error of the map; see :mod:`qsm_recon.select.risk`."""
+    method = "risk"
+    if curve.risk is None or np.count_nonzero(np.isfinite(curve.risk)) < FEWEST_RISKS:
+        return none_found(method, "the error of too few maps is known; sweep more finely")
+    known = np.flatnonzero(np.isfinite(curve.risk))
+    t, risk = np.log(curve.parameter[known]), curve.risk[known]
+    lowest = int(np.argmin(risk))
+    if lowest in (0, len(risk) - 1):
+        which = "weakest" if lowest == 0 else "strongest"
+        return none_found(
+            method, f"no interior optimum: the estimated error is lowest at the {which} weight it is known for"
+        )
+    near = slice(lowest - 1, lowest + 2)
+    second, first, _ = np.polyfit(t[near] - t[lowest], risk[near], 2)
+    shift = -first / (2 * second) if second > 0 else 0.0
+    position = float(np.clip(t[lowest] + shift, t[lowest - 1], t[lowest + 1]))
+    error = 1e3 * float(np.sqrt(max(risk[lowest], 0)))
+    reason = f"the estimated error of the map is smallest ({error:.3g} ppb where the field shows it)"
+    return Pick(method, float(np.exp(position)), _agreement(curve, position), reason)
+
+
+def residual_on_cone(curve: Curve) -> Pick:
+    """Weight at which the residual off the magic cone is 0.45 times the error seen on it, in power."""
+    method = "cone"
+    if curve.misfit_ratio is None:
+        return none_found(method, "the method does not tell what field it fitted")
+    t = np.log(curve.parameter)
+    excess = np.log(curve.misfit_ratio / LEFT_OFF_CONE)
+    found = crossings(t, excess)
+    if not found:
+        which = "down" if excess[0] > 0 else "up"
+        return none_found(
+            method, f"no interior optimum: residuals off and on the cone do not meet; sweep further {which}"
+        )
+    return Pick(method, float(np.exp(found[-1])), 0.6, "what is left off the magic cone fits the error seen on it")
+
+
+def _agreement(curve: Curve, position: float) -> float:
+    """Confidence: high where the simpler rule lands near."""
+    other = residual_on_cone(curve)
+    if other.value is None:
+        return 0.5
+    apart = abs(position - np.log(other.value))
+    return float(np.interp(apart, [np.log(2), np.log(6)], [0.9, 0.5]))

@@ -1,0 +1,91 @@
+"""The constant of a field, which means nothing: a scanner's centre frequency is set anew for every scan.
+
+Every method takes it out before it begins, so that none depends on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qsm_recon.operators.blocks import block_means
+from qsm_recon.operators.dipole import DipoleOperator
+from qsm_recon.operators.grid import Grid
+from qsm_recon.problem import Problem
+from qsm_recon.result import Reconstruction
+
+COARSE_MM = 2.0
+PADDING_MM = 64.0
+BACKGROUND_FIELD = "background_field_ppm"
+"""Image of a result that holds what a method took for the field of outside sources."""
+OUTLYING = 10.0
+"""Voxels that deviate from the median by more than this many median deviations have no say: wraps, strong sources."""
+
+
+def constant_of_field(problem: Problem) -> float:
+    """Find the constant in the field of a problem, in ppm.
+
+    Susceptibility of zero mean in an ellipsoid has a field of zero mean there, so that the mean of the field is the
+    constant.  A mean χ₀ of the susceptibility that is not zero adds χ₀ D m, with m the mask, whose mean is not zero
+    where the mask is no ellipsoid.  The slope of the field on D m tells χ₀; it is trusted as far as D m is more varied
+    than it is large: in a slab D m is nearly constant, and what continues outside the image is not in it.  Adding a
+    constant to the field adds it to the result.
+
+    Parameters
+    ----------
+    problem
+        The measurement.
+    """
+    mask, grid = problem.mask, problem.grid
+    trusted = _trusted(problem)
+    factors = tuple(max(1, round(COARSE_MM / size)) for size in grid.voxel_size_mm)
+    share = block_means(trusted.astype(np.float32), factors)
+    field = block_means(np.where(trusted, problem.field_ppm, 0), factors, np.float64)
+    sizes = tuple(size * factor for size, factor in zip(grid.voxel_size_mm, factors, strict=True))
+    operator = DipoleOperator(
+        Grid(share.shape, sizes, grid.b0_direction),  # type: ignore[arg-type]
+        padding=tuple(int(np.ceil(PADDING_MM / size)) for size in sizes),  # type: ignore[arg-type]
+    )
+    inside = share > 0
+    weight = share[inside].astype(np.float64)
+    weight /= weight.sum()
+    level = operator.forward(block_means(mask.astype(np.float32), factors))[inside].astype(np.float64)
+    measured = field[inside] / share[inside]
+    mean, level_mean = float(weight @ measured), float(weight @ level)
+    variance = float(weight @ (level - level_mean) ** 2)
+    if variance == 0:
+        return mean
+    slope = float(weight @ ((level - level_mean) * (measured - mean))) / variance
+    return mean - slope * level_mean * variance / (variance + level_mean**2)
+
+
+def _trusted(problem: Problem) -> NDArray[np.bool_]:
+    """Where the field is measured, and not so far from its median that it may be off by whole turns of phase."""
+    trusted = problem.mask.copy()
+    for image in (problem.weight, problem.magnitude, problem.reliability):
+        if image is not None:
+            trusted &= image > 0
+    if not trusted.any():
+        trusted = problem.mask
+    values = problem.field_ppm[trusted].astype(np.float64)
+    middle = float(np.median(values))
+    limit = OUTLYING * float(np.median(np.abs(values - middle)))
+    return trusted & (np.abs(problem.field_ppm - middle) <= limit) if limit > 0 else trusted
+
+
+def without_constant(problem: Problem) -> Problem:
+    """Return a problem with the constant of its field taken out; ``field_offset_ppm`` tells it."""
+    return problem.with_offset(constant_of_field(problem))
+
+
+def with_constant(result: Reconstruction, constant_ppm: float) -> Reconstruction:
+    """Return a result with the constant put back into the fields that it holds, and told in its details."""
+
+    def whole(field: NDArray[np.floating]) -> NDArray[np.float32]:
+        return np.where(result.mask, field + np.float32(constant_ppm), np.float32(0)).astype(np.float32)
+
+    images = {name: whole(image) if name == BACKGROUND_FIELD else image for name, image in result.images.items()}
+    fitted = None if result.fitted_field_ppm is None else whole(result.fitted_field_ppm)
+    return replace(result, images=images, fitted_field_ppm=fitted).with_details(field_constant_ppm=constant_ppm)

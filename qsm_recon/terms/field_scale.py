@@ -1,0 +1,97 @@
+"""How large the errors of a field are, and how steep its susceptibility: what a default weight has to follow."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from qsm_recon.problem import Problem
+from qsm_recon.region import Region
+from qsm_recon.terms.field_spectrum import KERNEL_EDGES, SHELL_EDGES, TRUSTED_BAND, SpectralBins
+
+TAPER_VOXELS = 3
+"""Half the width that the mask is tapered over, so that its edge does not leak into the cone."""
+COARSE_SHELLS = 3
+"""Shells (|k| below 0.18 of Nyquist's) that do not count: background, where there is any, is there."""
+FINE_SHELLS = 6
+"""First of the shells (|k| from half of Nyquist's on) that the errors are read off."""
+
+
+@dataclass(frozen=True)
+class FieldScale:
+    """Three numbers of a field map.
+
+    Parameters
+    ----------
+    error_ppm
+        Standard deviation per voxel of its errors at fine scales: what its spectrum holds near the magic cone.
+    gradient_ppm_per_mm
+        Root mean square of a component of the gradient of the susceptibility, from the spectrum off the cone.
+    susceptibility_ppm
+        Root mean square of the susceptibility at the same scales.
+    voxel_mm
+        Edge of a cube of the voxel's volume.
+    """
+
+    error_ppm: float
+    gradient_ppm_per_mm: float
+    susceptibility_ppm: float
+    voxel_mm: float
+
+    @property
+    def coarseness(self) -> float:
+        """Error over the step of susceptibility from voxel to voxel."""
+        return self.error_ppm / (self.gradient_ppm_per_mm * self.voxel_mm)
+
+
+def field_scale(problem: Problem) -> FieldScale:
+    """Measure a field map.
+
+    Parameters
+    ----------
+    problem
+        The measurement.
+    """
+    from scipy import ndimage
+
+    part = Region.around(problem, 0.0).cut_problem(problem)
+    window = part.mask.astype(np.float32)
+    for _ in range(2):
+        window = ndimage.uniform_filter(window, 2 * TAPER_VOXELS + 1, mode="constant")
+    window = np.clip(2 * window - 1, 0, 1) * part.mask
+    if not window.any():
+        window = part.mask.astype(np.float32)
+    bins = SpectralBins(part.grid)
+    field = np.where(part.mask, part.field_ppm, 0) * window
+    power = bins.power(bins.transform(field.astype(np.float32))) / float(np.square(window, dtype=np.float64).sum())
+    errors = bins.cone(power)
+    fine = bins.counts.sum(axis=1)[FINE_SHELLS:]
+    error = math.sqrt(float(np.average(errors[FINE_SHELLS:], weights=fine)) if fine.any() else float(errors.mean()))
+    voxel = float(np.prod(part.grid.voxel_size_mm)) ** (1 / 3)
+    spread = max(float(np.std(part.field_ppm[part.mask], dtype=np.float64)), 1e-12)
+    susceptibility, gradient = _susceptibility(bins, power, errors)
+    return FieldScale(
+        max(error, 1e-6 * spread), max(gradient, 1e-6 * spread / voxel), max(susceptibility, 1e-6 * spread), voxel
+    )
+
+
+def _susceptibility(bins: SpectralBins, power: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
+    """Root mean squares of the susceptibility that the power off the cone stands for, and of its gradient."""
+    kernel = 0.5 * np.add(KERNEL_EDGES[:-1], KERNEL_EDGES[1:])
+    seen = np.where(np.arange(kernel.size) >= TRUSTED_BAND, bins.counts, 0.0)
+    total = seen.sum(axis=1)
+    squared_kernel = (seen * kernel**2).sum(axis=1) / np.maximum(total, 1)
+    off = (seen * power).sum(axis=1) / np.maximum(total, 1)
+    susceptibility = np.divide(
+        np.maximum(off - errors, 0), squared_kernel, out=np.zeros_like(off), where=squared_kernel > 0
+    )
+    radius = np.sqrt(np.multiply(SHELL_EDGES[:-1], SHELL_EDGES[1:]))
+    sizes = np.asarray(bins.grid.voxel_size_mm)
+    # Over a shell each axis holds a third of the squared radius, in units of its own Nyquist frequency.
+    squared_wave_number = (math.pi * radius) ** 2 / 3 * float(np.mean(1 / sizes**2))
+    share = bins.counts.sum(axis=1) / max(float(np.prod(bins.grid.shape)), 1.0)
+    share[:COARSE_SHELLS] = 0
+    variance = share * susceptibility
+    return math.sqrt(float(variance.sum())), math.sqrt(float((variance * squared_wave_number).sum()))

@@ -1,0 +1,316 @@
+"""What a scanner, a converter or a shell did to the data is found, mended or refused; each with the right field."""
+
+import json
+
+import numpy as np
+import pytest
+
+from qsm_recon.datasets import case_from_files, load_case
+from qsm_recon.errors import DataError, ParameterError
+from qsm_recon.io import save_image
+from qsm_recon.units import hz_per_ppm
+
+X = np.linspace(-0.5, 0.5, 20)[:, None, None, None]
+SIGNS = np.array([1, -1, 1, -1])
+
+
+@pytest.fixture
+def read(scan, files):
+    """Read the echoes with changes; returns the case and the largest error of its field in ppm, less a constant."""
+
+    def execute(**changes):
+        known = {"phase": files.phase, "magnitude": files.magnitudes, "mask": files.mask, "b0_tesla": scan.b0}
+        case = case_from_files(**{**known, "echo_times_s": scan.times, **changes})
+        mask = case.problem.mask
+        difference = (case.problem.field_ppm - scan.field_ppm)[mask]
+        return case, float(np.abs(difference - np.median(difference)).max())
+
+    return execute
+
+
+def wrapped(angle):
+    return np.angle(np.exp(1j * angle)).astype(np.float32)
+
+
+def noted(case, *words):
+    return any(all(word in note for word in words) for note in case.notes)
+
+
+# ---- bipolar readouts ----
+
+
+@pytest.mark.parametrize("ramp", [0.0, 1.0])
+def test_a_bipolar_readout_is_found_and_fitted(scan, files, read, ramp):
+    phase = files.write("bipolar", wrapped(scan.phase + SIGNS * (0.4 + ramp * X)))
+    case, error = read(phase=phase)
+    assert error < 1e-3
+    assert case.field_estimate["bipolar"]
+    assert case.field_estimate["bipolar_test"]["present"]
+    assert case.field_estimate["median_residual"] < 0.01
+    assert noted(case, "bipolar readout", "fitted as well")
+
+
+def test_a_monopolar_readout_is_fitted_as_before(read):
+    case, error = read()
+    assert error < 2e-4
+    assert not case.field_estimate["bipolar"]
+    assert case.field_estimate["bipolar_test"]["voxels"] > 500
+    assert not noted(case, "bipolar")
+
+
+def test_the_term_can_be_forced_and_left_out(scan, files, read, caplog):
+    phase = files.write("bipolar", wrapped(scan.phase + SIGNS * (0.4 + X)))
+    case, error = read(phase=phase, bipolar="no")
+    assert error > 3e-3
+    assert noted(case, "warning", "not fitted")
+    assert noted(case, "warning", "do not follow one frequency")
+    assert case.field_estimate["median_residual"] > 0.2
+    assert "median relative residual" in caplog.text
+    case, error = read(bipolar="yes")
+    assert error < 5e-4
+    assert noted(case, "as asked")
+
+
+def test_differences_of_echoes_refuse_what_they_cannot_take(scan, files, read):
+    phase = files.write("bipolar", wrapped(scan.phase + SIGNS * 0.4))
+    with pytest.raises(DataError, match=r"bipolar\.nii\.gz: .*--field-estimate fit.*--bipolar no"):
+        read(phase=phase, field_estimate="difference")
+    with pytest.raises(ParameterError, match="belongs to the method 'fit'"):
+        read(phase=phase, field_estimate="difference", bipolar="yes")
+    case, _ = read(phase=phase, field_estimate="difference", bipolar="no")
+    assert noted(case, "warning", "not fitted")
+
+
+def test_two_echoes_say_that_they_cannot_tell(scan, files, read):
+    case, _ = read(
+        phase=files.write("p2", scan.phase[..., :2]), magnitude=files.write("m2", scan.magnitude[..., :2]),
+        echo_times_s=scan.times[:2],
+    )  # fmt: skip
+    assert noted(case, "two cannot tell")
+
+
+# ---- the order of files ----
+
+
+def apart(files, scan, pattern, numbers, part="phase"):
+    image = getattr(scan, part)
+    return [str(files.write(pattern.format(n), image[..., i])) for i, n in enumerate(numbers)]
+
+
+@pytest.mark.parametrize("pattern", ["{}_{}", "{}TE{}ms", "echo-{1}_{0}"])
+def test_files_as_a_shell_lists_them_are_put_in_order(scan, files, read, pattern):
+    numbers = (8, 9, 10, 11)
+    phases = apart(files, scan, pattern.replace("{0}", "ph").replace("{1}", "{}").replace("{}", "ph", 1)
+                   if "{1}" not in pattern else "echo-{}_ph", numbers)  # fmt: skip
+    magnitudes = apart(files, scan, "echo-{}_mag" if "{1}" in pattern else "mag_{}", numbers, "magnitude")
+    case, error = read(phase=sorted(phases), magnitude=sorted(magnitudes))
+    assert sorted(phases) != phases
+    assert error < 2e-4
+    assert noted(case, "phase: files given in alphabetical order", "10, 11, 8, 9")
+    assert noted(case, "magnitude: files given in alphabetical order")
+
+
+def test_another_order_than_that_of_the_names_is_refused(scan, files, read):
+    phases = apart(files, scan, "ph_{}", (1, 2, 3, 4))
+    with pytest.raises(DataError, match="the file names say echoes 1, 3, 2, 4"):
+        read(phase=[phases[i] for i in (0, 2, 1, 3)])
+
+
+def sidecars(paths, times, **fields):
+    for path, time in zip(paths, times, strict=True):
+        with open(path.replace(".nii.gz", ".json"), "w", encoding="utf-8") as stream:  # noqa: PTH123
+            json.dump({"EchoTime": time, **fields}, stream)
+
+
+def test_sidecars_count_more_than_names_and_give_what_is_missing(scan, files, read):
+    phases, magnitudes = (apart(files, scan, part + "_{}", (7, 3, 5, 4), part) for part in ("phase", "magnitude"))
+    for paths in (phases, magnitudes):
+        sidecars(paths, scan.times, MagneticFieldStrength=scan.b0)
+    mixed = [2, 0, 3, 1]
+    case, error = read(
+        phase=[phases[i] for i in mixed], magnitude=[magnitudes[i] for i in mixed], b0_tesla=None, echo_times_s=()
+    )
+    assert error < 2e-4
+    assert case.problem.b0_tesla == scan.b0
+    assert case.problem.echo_times_s == scan.times
+    assert noted(case, "phase: files ordered by EchoTime")
+    assert noted(case, "echo times from the JSON files")
+    with pytest.raises(DataError, match=r"phase_7\.nii\.gz: its JSON file says an echo time of 0.004 s, but 0.005 s"):
+        read(phase=phases, magnitude=magnitudes, echo_times_s=(0.005, 0.012, 0.020, 0.028))
+    sidecars(phases[1:2], scan.times[1:2], MagneticFieldStrength=3)
+    with pytest.raises(DataError, match=r"MagneticFieldStrength differs .*\[3.0, 7.0\]"):
+        read(phase=phases, magnitude=magnitudes, b0_tesla=None)
+
+
+def test_volumes_in_another_order_than_the_times_are_warned_of(scan, files, read):
+    mixed = [0, 2, 1, 3]
+    case, _ = read(phase=files.write("mixed", scan.phase[..., mixed]))
+    assert case.field_estimate["median_residual"] > 0.15
+    assert noted(case, "warning", "do not follow one frequency")
+
+
+# ---- range, unit and sign of the phase ----
+
+
+@pytest.mark.parametrize(
+    ("factor", "offset", "unit"),
+    [
+        (1 / np.pi, 0, "auto"),
+        (0.5 / np.pi, 0.5, "auto"),
+        (2048 / np.pi, 0, "auto"),
+        (180 / np.pi, 0, "auto"),
+        (1 / 850, 0, f"{-np.pi / 850}:{np.pi / 850}"),
+        (1 / np.pi, 0, "half-turns"),
+    ],
+)
+def test_phase_of_any_range_gives_the_right_field(scan, files, read, factor, offset, unit):
+    rng = np.random.default_rng(0)
+    noise = np.where(scan.mask[..., None], scan.phase, rng.uniform(-np.pi, np.pi, scan.phase.shape))  # air fills a turn
+    _, error = read(phase=files.write("scaled", factor * noise + offset), phase_unit=unit)
+    assert error < 3e-4
+
+
+def test_a_phase_of_the_other_sign(scan, files, read):
+    negative = files.write("negative", -scan.phase)
+    case, error = read(phase=negative, phase_sign="negative")
+    assert error < 2e-4
+    assert noted(case, "opposite sign")
+    case, _ = read(phase=negative)
+    mask = case.problem.mask
+    assert np.corrcoef(case.problem.field_ppm[mask], scan.field_ppm[mask])[0, 1] < -0.99
+
+
+@pytest.mark.parametrize("echoes", [1, 4])
+def test_slices_of_alternating_sign_are_mended(scan, files, echoes):
+    flipped = scan.phase + np.pi * (np.arange(18) % 2)[:, None]
+    known = {"magnitude": scan.magnitude, "phase": scan.phase, "flipped": wrapped(flipped)}
+    paths = {name: files.write(name, image[..., 4 - echoes :]) for name, image in known.items()}
+    common = {"mask": files.mask, "b0_tesla": scan.b0, "echo_times_s": scan.times[4 - echoes :], "phase_unit": "rad"}
+    plain, mended = (
+        case_from_files(phase=paths[name], magnitude=paths["magnitude"], **common) for name in ("phase", "flipped")
+    )
+    difference = (mended.problem.field_ppm - plain.problem.field_ppm)[plain.problem.mask]
+    assert np.ptp(difference) < 1e-4
+    assert noted(mended, "slices along axis 3", "opposite sign")
+    assert not noted(plain, "opposite sign")
+
+
+def test_exchanged_magnitude_and_phase_are_told(scan, files, read):
+    rng = np.random.default_rng(0)
+    air = rng.uniform(-np.pi, np.pi, scan.phase.shape)
+    phase = np.where(scan.mask[..., None], scan.phase, air)
+    twelve_bits = files.write("twelve", np.floor((phase / np.pi + 1) * 2047.9))
+    read(phase=twelve_bits)
+    bright = files.write("bright", scan.magnitude * 4095 / scan.magnitude.max())  # as wide as twelve bits
+    with pytest.raises(DataError, match=r"twelve\.nii\.gz: .*were magnitude and phase exchanged"):
+        read(phase=bright, magnitude=twelve_bits)
+    read(phase=twelve_bits, magnitude=bright)
+    with pytest.raises(DataError, match="exchanged"):
+        read(phase=files.magnitudes, magnitude=files.phase)
+    with pytest.raises(DataError, match="if it is the magnitude, exchange the two"):
+        read(phase=files.magnitudes, magnitude=files.write("other", scan.magnitude))
+
+
+# ---- complex images ----
+
+
+def test_complex_images_give_both(scan, files, read):
+    import nibabel
+
+    signal = (scan.magnitude * np.exp(1j * scan.phase)).astype(np.complex64)
+    nibabel.save(nibabel.Nifti1Image(signal, scan.affine), files.folder / "complex.nii.gz")
+    expected, _ = read()
+    for given in ({"magnitude": None}, {"magnitude": files.folder / "complex.nii.gz"}, {}):
+        case, error = read(phase=files.folder / "complex.nii.gz", **given)
+        assert error < 2e-4
+        np.testing.assert_allclose(case.problem.magnitude, expected.problem.magnitude, rtol=1e-4)
+    real, imaginary = files.write("re", signal.real.astype("f4")), files.write("im", signal.imag.astype("f4"))
+    case, error = read(phase=None, magnitude=None, real=real, imaginary=imaginary)
+    assert error < 2e-4
+    with pytest.raises(DataError, match="has both signs"):
+        read(phase=None, magnitude=None, real=files.magnitudes, imaginary=imaginary)
+
+
+# ---- units of a field map ----
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor"),
+    [("ppb", 1000.0), ("rad/s", 2 * np.pi * hz_per_ppm(3.0)), ("Hz", hz_per_ppm(3.0)), ("ppm", 1.0)],
+)
+def test_every_unit_of_a_field_gives_the_same_field(scan, files, unit, factor):
+    case = case_from_files(
+        field=files.write("unit", factor * scan.field_ppm), field_unit=unit, mask=files.mask, b0_tesla=3.0
+    )
+    np.testing.assert_allclose(case.problem.field_ppm, scan.field_ppm, rtol=1e-5, atol=1e-9)
+
+
+def test_a_field_six_times_too_large_is_warned_of(scan, files):
+    """rad/s given as Hz passes the wide limits; a local field of that size is in no head."""
+    rng = np.random.default_rng(0)
+    field = 0.006 * rng.standard_normal(scan.mask.shape).astype(np.float32)
+    right = case_from_files(field=files.write("right", field), mask=files.mask)
+    assert not noted(right, "warning")
+    wrong = case_from_files(field=files.write("wrong", 2 * np.pi * field), mask=files.mask)
+    assert noted(wrong, "warning", "wrong.nii.gz", "check unit")
+    smooth = case_from_files(field=files.write("smooth", 0.3 * scan.affine[0, 0] * scan.field_ppm), mask=files.mask)
+    assert not noted(smooth, "warning")
+
+
+# ---- thin slabs ----
+
+
+def test_few_slices_are_refused_and_thin_slabs_warned_of(scan, files):
+    def slab(count):
+        inside = np.zeros_like(scan.mask)
+        inside[..., 6 : 6 + count] = scan.mask[..., 6 : 6 + count]
+        return case_from_files(field=files.field, mask=files.write(f"slab{count}", inside))
+
+    for count in (1, 2, 3):
+        with pytest.raises(DataError, match=rf"slab{count}\.nii\.gz: the mask has {count} slice\(s\) along axis 3"):
+            slab(count)
+    assert noted(slab(4), "warning", "slab of 4 slices")
+    assert not noted(slab(9), "warning")
+
+
+# ---- masks ----
+
+
+def test_without_a_mask_one_is_made(scan, files, read):
+    case, error = read(mask=None)
+    inside = np.count_nonzero(case.problem.mask & scan.mask)
+    assert 2 * inside / (np.count_nonzero(case.problem.mask) + np.count_nonzero(scan.mask)) > 0.98
+    assert error < 2e-3
+    assert case.made_mask
+    assert noted(case, "mask: none given", "--mask")
+
+
+def test_without_a_mask_a_field_is_taken_where_it_is_not_zero(scan, files):
+    field = np.where(scan.mask, scan.field_ppm, 0)
+    case = case_from_files(field=files.write("masked", field))
+    np.testing.assert_array_equal(case.problem.mask, field != 0)
+    magnitude = files.write("sum", np.linalg.norm(scan.magnitude, axis=-1))
+    case = case_from_files(field=files.write("whole", scan.field_ppm + 1), magnitude=magnitude)
+    assert np.mean(case.problem.mask == scan.mask) > 0.98
+    with pytest.raises(DataError, match=r"whole\.nii\.gz: .*--mask"):
+        case_from_files(field=files.folder / "whole.nii.gz")
+
+
+def test_options_of_data_sets_say_the_same(scan, tmp_path):
+    """And contradict the general ones aloud."""
+    folder = tmp_path / "set"
+    phase = wrapped(-(scan.phase + SIGNS * 0.4))
+    for name, image in (("Phase", phase), ("Magnitude", scan.magnitude), ("MaskBrainExtracted", scan.mask)):
+        save_image(folder / f"{name}.nii.gz", image, scan.affine)
+    case = load_case(f"rc2:{folder}?phase_sign=negative&bipolar=yes")
+    mask = case.problem.mask
+    assert np.corrcoef(case.problem.field_ppm[mask], scan.field_ppm[mask])[0, 1] > 0.99
+    assert case.field_estimate["bipolar"]
+    other = load_case(f"rc2:{folder}", phase_sign="negative", bipolar="auto")
+    np.testing.assert_array_equal(other.problem.field_ppm, case.problem.field_ppm)
+    with pytest.raises(ParameterError, match="phase_sign=positive contradicts 'negative'"):
+        load_case(f"rc2:{folder}?phase_sign=positive", phase_sign="negative")
+    with pytest.raises(ParameterError, match="unknown value 'maybe'"):
+        load_case(f"rc2:{folder}?bipolar=maybe")
+    with pytest.raises(ParameterError, match=r"phantom.*--phase-sign"):
+        load_case("phantom:sim2?size=reduced", phase_sign="negative")

@@ -1,0 +1,98 @@
+"""Bipolar readouts and slices of opposite sign are found, and nothing else is taken for them."""
+
+import numpy as np
+import pytest
+
+from qsm_recon.errors import DataError
+from qsm_recon.field import EchoSeries
+from qsm_recon.field.polarity import bipolar_test, turned_slices
+
+SHAPE, B0_TESLA = (24, 20, 16), 3.0
+EVEN, UNEVEN = (0.004, 0.012, 0.020, 0.028), (0.0025, 0.0061, 0.0141, 0.0302)
+
+
+def axes():
+    return np.meshgrid(*[np.linspace(-1, 1, n) for n in SHAPE], indexing="ij")
+
+
+def series(times, *, bipolar=0.0, ramp=0.0, noise=0.01, extra=0.0, sign=1.0):
+    """Echoes of a smooth field in a ball; phase ±(bipolar + ramp x), and `extra` on the first echo alone."""
+    rng = np.random.default_rng(4)
+    x, y, z = axes()
+    mask = x**2 + y**2 + z**2 < 0.9
+    frequency = 20 * np.sin(3 * x) * np.cos(2 * y) + 8 * z
+    echoes = []
+    for echo, time in enumerate(times):
+        phase = 0.7 + 2 * np.pi * frequency * time + (-1) ** echo * (bipolar + ramp * x) + (extra if echo == 0 else 0)
+        echoes.append(np.where(mask, np.exp(-25 * time + 1j * phase), 0) * sign)
+    signal = np.stack(echoes, -1)
+    signal = signal + noise * (rng.standard_normal(signal.shape) + 1j * rng.standard_normal(signal.shape))
+    return EchoSeries(np.abs(signal), np.angle(signal), times, B0_TESLA), mask
+
+
+@pytest.mark.parametrize("times", [EVEN, EVEN[:3], UNEVEN, tuple(0.003 + 0.0036 * i for i in range(8))])
+@pytest.mark.parametrize("noise", [0.005, 0.05])
+@pytest.mark.parametrize(("bipolar", "ramp", "typical"), [(0.15, 0, 0.15), (0.3, 0.3, 0.3), (0.3, 0.7, 0.35)])
+def test_a_bipolar_readout_is_found_with_its_phase(times, noise, bipolar, ramp, typical):
+    found = bipolar_test(*series(times, bipolar=bipolar, ramp=ramp, noise=noise))
+    assert found.present
+    assert found.phase_rad == pytest.approx(typical, abs=0.1)
+    assert found.residual > 2 * found.residual_with_term
+    assert found.voxels > 1000
+
+
+@pytest.mark.parametrize("times", [EVEN, EVEN[:3], UNEVEN, tuple(0.003 + 0.0036 * i for i in range(8))])
+@pytest.mark.parametrize("noise", [1e-4, 0.01, 0.1])
+def test_a_monopolar_readout_is_taken_for_none(times, noise):
+    found = bipolar_test(*series(times, noise=noise))
+    assert not found.present
+    assert found.phase_rad < 0.05
+
+
+def test_a_first_echo_with_a_phase_of_its_own_is_no_bipolar_readout():
+    assert not bipolar_test(*series(EVEN, extra=0.3)).present
+
+
+def test_echoes_in_the_wrong_order_are_no_bipolar_readout():
+    echoes, mask = series(EVEN, noise=0.002)
+    mixed = EchoSeries(echoes.magnitude, echoes.phase_rad[..., [0, 2, 1, 3]], EVEN, B0_TESLA)
+    found = bipolar_test(mixed, mask)
+    assert found.residual > 0.1
+    assert not found.present
+
+
+def test_two_echoes_and_masks_without_a_block_cannot_tell():
+    assert bipolar_test(*series(EVEN[:2], bipolar=0.3)).voxels == 0
+    echoes, mask = series(EVEN, bipolar=0.3)
+    thin = np.zeros_like(mask)
+    thin[10:12] = mask[10:12]
+    assert not bipolar_test(echoes, thin).present
+    with pytest.raises(DataError, match="mask has shape"):
+        bipolar_test(echoes, mask[1:])
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("times", [EVEN[:1], EVEN])
+def test_alternating_slices_are_found_on_any_axis(axis, times):
+    sign = np.where(np.arange(SHAPE[axis]) % 2, -1.0, 1.0).reshape([-1 if a == axis else 1 for a in range(3)])
+    echoes, mask = series(times, sign=sign)
+    found_axis, turned = turned_slices(echoes, mask)
+    assert found_axis == axis
+    inside = mask.any(axis=tuple(a for a in range(3) if a != axis))
+    relative = turned[inside] ^ (np.arange(SHAPE[axis])[inside] % 2 == 1)
+    assert relative.all() or not relative.any()
+
+
+def test_every_other_pair_of_slices_is_found_too():
+    sign = np.where(np.arange(SHAPE[2]) % 4 < 2, -1.0, 1.0)
+    echoes, mask = series(EVEN[:1], sign=sign)
+    axis, turned = turned_slices(echoes, mask)
+    assert axis == 2
+    assert np.array_equal(np.diff(turned[2:14]), np.diff(sign[2:14] < 0))
+
+
+@pytest.mark.parametrize("times", [EVEN[:1], EVEN, EVEN[-1:]])
+def test_usual_slices_are_left_alone(times):
+    assert turned_slices(*series(times, noise=0.2)) is None
+    noise = series((0.02,), noise=1e3)
+    assert turned_slices(*noise) is None

@@ -1,0 +1,167 @@
+"""The estimated risk: against filters whose risk is known, and against the truth."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from qsm_recon.operators.dipole import DipoleOperator, dipole_kernel
+from qsm_recon.operators.grid import Grid
+from qsm_recon.problem import Problem
+from qsm_recon.select.choosers import choose
+from qsm_recon.select.curve import curve_of_points
+from qsm_recon.select.path import Path
+from qsm_recon.select.risk import RiskProbe, SpectralMisfit, errors_of_field, estimated_risks
+from qsm_recon.solvers.registry import make_solver
+from qsm_recon.terms.field_scale import field_scale
+from qsm_recon.terms.field_spectrum import SHELL_EDGES, TRUSTED_BAND, SpectralBins
+from qsm_recon.units import rad_per_ppm
+
+SHAPE = (48, 45, 50)  # sizes that are transformed as they are
+
+
+def textured(noise, shape=SHAPE, seed=0, size=(1.0, 1.0, 1.0), direction=(0.0, 0.0, 1.0)):
+    """Susceptibility with structure at all scales that fills a periodic grid, its field with white noise, and both."""
+    rng = np.random.default_rng(seed)
+    k = np.sqrt(sum(np.square(f) for f in np.ix_(*[np.fft.fftfreq(n) for n in shape])))
+    k[0, 0, 0] = np.inf
+    truth = np.fft.ifftn(np.fft.fftn(rng.standard_normal(shape)) / k**1.8).real
+    truth *= 0.03 / truth.std()
+    grid = Grid(shape, size, direction)
+    field = DipoleOperator(grid, dtype=np.float64).forward(truth) + noise * rng.standard_normal(shape)
+    return Problem(field.astype(np.float32), np.ones(shape, dtype=bool), grid), truth
+
+
+@pytest.mark.parametrize(("size", "direction"), [((1, 1, 1), (0, 0, 1)), ((0.8, 1, 1.6), (0.4, 0.1, 0.9))])
+def test_the_cone_shows_the_errors_of_a_field(size, direction):
+    bins = SpectralBins(Grid(SHAPE, size, direction))
+    wanted = np.linspace(3.0, 1.0, bins.shells) ** 2
+    noise = bins.coloured_noise(wanted, 1)
+    found = bins.cone(bins.power(bins.transform(noise)) / noise.size)
+    centres = np.sqrt(np.multiply(SHELL_EDGES[:-1], SHELL_EDGES[1:]))
+    assert found[3:] == pytest.approx(wanted[3:], rel=0.2)
+    assert found[5:] == pytest.approx(wanted[5:], rel=0.1)
+    assert noise.std() == pytest.approx(np.sqrt(np.interp(1.0, centres, wanted)), rel=0.2)
+    problem, _ = textured(0.0, SHAPE, size=size, direction=direction)
+    dipole_field = bins.power(bins.transform(problem.field_ppm)) / noise.size
+    assert bins.cone(dipole_field)[4] < 0.02 * dipole_field[4, TRUSTED_BAND:].mean()
+
+
+def test_every_frequency_is_counted_once():
+    for shape in ((16, 18, 20), (15, 17, 19), (1, 12, 9)):
+        grid = Grid(shape)
+        bins = SpectralBins(grid)
+        radius = np.sqrt(sum(np.square(2 * f) for f in np.ix_(*[np.fft.fftfreq(n) for n in shape])))
+        inside = (radius >= SHELL_EDGES[0]) & (radius < SHELL_EDGES[-1])
+        assert bins.counts.sum() == np.count_nonzero(inside)
+        image = np.random.default_rng(0).standard_normal(shape)
+        whole = np.abs(np.fft.fftn(image)) ** 2
+        assert (bins.power(bins.transform(image)) * bins.counts).sum() == pytest.approx(whole[inside].sum(), rel=1e-6)
+
+
+def known_filter(problem, beta):
+    """(shells,) of (2 h - 1) / |D|² for Tikhonov's filter, from the formula."""
+    bins = SpectralBins(problem.grid)
+    kernel = dipole_kernel(problem.grid, dtype=np.float64)
+    followed = kernel**2 / (kernel**2 + beta)
+    mean = bins._sum(followed * bins._twice) / np.maximum(bins.counts, 1)
+    return bins, mean
+
+
+@pytest.mark.parametrize("beta", [1e-2, 0.03, 0.1])
+def test_the_part_of_an_error_that_a_filter_follows_is_found(beta):
+    problem, truth = textured(0.004)
+    solver = make_solver("tikhonov", regulariser="identity", regularisation_weight=beta, padding=0)
+    probe = RiskProbe(problem)
+    found = probe.misfit(solver, solver.solve(problem))
+    bins, followed = known_filter(problem, beta)
+    expected = (probe._amplified * (2 * followed - 1)).sum(axis=1) / np.prod(SHAPE)
+    np.testing.assert_allclose(found.overfit[3:], expected[3:], rtol=0.03, atol=0.02 * np.abs(expected).max())
+    # The estimate and the truth, in the frequencies that count, with the errors as they are (white).
+    risk = found.misfit + 0.004**2 * np.sum(found.overfit)
+    error = bins.power(bins.transform(solver.solve(problem).fitted_field_ppm - forward(truth)))
+    actual = (probe._amplified * error).sum() / np.prod(SHAPE) ** 2
+    assert risk == pytest.approx(actual, rel=0.1)
+
+
+def forward(truth):
+    return DipoleOperator(Grid(truth.shape), dtype=np.float64).forward(truth)
+
+
+def test_risks_scale_with_the_field_and_ratios_do_not():
+    problem, _ = textured(0.004)
+    tenfold = replace(problem, field_ppm=10 * problem.field_ppm)
+    one, ten = (
+        RiskProbe(part).misfit(solver, solver.solve(part))
+        for part, solver in (
+            (problem, make_solver("tikhonov", regulariser="identity")),
+            (tenfold, make_solver("tikhonov", regulariser="identity")),
+        )
+    )
+    assert ten.ratio == pytest.approx(one.ratio, rel=1e-3)
+    assert ten.misfit == pytest.approx(100 * one.misfit, rel=1e-3)
+    np.testing.assert_allclose(ten.overfit, one.overfit, rtol=1e-2, atol=1e-3)
+    assert errors_of_field([ten, ten]) == pytest.approx(100 * errors_of_field([one, one]), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("tikhonov", {}), ("tv", {}), ("fansi", {}), ("wl1l2", {}), ("tgv", {}), ("medi", {})]
+)
+def test_the_smallest_risk_is_near_the_smallest_error(name, options):
+    problem, truth = textured(0.006, (32, 36, 30), seed=2)
+    solver = make_solver(name, **options)
+    centre = 0.05 if name == "tikhonov" else 1e-3
+    values = [float(value) for value in centre * np.geomspace(16, 1 / 16, 9)]
+    points = list(Path(solver, problem).sweep(values))[::-1]
+    pick = choose(curve_of_points([[point] for point in points]), "risk")
+    errors = [np.std(point.susceptibility_ppm - truth) for point in points]
+    at_pick = np.interp(np.log(pick.value), np.log(values[::-1]), errors)
+    assert at_pick < 1.06 * min(errors)
+    assert max(errors) > 1.3 * min(errors)  # else any weight would do
+
+
+def test_echoes_are_disturbed_as_the_field_is():
+    problem, _ = textured(0.004, (20, 22, 18))
+    times = (0.005, 0.015)
+    echoes = np.stack([np.exp(1j * rad_per_ppm(3.0, t) * problem.field_ppm) for t in times], axis=-1)
+    problem = replace(problem, echoes=echoes.astype(np.complex64), echo_times_s=times, b0_tesla=3.0)
+    other = RiskProbe(problem)._disturbed(np.full(9, 1e-4))
+    added = other.field_ppm - problem.field_ppm
+    assert added.std() == pytest.approx(0.01, rel=0.1)
+    for j, t in enumerate(times):
+        turned = np.angle(other.echoes[..., j] / problem.echoes[..., j])
+        np.testing.assert_allclose(turned, rad_per_ppm(3.0, t) * added, atol=1e-4)
+
+
+def test_errors_are_read_where_the_residual_is_about_as_large():
+    low, high = (SpectralMisfit(ratio, (error,) * 9, 1.0) for ratio, error in ((0.4, 1.0), (1.6, 4.0)))
+    assert errors_of_field([high, low, None]) == pytest.approx(np.full(9, 2.0))
+    assert np.isnan(estimated_risks([high, None, low])).all()
+    known = replace(low, overfit=(-0.1,) * 9)
+    assert estimated_risks([known])[0] == pytest.approx(1.0 - 0.9)
+
+
+@pytest.mark.parametrize("factor", [0.01, 1.0, 30.0])
+def test_the_scale_of_a_field_follows_its_units_and_its_voxels(factor):
+    problem, truth = textured(0.003)
+    scale = field_scale(problem)
+    assert scale.error_ppm == pytest.approx(0.003, rel=0.1)
+    steps = [np.diff(truth, axis=axis).std() for axis in range(3)]
+    assert scale.gradient_ppm_per_mm == pytest.approx(np.sqrt(np.mean(np.square(steps))), rel=0.35)
+    other = field_scale(replace(problem, field_ppm=factor * problem.field_ppm))
+    assert other.error_ppm == pytest.approx(factor * scale.error_ppm, rel=1e-3)
+    assert other.coarseness == pytest.approx(scale.coarseness, rel=1e-3)
+    finer = field_scale(replace(problem, grid=Grid(SHAPE, (factor,) * 3)))
+    assert finer.coarseness == pytest.approx(scale.coarseness, rel=1e-3)
+    assert finer.gradient_ppm_per_mm == pytest.approx(scale.gradient_ppm_per_mm / factor, rel=1e-3)
+
+
+def test_the_scale_of_an_odd_little_field_is_finite():
+    for shape in ((1, 5, 4), (3, 3, 3), (2, 9, 1)):
+        mask = np.ones(shape, dtype=bool)
+        field = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+        for values in (field, np.zeros(shape, np.float32), np.full(shape, 0.3, np.float32)):
+            scale = field_scale(Problem(values, mask, Grid(shape)))
+            assert scale.error_ppm > 0
+            assert scale.gradient_ppm_per_mm > 0
+            assert np.isfinite(scale.coarseness)
