@@ -84,7 +84,7 @@ def best_over_weight(
                 found.best, found.best_value, found.best_error = result, value, found.tried[value]
         return found.tried[value]
 
-    start = float(getattr(solver, declared.name))
+    start = solver.resolved(case.problem).main_value()
     error(start)
     for direction in (step, 1 / step):
         value = start

@@ -65,7 +65,7 @@ def measure(name: str, case: Case) -> dict[str, Any]:
         session = TuningSession.open(Path(folder) / "session", solver, None, [described])
         began = time.perf_counter()
         run_session(
-            session, [case.problem], sweep_values(solver, count=POINTS),
+            session, [case.problem], sweep_values(solver.resolved(case.problem), count=POINTS),
             metrics=[lambda image: {"nrmse": nrmse(case, image)}],
         )  # fmt: skip
         seconds = time.perf_counter() - began
@@ -89,7 +89,7 @@ def measure(name: str, case: Case) -> dict[str, Any]:
         }
         for pick in picks
     }
-    default = error_at(getattr(solver, solver.main_parameter().name))
+    default = error_at(solver.resolved(case.problem).main_value())
     # The best of the sweep, at the same accuracy as the picks; a pick may lie between points and be better still.
     error_at(points[best].value)
     lowest = min(known, key=lambda value: known[value])
@@ -114,6 +114,7 @@ def price(name: str, case: Case) -> dict[str, float]:
     from qsm_recon.select.path import Path as Sweep
 
     solver = make_solver(name)
+    solver = solver.resolved(case.problem)
     values = sweep_values(solver, count=POINTS)
     solver.solve(case.problem, callback=lambda state: state.iteration < 3)  # plans and compiled kernels
     found: dict[str, float] = {}

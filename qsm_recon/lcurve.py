@@ -98,7 +98,6 @@ def _run(options: argparse.Namespace) -> int:
     if options.threads is not None:
         set_thread_count(options.threads)
     solver = solver_from_options(options)
-    values = sweep_values(solver, options.parameter, options.points, options.strongest, options.weakest)
     require_rounds(options.refine)
     cases, arguments = [prepared_case(case_from_options(options), solver, options)[0]], [data_arguments(options)]
     same = {name: getattr(options, name) for name in ("quiet", *BACKGROUND_OPTIONS)}
@@ -106,6 +105,9 @@ def _run(options: argparse.Namespace) -> int:
         further = argparse.Namespace(**{**vars(build_parser().parse_args([])), **same, "dataset": specification})
         cases.append(prepared_case(case_from_options(further), solver, further)[0])
         arguments.append(data_arguments(further))
+    # Ends that are not given follow the first data set.
+    around = solver.resolved(cases[0].problem)
+    values = sweep_values(around, options.parameter, options.points, options.strongest, options.weakest)
     described = [
         SessionCase.of(name, case.problem, case.affine, words)
         for name, case, words in zip(different_names([case.name for case in cases]), cases, arguments, strict=True)

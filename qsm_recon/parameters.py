@@ -178,6 +178,11 @@ class Method:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @classmethod
+    def help_of(cls, declared: Parameter) -> str:
+        """Help of a parameter, with what this method adds to it."""
+        return declared.help
+
+    @classmethod
     def describe(cls, kind: str, option: str) -> str:
         """Title, citation and parameters with default, unit, range and help, for help texts.
 
@@ -195,7 +200,7 @@ class Method:
                 f"    {declared.name}{star}: default {declared.describe_default()}; {declared.describe_range()}; "
                 f"unit {declared.unit}"
             )
-            lines.extend(textwrap.wrap(declared.help, 100, initial_indent=" " * 8, subsequent_indent=" " * 8))
+            lines.extend(textwrap.wrap(cls.help_of(declared), 100, initial_indent=" " * 8, subsequent_indent=" " * 8))
         return "\n".join(lines)
 
 

@@ -6,11 +6,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from qsm_recon.command_line import EXIT_DONE, run_command
 from qsm_recon.datasets.phantom import PHANTOM_VERSION, PhantomParameters, build_phantom
 from qsm_recon.datasets.phantom.export import LAYOUTS, export_phantom
+from qsm_recon.datasets.phantom.lesions import SYNTAX, parse_lesions
 from qsm_recon.datasets.phantom.parameters import CASES, SIZES
+from qsm_recon.datasets.phantom.presets import PRESETS, with_preset
 
 LOADED_AS = {
     "bids": "bids:{place}?truth=derivatives/truth/sub-{case}/anat/sub-{case}_Chimap.nii.gz"
@@ -18,6 +21,16 @@ LOADED_AS = {
     "rc2": "rc2:{place}?evaluation_mask=GT/MaskEvaluation.nii.gz",
     "qsmci": "qsmci:{place}",
 }
+LESION_EXAMPLE = '"-2.6@20,-6,4:3"'
+DETAIL_OPTIONS = {
+    "texture": ("texture_ppm", "PPM", "standard deviation of texture added in all tissue"),
+    "texture-slope": ("texture_slope", "S", "its power falls as spatial frequency to the power of minus this"),
+    "vessels": ("vessel_density", "N", "number of veins over that of the published phantom"),
+    "vessel-ppm": ("vessel_ppm", "PPM", "susceptibility of venous blood"),
+    "remnant": ("remnant_ppm", "PPM", "root mean square of a field that the removal of the background left"),
+    "microstructure": ("microstructure_ppm", "PPM", "A of the frequency shift A (sin²θ - 2/3) of white matter"),
+}
+"""Option to the parameter it sets, its unit and what it means."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -47,9 +60,27 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--background", action="store_true", help="add the field of the air around the head")
     parser.add_argument("--rf-phase", type=float, default=0.0, metavar="RAD", help="smooth phase at echo time zero")
+    _add_details(parser)
     parser.add_argument("--no-cache", action="store_true", help="neither read nor keep anything in the user's cache")
     parser.add_argument("--version", action="version", version=f"phantom version {PHANTOM_VERSION}")
     return parser
+
+
+def _add_details(parser: argparse.ArgumentParser) -> None:
+    """Options of what the published phantom does not have."""
+    group = parser.add_argument_group("nearer to real anatomy (docs/phantom.md)")
+    group.add_argument(
+        "--anatomy", choices=tuple(PRESETS), default="published", help="a set of these options, which go before it"
+    )
+    for flag, (_, unit, text) in DETAIL_OPTIONS.items():
+        group.add_argument(f"--{flag}", type=float, metavar=unit, help=text)
+    group.add_argument(
+        "--calcification",
+        metavar=SYNTAX,
+        help=f"in ppm and mm, in place of SIM2's own: --calcification={LESION_EXAMPLE}; several by ';', or none",
+    )
+    group.add_argument("--haemorrhage", metavar=SYNTAX, help="the same with a susceptibility above 0")
+    group.add_argument("--detail-seed", type=int, metavar="N", help="selects texture and remnant in the same head")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,6 +102,7 @@ def _write(options: argparse.Namespace) -> int:
         voxel_size_mm=None if options.voxel_size is None else tuple(options.voxel_size),
         background=options.background,
         rf_phase_offset_rad=options.rf_phase,
+        **with_preset(options.anatomy, _details(options)),
     )
     phantom = build_phantom(parameters, cache=not options.no_cache)
     place = export_phantom(phantom, options.out, options.format)
@@ -78,6 +110,15 @@ def _write(options: argparse.Namespace) -> int:
     if options.format in LOADED_AS:
         print(f"reconstruct it with --dataset '{LOADED_AS[options.format].format(place=place, case=options.case)}'")
     return EXIT_DONE
+
+
+def _details(options: argparse.Namespace) -> dict[str, Any]:
+    """Parameters of what the published phantom does not have; None where they were not given."""
+    values = vars(options)
+    details = {name: values[flag.replace("-", "_")] for flag, (name, _, _) in DETAIL_OPTIONS.items()}
+    for kind in ("calcification", "haemorrhage"):
+        details[f"{kind}s"] = None if values[kind] is None else parse_lesions(values[kind], kind)
+    return {**details, "detail_seed": options.detail_seed}
 
 
 if __name__ == "__main__":

@@ -76,6 +76,7 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
         solver, selection = _select(solver, case, options)
     result = _solve(solver, case, two_pass=options.two_pass, quiet=options.quiet).with_details(**selection)
     check_range(result, case, options)
+    solver = solver.resolved(case.problem)  # as it was solved with, for what is printed
     susceptibility = _referenced(result, region, reference)
     result = _judged(result, susceptibility, case)
     began = time.perf_counter()
@@ -163,6 +164,10 @@ def _solve(solver: Solver, case: Case, *, two_pass: bool, quiet: bool) -> Recons
     logger.info("%s: %s, B0 %.1f° off the nearest axis", case.name, shape, case.problem.grid.b0_angle_deg)
     for note in (*case.notes, *case.problem.notes):
         logger.info("note: %s", note)
+    main = solver.main_parameter()
+    if solver.default_rule and getattr(solver, main.name) is None:
+        value = solver.resolved(case.problem).main_value()
+        logger.info("%s = %.4g %s, from the data: %s", main.name, value, main.unit, solver.default_rule)
     with iteration_progress(solver.name, quiet=quiet) as callback:
         if not two_pass:
             return solver.solve(case.problem, callback=callback)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,8 @@ from qsm_recon.datasets.options import (
     whole_number,
 )
 from qsm_recon.datasets.phantom import Phantom, PhantomParameters, build_phantom
+from qsm_recon.datasets.phantom.lesions import Lesion, parse_lesions
+from qsm_recon.datasets.phantom.presets import with_preset
 from qsm_recon.errors import ParameterError, did_you_mean
 from qsm_recon.io import Image
 
@@ -39,6 +40,16 @@ OPTIONS = {
     "background": "yes adds the field of the air around the head",
     "bipolar": ECHO_OPTIONS["bipolar"],
     "rf_phase": "amplitude in rad of a smooth phase at echo time zero",
+    "anatomy": "published (default), textured, lesions or invivo: a set of the options below, which go before it",
+    "texture": "standard deviation in ppm of texture added in all tissue, 0 to 0.05",
+    "texture_slope": "the texture's power falls as spatial frequency to the power of minus this, 1 to 6 (default 3)",
+    "calcification": "PPM@X,Y,Z:RADIUS in ppm and mm, several separated by ';', in place of SIM2's own; none for none",
+    "haemorrhage": "the same with a susceptibility above 0",
+    "vessels": "number of veins over that of the published phantom, 0 to 5",
+    "vessel_ppm": "susceptibility of venous blood in ppm, 0 to 1 (default 0.19)",
+    "remnant": "root mean square in ppm of a field that the removal of the background left, 0 to 0.5",
+    "microstructure": "A in ppm of the frequency shift A (sin²θ - 2/3) of white matter, -0.1 to 0.1",
+    "detail_seed": "selects texture and remnant in the same head",
 }
 FIELDS = ("fit", "difference", "true")
 
@@ -81,9 +92,22 @@ def load(location: str, options: Mapping[str, str], settings: LoadSettings) -> C
         "voxel_size_mm": numbers(options, "voxel_size", 3),
         "background": flag(options, "background"),
         "rf_phase_offset_rad": number(options, "rf_phase"),
+        "texture_ppm": number(options, "texture"),
+        "texture_slope": number(options, "texture_slope"),
+        "calcifications": _lesions(options, "calcification"),
+        "haemorrhages": _lesions(options, "haemorrhage"),
+        "vessel_density": number(options, "vessels"),
+        "vessel_ppm": number(options, "vessel_ppm"),
+        "remnant_ppm": number(options, "remnant"),
+        "microstructure_ppm": number(options, "microstructure"),
+        "detail_seed": whole_number(options, "detail_seed"),
     }
-    parameters = PhantomParameters(**{name: value for name, value in given.items() if value is not None})
+    parameters = PhantomParameters(**with_preset(options.get("anatomy", "published"), given))
     return phantom_case(build_phantom(parameters), origin, bipolar)
+
+
+def _lesions(options: Mapping[str, str], name: str) -> tuple[Lesion, ...] | None:
+    return parse_lesions(options[name], name) if name in options else None
 
 
 def phantom_case(phantom: Phantom, field_from: str = "fit", bipolar: str = "auto") -> Case:
@@ -94,7 +118,8 @@ def phantom_case(phantom: Phantom, field_from: str = "fit", bipolar: str = "auto
     phantom
         The simulated head.
     field_from
-        ``fit`` or ``difference`` of the noisy echoes, or ``true``, the noise-free field with its background.
+        ``fit`` or ``difference`` of the noisy echoes, or ``true``, the noise-free field with its background and what
+        else shifts the frequency.
     bipolar
         Whether an odd/even term is fitted: ``yes``, ``no`` or ``auto``, which finds out.
 
@@ -110,7 +135,7 @@ def phantom_case(phantom: Phantom, field_from: str = "fit", bipolar: str = "auto
     gathered.field_kind = "total" if phantom.parameters.background else "local"
     series = gathered.add_echoes(np.abs(phantom.echoes), np.angle(phantom.echoes), phantom.mask)
     if field_from == "true":
-        gathered.parts["field_ppm"] = phantom.field_ppm + phantom.background_field_ppm
+        gathered.parts["field_ppm"] = phantom.frequency_ppm
         gathered.notes.append("field: the noise-free field of the simulation")
     else:
         gathered.add_estimated_field(series, field_from, gathered.acquisition.grid(reference), bipolar)
@@ -122,5 +147,11 @@ def phantom_case(phantom: Phantom, field_from: str = "fit", bipolar: str = "auto
 
 def _describe(phantom: Phantom) -> str:
     """Version and parameters of a phantom in one line."""
-    values = ", ".join(f"{item.name}={getattr(phantom.parameters, item.name)}" for item in fields(phantom.parameters))
+    values = ", ".join(f"{name}={_text(value)}" for name, value in phantom.parameters.changed().items())
     return f"phantom version {phantom.version} ({values})"
+
+
+def _text(value: object) -> str:
+    """A parameter as text: lesions as they are written in options."""
+    lesions = isinstance(value, tuple) and all(isinstance(part, Lesion) for part in value)
+    return (";".join(map(str, value)) or "none") if lesions else str(value)  # type: ignore[call-overload]

@@ -14,6 +14,37 @@ BEYOND_A_CUT = 1.25
 heads and phantoms."""
 
 
+REACH = 0.05
+"""How far around a mask sources and periodic copies count, over the longest edge of the box around it."""
+FEWEST_VOXELS = 4
+"""That reach at least, in voxels."""
+
+
+def reach_of(mask: NDArray[np.bool_], voxel_size_mm: tuple[float, float, float]) -> float:
+    """Distance around a mask, in mm, within which sources and periodic copies count: 8 mm for a head.
+
+    A twentieth of the longest edge of the box around the mask, or four voxels if that is more: a length that follows
+    the picture, as the dipole problem has none of its own.
+
+    Parameters
+    ----------
+    mask
+        (nx, ny, nz) boolean, not empty.
+    voxel_size_mm
+        Voxel size in mm.
+    """
+    return max(REACH * extent_of(mask, voxel_size_mm), FEWEST_VOXELS * float(np.prod(voxel_size_mm)) ** (1 / 3))
+
+
+def extent_of(mask: NDArray[np.bool_], voxel_size_mm: tuple[float, float, float]) -> float:
+    """Longest edge in mm of the box around a mask (nx, ny, nz) that is not empty."""
+    edges = []
+    for axis, size in enumerate(voxel_size_mm):
+        inside = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+        edges.append((int(inside[-1]) + 1 - int(inside[0])) * size)
+    return float(max(edges))
+
+
 def padded_shape(shape: tuple[int, int, int], padding: int | tuple[int, int, int] = 0) -> tuple[int, int, int]:
     """Grid size with at least ``padding`` more voxels along each axis whose prime factors are 2, 3 and 5 only.
 

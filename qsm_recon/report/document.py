@@ -153,13 +153,20 @@ def _statistics(values: NDArray[np.floating]) -> dict[str, float]:
 
 def _describe_source(source: str) -> dict[str, Any]:
     """Source of an input; with the checksum of the file, or of each of several files named one after another."""
-    path = Path(source)
-    if path.is_file():
-        return {"source": source, "sha256": _checksum(path)}
-    parts = [Path(part) for part in source.split(", ")]
-    if len(parts) > 1 and all(part.is_file() for part in parts):
-        return {"source": source, "sha256": [_checksum(part) for part in parts]}
+    if _is_file(source):
+        return {"source": source, "sha256": _checksum(Path(source))}
+    parts = source.split(", ")
+    if len(parts) > 1 and all(map(_is_file, parts)):
+        return {"source": source, "sha256": [_checksum(Path(part)) for part in parts]}
     return {"source": source}
+
+
+def _is_file(source: str) -> bool:
+    """Whether a source is one file: descriptions and lists of files may be longer than any file's name."""
+    try:
+        return Path(source).is_file()
+    except OSError:
+        return False
 
 
 def _checksum(path: Path) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from qsm_recon.datasets.phantom import Phantom, PhantomParameters, build_phantom
 from qsm_recon.datasets.phantom.geometry import output_grid
+from qsm_recon.datasets.phantom.presets import PRESETS, with_preset
 from qsm_recon.io import atomic_write
 from qsm_recon.units import hz_per_ppm
 
@@ -34,6 +35,7 @@ LABEL_COLOURS = {
     10: "#2b6cb0",
     11: "#ff2d55",
     16: "#00e5ff",
+    17: "#7f0000",
 }
 
 
@@ -96,14 +98,20 @@ def _rows(phantom: Phantom) -> list[Row]:
     times = [1e3 * t for t in phantom.echo_times_s]
     frequency = hz_per_ppm(phantom.b0_tesla) * phantom.field_ppm * phantom.mask
     brightest = [float(np.percentile(np.abs(echo)[phantom.mask], 99.5)) for echo in (first, last)]
-    return [
+    rows = [
         Row("susceptibility, −0.1 … 0.1 ppm", phantom.susceptibility_ppm, (-0.1, 0.1)),
-        Row("labels", phantom.labels, (0, 16), labels=True),
+        Row("labels", phantom.labels, (0, 17), labels=True),
         Row(f"magnitude, {times[0]:g} ms", np.abs(first), (0, brightest[0])),
         Row(f"magnitude, {times[-1]:g} ms", np.abs(last), (0, brightest[1])),
         Row(f"phase, {times[-1]:g} ms, −π … π", np.angle(last), (-np.pi, np.pi)),
         Row("frequency, −12 … 12 Hz", frequency, (-12, 12)),
     ]
+    others = {"microstructure": phantom.microstructure_field_ppm, "background remnant": phantom.remnant_field_ppm}
+    for name, part in others.items():
+        if part.any():
+            shift = hz_per_ppm(phantom.b0_tesla) * part * phantom.mask
+            rows.append(Row(f"frequency by {name}, −3 … 3 Hz", shift, (-3, 3)))
+    return rows
 
 
 def save_phantom_figure(phantom: Phantom, path: Path, dots_per_inch: int = 75) -> None:
@@ -123,15 +131,19 @@ def save_phantom_figure(phantom: Phantom, path: Path, dots_per_inch: int = 75) -
 
 
 def main() -> None:
-    """Draw the two cases of the challenge: ``python -m qsm_recon.report.phantom_figure --out docs/pictures``."""
-    parser = argparse.ArgumentParser(description="Draw the phantom, SIM1 and SIM2.")
+    """Draw heads by name: ``python -m qsm_recon.report.phantom_figure --out docs/pictures``."""
+    parser = argparse.ArgumentParser(description="Draw the phantom: SIM1 and SIM2, and SIM2 with other anatomies.")
     parser.add_argument("--out", type=Path, default=Path("docs/pictures"), help="folder for the pictures")
     parser.add_argument("--size", choices=("full", "reduced"), default="full")
+    parser.add_argument("--anatomy", nargs="*", choices=tuple(PRESETS), default=("published",), help="which heads")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    for case in ("sim1", "sim2"):
-        phantom = build_phantom(PhantomParameters(case=case, size=arguments.size))
-        save_phantom_figure(phantom, arguments.out / f"phantom_{case}.png")
+    for anatomy in arguments.anatomy:
+        published = anatomy == "published"
+        for case in ("sim1", "sim2") if published else ("sim2",):
+            given = {"case": case, "size": arguments.size}
+            phantom = build_phantom(PhantomParameters(**with_preset(anatomy, given)))
+            save_phantom_figure(phantom, arguments.out / f"phantom_{case if published else anatomy}.png")
 
 
 if __name__ == "__main__":

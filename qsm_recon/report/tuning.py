@@ -104,5 +104,6 @@ def tune(
     matrix = np.diag([*problem.grid.voxel_size_mm, 1.0]) if affine is None else affine
     case = SessionCase.of(name, problem, matrix, [])
     session = TuningSession.open(folder, solver, parameter, [case])
-    run_session(session, [problem], sweep_values(solver, parameter, **sweep), method=method, follower=follower)
+    values = sweep_values(solver.resolved(problem), parameter, **sweep)
+    run_session(session, [problem], values, method=method, follower=follower)
     return session

@@ -140,7 +140,9 @@ def _spectral(groups: list[list[Any]]) -> tuple[NDArray | None, NDArray | None]:
     misfits = [[point.spectral for point in case] for case in zip(*groups, strict=True)]
     if any(found is None for case in misfits for found in case):
         return None, None
-    ratios = np.exp(np.mean([[np.log(found.ratio) for found in case] for case in misfits], axis=0))
+    ratios = None
+    if all(found.ratio is not None for case in misfits for found in case):
+        ratios = np.exp(np.mean([[np.log(found.ratio) for found in case] for case in misfits], axis=0))
     return ratios, np.mean([estimated_risks(case) for case in misfits], axis=0)
 
 

@@ -53,7 +53,9 @@ def residual_on_cone(curve: Curve) -> Pick:
 
 
 def _agreement(curve: Curve, position: float) -> float:
-    """Confidence: high where the simpler rule lands near."""
+    """Confidence: high where the simpler rule lands near, or the error follows from spectra alone."""
+    if curve.misfit_ratio is None:
+        return 0.9
     other = residual_on_cone(curve)
     if other.value is None:
         return 0.5

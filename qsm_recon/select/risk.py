@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.operators.dipole import dipole_kernel
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
 from qsm_recon.result import Reconstruction
@@ -43,17 +44,19 @@ class SpectralMisfit:
     Parameters
     ----------
     ratio
-        Mean power of the residual off the cone over that of errors with the spectrum seen on it.
+        Mean power of the residual off the cone over that of errors with the spectrum seen on it; None for a linear
+        filter, whose error follows from spectra alone.
     errors
         Power on the cone, shell by shell, in ppm² per voxel of the mask.
     misfit
-        Residual in trusted frequencies, each over |D|: mean square, in ppm².
+        Residual in trusted frequencies, each over |D|: mean square, in ppm².  For a linear filter, what the measured
+        spectrum says of the susceptibility that it loses, as if there were no errors.
     overfit
         By how much one unit of error power in each shell must raise the misfit to give the risk; None where no second
         reconstruction was made.
     """
 
-    ratio: float
+    ratio: float | None
     errors: tuple[float, ...]
     misfit: float
     overfit: tuple[float, ...] | None = None
@@ -98,6 +101,9 @@ class RiskProbe:
         result
             Its result; None is returned where it tells no fitted field.
         """
+        transfer = solver.transfer(self._bins.grid)
+        if transfer is not None:
+            return self._of_filter(transfer)
         if result.fitted_field_ppm is None:
             return None
         fitted = self._region.cut(result.fitted_field_ppm)
@@ -118,6 +124,29 @@ class RiskProbe:
             tuple(errors.tolist()),
             float((self._amplified * power).sum()) * scale,
             None if overfit is None else tuple((overfit * scale).tolist()),
+        )
+
+    def _of_filter(self, transfer: NDArray) -> SpectralMisfit:
+        """What is known of a linear filter, whose error is told at every frequency, on the cone too.
+
+        It is (1 - F D)² S + F² E, with the spectrum S of the susceptibility, which is taken to depend on |k| alone, as
+        E does: trusted frequencies of the field hold D² S + E, those on the cone E, with what the mask's edge scatters
+        there.
+        """
+        counts, kernel = self._bins.counts, dipole_kernel(self._bins.grid)
+        power = self._bins.power(self._bins.transform(self._field * self._mask)) / self._voxels
+        errors = self._bins.cone(power)
+        seen = np.where(np.arange(self._bins.bands) >= TRUSTED_BAND, counts, 0.0)
+        squared_kernel = (seen * self._bins.power(kernel)).sum(axis=1)
+        lost = (counts * self._bins.power(1.0 - transfer * kernel)).sum(axis=1)
+        lost_over_kernel = np.divide(lost, squared_kernel, out=np.zeros_like(lost), where=squared_kernel > 0)
+        overfit = (counts * self._bins.power(transfer)).sum(axis=1) - lost_over_kernel * seen.sum(axis=1)
+        scale = 1.0 / float(np.prod(self._mask.shape))
+        return SpectralMisfit(
+            None,
+            tuple(errors.tolist()),
+            float((lost_over_kernel * (seen * power).sum(axis=1)).sum()) * scale,
+            tuple((overfit * scale).tolist()),
         )
 
     def _overfit(self, solver: Solver, fitted: NDArray, errors: NDArray[np.float64]) -> NDArray[np.float64] | None:
@@ -176,7 +205,9 @@ def errors_of_field(misfits: list[SpectralMisfit | None]) -> NDArray[np.float64]
     known = [found for found in misfits if found is not None]
     if not known:
         return np.zeros(0)
-    known.sort(key=lambda found: found.ratio)
-    ratios = np.log([found.ratio for found in known])
-    powers = np.log(np.maximum([found.errors for found in known], 1e-300))
-    return np.exp([np.interp(np.log(MISFIT_OF_ERRORS), ratios, shell) for shell in powers.T])
+    ratios = [found.ratio for found in known if found.ratio is not None]
+    if len(ratios) < len(known):
+        return np.array(next(found.errors for found in known if found.ratio is None))
+    order = np.argsort(ratios)
+    powers = np.log(np.maximum([known[i].errors for i in order], 1e-300))
+    return np.exp([np.interp(np.log(MISFIT_OF_ERRORS), np.log(ratios)[order], shell) for shell in powers.T])

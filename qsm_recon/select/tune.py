@@ -74,7 +74,7 @@ def select_value(
     path = Path(solver, problem)
     points: dict[float, PathPoint] = {}
     maps: dict[float, NDArray] = {}
-    values = sweep_values(solver, count=count)
+    values = sweep_values(solver.resolved(problem), count=count)
     for round_number in range(refinements + 1):
         follower.begin(0, values)
         start, tolerance = _start(values, maps, round_number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from qsm_recon.solvers.default_weights import ABSOLUTE_RULE
 from qsm_recon.solvers.parameters import parameter
 from qsm_recon.solvers.variational import Composition, VariationalSolver, convex_start
 
@@ -20,9 +21,12 @@ class LinearL1(VariationalSolver):
     title: ClassVar[str] = "Total variation, linear l1 fidelity"
     citation: ClassVar[str] = "Milovic et al., Magn Reson Med 87:457-473 (2022), doi 10.1002/mrm.28957"
 
-    regularisation_weight: float = parameter(
-        0.07, "mm", "weight alpha of the total variation", low=1e-9, high=1e6, main=True
-    )
+    default_rule: ClassVar[str] = ABSOLUTE_RULE
+
+    regularisation_weight: float | None = parameter(
+        None, "mm", "weight alpha of the total variation; by default from the field's error and gradient",
+        low=1e-9, high=1e6, kind=float, main=True,
+    )  # fmt: skip
 
     def composition(self) -> Composition:
         """See :class:`VariationalSolver`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from qsm_recon.parameters import Method, Parameter
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
 from qsm_recon.result import Callback, Reconstruction
+from qsm_recon.solvers.default_weights import described_scale
 from qsm_recon.solvers.guard import background_in, impossible_range
 from qsm_recon.solvers.series import Series
 
@@ -40,6 +42,8 @@ class Solver(Method, ABC):
     expects_local_field: ClassVar[bool] = True
     """Whether the method takes all of the field to come from inside the mask, so that a background must be removed."""
     iterative: ClassVar[bool] = True
+    default_rule: ClassVar[str] = ""
+    """How the main parameter follows the data where its default is to do so, in one line."""
     warm_starts: ClassVar[bool] = True
     """Whether a converged result does not depend on where it started, so that a sweep may start from a neighbour."""
 
@@ -48,7 +52,47 @@ class Solver(Method, ABC):
         """Return the main regularisation parameter."""
         return next(declared for declared in cls.declared().values() if declared.main)
 
-    def with_regularisation(self, value: float) -> Solver:
+    @classmethod
+    def help_of(cls, declared: Parameter) -> str:
+        """See :class:`qsm_recon.parameters.Method`; with the rule that the main parameter follows."""
+        follows = declared.main and declared.default is None and cls.default_rule
+        return f"{declared.help}: {cls.default_rule}" if follows else declared.help
+
+    def main_value(self) -> float:
+        """Return the value of the main regularisation parameter.
+
+        Raises
+        ------
+        ParameterError
+            If it is to follow the data; see :meth:`resolved`.
+        """
+        name = self.main_parameter().name
+        value: float | None = getattr(self, name)
+        if value is None:
+            raise ParameterError(f"{name} of '{self.name}' follows the data: its value is that of resolved(problem)")
+        return value
+
+    def default_weight(self, problem: Problem) -> float:
+        """Value of the main parameter for some data, where its default is to follow them."""
+        raise ParameterError(f"'{self.name}' has a default of its own for {self.main_parameter().name}")
+
+    def resolved(self, problem: Problem) -> Solver:
+        """Return the same solver with the parameters that follow the data set for these.
+
+        Parameters
+        ----------
+        problem
+            The measurement.
+        """
+        main = self.main_parameter()
+        if getattr(self, main.name) is not None:
+            return self
+        # Four digits, so that the value that is printed gives the same map again.
+        value = float(f"{self.default_weight(problem):.4g}")
+        bounded = min(max(value, main.low or 0.0), math.inf if main.high is None else main.high)
+        return dataclasses.replace(self, **{main.name: bounded})
+
+    def with_regularisation(self, value: float | None) -> Solver:
         """Return the same solver with another value of its main regularisation parameter."""
         return dataclasses.replace(self, **{self.main_parameter().name: value})
 
@@ -94,6 +138,10 @@ class Solver(Method, ABC):
         """Prepare to solve one problem for several parameter values in turn, each from where the one before ended."""
         return Series(problem)
 
+    def transfer(self, grid: Grid) -> NDArray | None:
+        """What the method multiplies a field's half-spectrum by, where it is such a filter; None otherwise."""
+        return None
+
     def noise_fidelity(self, problem: Problem) -> float | None:
         """Fidelity (as in the history) that the noise of the field alone would give; None where it is unknown."""
         return None
@@ -137,11 +185,13 @@ class Solver(Method, ABC):
         from qsm_recon.solvers.constant_field import with_constant, without_constant
 
         began = time.perf_counter()
-        before, problem = problem.field_offset_ppm, without_constant(problem)
-        region = self.region(problem)
+        solver, before, problem = self.resolved(problem), problem.field_offset_ppm, without_constant(problem)
+        region = solver.region(problem)
         start = None if start_ppm is None else region.cut(start_ppm)
-        result = region.embed_result(self._solve(region.cut_problem(problem), callback, start))
+        result = region.embed_result(solver._solve(region.cut_problem(problem), callback, start))
         result = with_constant(result, problem.field_offset_ppm - before)
+        if self.default_rule and getattr(self, self.main_parameter().name) is None:
+            result = result.with_details(default_from=self.default_rule, **described_scale(problem))
         facts["impossible_range"] = None if self.takes_total_field() else impossible_range(result)
         for fact in filter(None, facts.values()):
             logger.warning("%s expects a local field: %s", self.name, fact)

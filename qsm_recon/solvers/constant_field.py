@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from qsm_recon.operators.blocks import block_means
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
+from qsm_recon.operators.padding import extent_of
 from qsm_recon.problem import Problem
 from qsm_recon.result import Reconstruction
 
-COARSE_MM = 2.0
-PADDING_MM = 64.0
+COARSE = 0.0125
+"""Edge of the voxels that it is found on, over the mask's longest extent: 2 mm for a head."""
+PADDING = 0.4
+"""Padding over that extent."""
 BACKGROUND_FIELD = "background_field_ppm"
 """Image of a result that holds what a method took for the field of outside sources."""
 OUTLYING = 10.0
@@ -40,13 +43,14 @@ def constant_of_field(problem: Problem) -> float:
     """
     mask, grid = problem.mask, problem.grid
     trusted = _trusted(problem)
-    factors = tuple(max(1, round(COARSE_MM / size)) for size in grid.voxel_size_mm)
+    extent = extent_of(mask, grid.voxel_size_mm)
+    factors = tuple(max(1, round(COARSE * extent / size)) for size in grid.voxel_size_mm)
     share = block_means(trusted.astype(np.float32), factors)
     field = block_means(np.where(trusted, problem.field_ppm, 0), factors, np.float64)
     sizes = tuple(size * factor for size, factor in zip(grid.voxel_size_mm, factors, strict=True))
     operator = DipoleOperator(
         Grid(share.shape, sizes, grid.b0_direction),  # type: ignore[arg-type]
-        padding=tuple(int(np.ceil(PADDING_MM / size)) for size in sizes),  # type: ignore[arg-type]
+        padding=tuple(int(np.ceil(PADDING * extent / size)) for size in sizes),  # type: ignore[arg-type]
     )
     inside = share > 0
     weight = share[inside].astype(np.float64)

@@ -40,10 +40,10 @@ class ContinuedSeries(Series):
     def _solve(self, solver: Solver, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
         if not isinstance(solver, VariationalSolver):
             raise ParameterError(f"a series on the ADMM engine takes no '{solver.name}'")
-        alpha, last = solver.regularisation_weight, self._solver
+        alpha, last = solver.main_value(), self._solver
         continues = last is not None and replace(last, regularisation_weight=alpha) == solver
         if last is not None and self._run is not None and self._engine is not None and continues:
-            outcome = self._engine.run_on(alpha / last.regularisation_weight, callback)
+            outcome = self._engine.run_on(alpha / last.main_value(), callback)
         else:
             self._engine = None  # frees its buffers before there are others
             self._region = solver.region(self._problem)

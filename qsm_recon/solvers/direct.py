@@ -22,7 +22,12 @@ from qsm_recon.operators.grid import Grid
 from qsm_recon.problem import Problem
 from qsm_recon.result import Callback, Reconstruction
 from qsm_recon.solvers.base import Solver
-from qsm_recon.solvers.iterative import REACH_MM, automatic_padding, padding_or
+from qsm_recon.solvers.default_weights import (
+    WIENER_RULE,
+    squared_gradient_weight,
+    squared_susceptibility_weight,
+)
+from qsm_recon.solvers.iterative import automatic_padding, padding_or
 from qsm_recon.solvers.parameters import parameter
 
 
@@ -41,7 +46,7 @@ class _Direct(Solver):
 
     def grid_padding(self, mask: NDArray[np.bool_], grid: Grid) -> tuple[int, int, int]:
         """See :class:`Solver`."""
-        return padding_or(self.padding, mask, grid, REACH_MM)
+        return padding_or(self.padding, mask, grid)
 
     def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
         dtype = np.float32 if self.precision == "single" else np.float64
@@ -64,6 +69,12 @@ class _Direct(Solver):
             details={**details, "padded_shape": list(operator.padded_grid.shape)},
             fitted_field_ppm=np.where(problem.mask, operator.forward(susceptibility), 0).astype(np.float32),
         )
+
+    def transfer(self, grid: Grid) -> NDArray | None:
+        """See :class:`Solver`."""
+        dtype = np.float32 if self.precision == "single" else np.float64
+        operator = DipoleOperator(grid, self.kernel, dtype)  # type: ignore[arg-type]
+        return self._filter(operator)[0][..., : grid.shape[2] // 2 + 1]
 
     def noise_fidelity(self, problem: Problem) -> float | None:
         """See :class:`Solver`; the field outside the mask counts as known to be zero."""
@@ -117,24 +128,33 @@ class Tikhonov(_Direct):
     title: ClassVar[str] = "Tikhonov regularisation"
     citation: ClassVar[str] = "Bilgic et al., J Magn Reson Imaging 40:181-191 (2014), doi 10.1002/jmri.24365"
 
-    regularisation_weight: float = parameter(
-        0.02, "1 (identity) or mm² (gradient)", "weight beta", low=1e-12, high=1e6, main=True
-    )
+    default_rule: ClassVar[str] = WIENER_RULE
+
+    regularisation_weight: float | None = parameter(
+        None, "1 (identity) or mm² (gradient)", "weight beta; by default from the field's error and gradient",
+        low=1e-12, high=1e6, kind=float, main=True,
+    )  # fmt: skip
     regulariser: str = parameter("gradient", "1", "what is kept small", choices=("identity", "gradient"))
     gradient: str = parameter(
         "physical", "1", "differences per mm, or per voxel as the FANSI toolbox takes them",
         choices=("physical", "unit-voxel"),
     )  # fmt: skip
 
+    def default_weight(self, problem: Problem) -> float:
+        """See :class:`Solver`."""
+        if self.regulariser == "identity":
+            return squared_susceptibility_weight(problem)
+        return squared_gradient_weight(problem)
+
     def _filter(self, operator: DipoleOperator) -> tuple[NDArray, NDArray | float]:
         kernel = operator.kernel
         if self.regulariser == "identity":
-            return regularised_inverse(kernel, kernel.dtype.type(self.regularisation_weight)), 1.0
+            return regularised_inverse(kernel, kernel.dtype.type(self.main_value())), 1.0
         grid = operator.padded_grid
         spacing = gradient_spacing(grid, self.gradient)  # type: ignore[arg-type]
         x, y, z = (squared_difference_symbol(n, h) for n, h in zip(grid.shape, spacing, strict=True))
         symbol = x[:, None, None] + y[:, None] + np.resize(z, kernel.shape[2])  # entries beyond half are padding
-        return regularised_inverse(kernel, (self.regularisation_weight * symbol).astype(kernel.dtype)), symbol
+        return regularised_inverse(kernel, (self.main_value() * symbol).astype(kernel.dtype)), symbol
 
 
 SOLVERS = (TKD, TSVD, Tikhonov)

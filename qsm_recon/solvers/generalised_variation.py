@@ -20,9 +20,10 @@ class LinearTGV(VariationalSolver):
         "Milovic et al., Magn Reson Med 80:814-821 (2018), doi 10.1002/mrm.27073"
     )
 
-    second_weight_ratio: float = parameter(
-        2.0, "mm", "alpha0 / alpha1: how much smooth slopes cost beside edges", low=1e-3, high=1e3
-    )
+    second_weight_ratio: float | None = parameter(
+        None, "mm", "alpha0 / alpha1: how much smooth slopes cost beside edges; by default two voxels",
+        low=1e-6, high=1e6, kind=float,
+    )  # fmt: skip
 
     def composition(self) -> Composition:
         """See :class:`VariationalSolver`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from qsm_recon.solvers.default_weights import ABSOLUTE_RULE, TOTAL_VARIATION_RULE
 from qsm_recon.solvers.parameters import parameter
 from qsm_recon.solvers.variational import FIDELITIES, Composition, VariationalSolver, convex_start, harmonic_penalty
 
@@ -17,12 +18,17 @@ class GenericADMM(VariationalSolver):
     title: ClassVar[str] = "Any fidelity, regulariser and background"
     citation: ClassVar[str] = "Milovic et al., Magn Reson Med 80:814-821 (2018), doi 10.1002/mrm.27073"
 
-    regularisation_weight: float = parameter(
-        2e-4, "ppm·mm (mm for l1 fidelities)", "weight alpha of the regulariser", low=1e-12, high=1e6, main=True
-    )
+    default_rule: ClassVar[str] = f"{TOTAL_VARIATION_RULE}; l1 fidelities: {ABSOLUTE_RULE}"
+
+    regularisation_weight: float | None = parameter(
+        None, "ppm·mm (mm for l1 fidelities)", "weight alpha of the regulariser; by default from the field's error and "
+        "gradient", low=1e-12, high=1e6, kind=float, main=True,
+    )  # fmt: skip
     fidelity: str = parameter("quadratic", "1", "data fidelity", choices=tuple(FIDELITIES))
     regulariser: str = parameter("tv", "1", "regulariser", choices=("tv", "tgv"))
-    second_weight_ratio: float = parameter(2.0, "mm", "alpha0 / alpha1 of tgv", low=1e-3, high=1e3)
+    second_weight_ratio: float | None = parameter(
+        None, "mm", "alpha0 / alpha1 of tgv; by default two voxels", low=1e-6, high=1e6, kind=float
+    )
     harmonic_weight: float = parameter(
         0.0, "mm⁴", "weight beta of a weakly harmonic background; 0 for no background", low=0, high=1e9
     )

@@ -11,30 +11,31 @@ from numpy.typing import NDArray
 from qsm_recon.engines.admm import ADMMSettings
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
-from qsm_recon.operators.padding import padding_around
+from qsm_recon.operators.padding import padding_around, reach_of
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
 from qsm_recon.solvers.base import Solver
 from qsm_recon.solvers.parameters import parameter
 
-REACH_MM = 8.0
-"""How far from the mask it must be empty on either side, at least, so that its periodic copy is felt no more."""
-
 
 def automatic_padding() -> Any:
     """Declare the padding."""
     return parameter(
-        None, "voxels", "zeros added around what is computed at least; by default what the image lacks of 8 mm (or the "
-        "margin) around the mask, and a quarter more where a slab's mask touches the border",
+        None, "voxels", "zeros added around what is computed at least; by default what the image lacks of the "
+        "default margin (or of a smaller one given) around the mask, and a quarter more where a slab's mask touches "
+        "the border",
         low=0, high=512, kind=int,
     )  # fmt: skip
 
 
-def padding_or(given: int | None, mask: NDArray[np.bool_], grid: Grid, reach_mm: float) -> tuple[int, int, int]:
-    """Padding as given, or by default what the image lacks of the reach of what is in the mask."""
+def padding_or(
+    given: int | None, mask: NDArray[np.bool_], grid: Grid, margin_mm: float | None = None
+) -> tuple[int, int, int]:
+    """Padding as given, or by default what the image lacks of the reach of what is in the mask, or of the margin."""
     if given is not None:
         return (given, given, given)
-    return padding_around(mask, grid.voxel_size_mm, reach_mm)
+    reach = reach_of(mask, grid.voxel_size_mm)
+    return padding_around(mask, grid.voxel_size_mm, reach if margin_mm is None else min(margin_mm, reach))
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,24 @@ class GridSolver(Solver):
     """Base of methods on the dipole operator: the kernel, the grid it is applied on, and the precision."""
 
     kernel: str = parameter("continuous", "1", "dipole kernel", choices=("continuous", "discrete", "green"))
-    margin: float = parameter(
-        8.0, "mm", "how far around the mask is computed; the whole image if more than there is", low=0, high=1e6
-    )
+    margin: float | None = parameter(
+        None, "mm", "how far around the mask is computed; the whole image if more than there is; by default a "
+        "twentieth of the mask's longest extent, or four voxels", low=0, high=1e6, kind=float,
+    )  # fmt: skip
     padding: int | None = automatic_padding()
     precision: str = parameter("single", "1", "arithmetic", choices=("single", "double"))
 
     def region(self, problem: Problem) -> Region:
         """See :class:`Solver`."""
-        return Region.around(problem, self.margin)
+        return Region.around(problem, self.margin_mm(problem))
+
+    def margin_mm(self, problem: Problem) -> float:
+        """Return how far around the mask is computed, in mm."""
+        return reach_of(problem.mask, problem.grid.voxel_size_mm) if self.margin is None else self.margin
 
     def grid_padding(self, mask: NDArray[np.bool_], grid: Grid) -> tuple[int, int, int]:
         """See :class:`Solver`."""
-        return padding_or(self.padding, mask, grid, min(self.margin, REACH_MM))
+        return padding_or(self.padding, mask, grid, self.margin)
 
     def dipole_operator(self, problem: Problem, padding: tuple[int, int, int] | None = None) -> DipoleOperator:
         """Set up the dipole operator on the problem's grid, with a padding where another than the solver's is given."""

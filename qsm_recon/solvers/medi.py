@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +14,8 @@ from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.smv import SphericalMean, spherical_mean_kernel
 from qsm_recon.problem import Problem
 from qsm_recon.result import Callback, Reconstruction
+from qsm_recon.solvers.base import Solver
+from qsm_recon.solvers.default_weights import EDGE_FACTOR, EDGE_RULE, rounding, total_variation_weight
 from qsm_recon.solvers.iterative import GridSolver
 from qsm_recon.solvers.parameters import parameter
 from qsm_recon.terms.field_model import WeightedField
@@ -48,9 +50,12 @@ def regularisation_weight_from_toolbox(
 class MorphologySolver(GridSolver):
     """What the solvers with an edge-weighted total variation share: parameters, and how parts are put together."""
 
-    regularisation_weight: float = parameter(
-        3e-4, "ppm·mm", "weight alpha of the edge-weighted total variation", low=1e-12, high=1e3, main=True
-    )
+    default_rule: ClassVar[str] = EDGE_RULE
+
+    regularisation_weight: float | None = parameter(
+        None, "ppm·mm", "weight alpha of the edge-weighted total variation; by default from the field's error and "
+        "gradient", low=1e-12, high=1e3, kind=float, main=True,
+    )  # fmt: skip
     edge_fraction: float = parameter(
         0.3, "1", "share of the magnitude gradient's components that count as edges and are not smoothed", low=0, high=3
     )
@@ -58,9 +63,10 @@ class MorphologySolver(GridSolver):
         "components", "1", "what the share is of; the MEDI toolbox's 0.9 is of the number of voxels",
         choices=("components", "voxels"),
     )  # fmt: skip
-    smoothing: float = parameter(
-        5e-4, "ppm/mm", "gradient below which the total variation is rounded off", low=1e-9, high=1e3
-    )
+    smoothing: float | None = parameter(
+        None, "ppm/mm", "gradient below which the total variation is rounded off; by default a twentieth of the "
+        "susceptibility's", low=1e-9, high=1e3, kind=float,
+    )  # fmt: skip
     max_iterations: int = parameter(16, "1", "most outer (Gauss-Newton) iterations", low=1, high=100_000)
     update_tolerance: float = parameter(0.03, "1", "relative update to stop at", low=0, high=1)
     cg_iterations: int = parameter(
@@ -71,6 +77,25 @@ class MorphologySolver(GridSolver):
     def memory_volumes(self) -> float:
         """See :meth:`Solver.memory_volumes`."""
         return 30.0
+
+    def default_weight(self, problem: Problem) -> float:
+        """See :class:`Solver`."""
+        return (EDGE_FACTOR if self.has_edges(problem) else 1.0) * total_variation_weight(problem)
+
+    def resolved(self, problem: Problem) -> Solver:
+        """See :class:`Solver`."""
+        if self.smoothing is not None:
+            return super().resolved(problem)
+        return replace(self, smoothing=float(f"{rounding(problem):.4g}")).resolved(problem)
+
+    def rounded_below(self) -> float:
+        """Return the gradient below which the total variation is rounded off, in ppm/mm, once it is known."""
+        assert self.smoothing is not None
+        return self.smoothing
+
+    def has_edges(self, problem: Problem) -> bool:
+        """Whether some components of the gradient are not smoothed."""
+        return problem.magnitude is not None and self.edge_fraction > 0
 
     def _settings(self, **changes: Any) -> GaussNewtonSettings:
         given: dict[str, Any] = {
@@ -83,7 +108,7 @@ class MorphologySolver(GridSolver):
 
     def _edges(self, problem: Problem, mask: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
         """Where each component of the gradient is smoothed; None without a magnitude image: everywhere."""
-        if problem.magnitude is None or self.edge_fraction == 0:
+        if problem.magnitude is None or not self.has_edges(problem):
             return None
         return edge_mask(
             problem.magnitude, mask, problem.grid.voxel_size_mm, self.edge_fraction, self.edge_fraction_of  # type: ignore[arg-type]
@@ -177,7 +202,7 @@ class MEDI(MorphologySolver):
             operator,
             model,
             EdgeWeightedVariation(
-                operator.transform, problem.grid.voxel_size_mm, self.regularisation_weight, self.smoothing,
+                operator.transform, problem.grid.voxel_size_mm, self.main_value(), self.rounded_below(),
                 self._edges(problem, mask),
             ),
             self._settings(min_iterations=1 + (self.linear_iterations if scale is not None else 0)),

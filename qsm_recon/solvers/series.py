@@ -45,7 +45,9 @@ class Series:
             (nx, ny, nz) map to start the first run from.
         """
         began = time.perf_counter()
-        result = self._solve(solver, callback, start_ppm if self._last_ppm is None else self._last_ppm)
+        result = self._solve(
+            solver.resolved(self._problem), callback, start_ppm if self._last_ppm is None else self._last_ppm
+        )
         self._last_ppm = result.susceptibility_ppm
         return replace(result, timings_s={**result.timings_s, "solve": time.perf_counter() - began})
 

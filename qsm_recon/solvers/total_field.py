@@ -123,7 +123,7 @@ class TotalFieldSolver(MorphologySolver):
             # A steep background field takes the signal of late echoes, which the combined magnitude hardly shows.
             weight, origin = data_weight(problem, "noise")
         facts |= {"background": "present" if present else "removed", "weighting": origin}
-        region = Region.whole(problem.grid.shape) if present else Region.around(problem, self.margin)
+        region = Region.whole(problem.grid.shape) if present else Region.around(problem, self.margin_mm(problem))
         part = region.cut_problem(dataclasses.replace(problem, echoes=None))
         own = super().grid_padding(part.mask, part.grid)
         operator = self.dipole_operator(part, self.grid_padding(part.mask, part.grid) if present else own)
@@ -193,7 +193,7 @@ class TotalFieldSolver(MorphologySolver):
             nx, ny, nz = problem.mask.shape
             edges[:, :nx, :ny, :nz] *= regularised
         return EdgeWeightedVariation(
-            operator.transform, problem.grid.voxel_size_mm, self.regularisation_weight, self.smoothing, edges
+            operator.transform, problem.grid.voxel_size_mm, self.main_value(), self.rounded_below(), edges
         )
 
     def _engine(

@@ -14,6 +14,7 @@ from qsm_recon.engines.least_squares import spectral_least_squares
 from qsm_recon.operators.gradient import gradient_spacing
 from qsm_recon.problem import Problem
 from qsm_recon.result import Callback, Reconstruction
+from qsm_recon.solvers.default_weights import TWO_STEP_FACTOR, TWO_STEP_RULE, total_variation_weight
 from qsm_recon.solvers.iterative import ADMMSolver
 from qsm_recon.solvers.parameters import parameter
 from qsm_recon.terms.regulariser import TotalVariation
@@ -34,15 +35,22 @@ class RapidTwoStep(ADMMSolver):
     title: ClassVar[str] = "Rapid two-step inversion: least squares, then total variation"
     citation: ClassVar[str] = "Kames et al., NeuroImage 167:276-283 (2018), doi 10.1016/j.neuroimage.2017.11.018"
 
-    regularisation_weight: float = parameter(
-        1e-3, "ppm·mm", "weight alpha of the total variation; 1e-5 as published", low=1e-12, high=1e3, main=True
-    )
+    default_rule: ClassVar[str] = TWO_STEP_RULE
+
+    regularisation_weight: float | None = parameter(
+        None, "ppm·mm", "weight alpha of the total variation; by default from the field's error and gradient, 1e-5 as "
+        "published", low=1e-12, high=1e3, kind=float, main=True,
+    )  # fmt: skip
     threshold: float = parameter(0.15, "1", "smallest |D| of the frequencies that step 1 settles", low=1e-6, high=0.66)
     least_squares_iterations: int = parameter(4, "1", "iterations of step 1", low=1, high=10_000)
 
     def memory_volumes(self) -> float:
         """See :class:`Solver`; the vectors of step 1 are in double precision."""
         return 26.0
+
+    def default_weight(self, problem: Problem) -> float:
+        """See :class:`Solver`."""
+        return TWO_STEP_FACTOR * total_variation_weight(problem)
 
     def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
         operator = self.dipole_operator(problem)
@@ -51,7 +59,7 @@ class RapidTwoStep(ADMMSolver):
         first = np.where(problem.mask, found, 0)
         transform = operator.transform
         spacing = gradient_spacing(problem.grid, self.gradient)  # type: ignore[arg-type]
-        regulariser = TotalVariation(transform, spacing, self.regularisation_weight)
+        regulariser = TotalVariation(transform, spacing, self.main_value())
         known = transform.load_image(first)
         sweeps = KnownFrequencySweeps(transform, operator.kernel, known, self.threshold, regulariser)
         settings = self._settings(problem.field_ppm[problem.mask])
@@ -74,7 +82,7 @@ class RapidTwoStep(ADMMSolver):
 
     def _settings(self, field: NDArray) -> ADMMSettings:
         spread = max(float(np.std(field, dtype=np.float64)), 1e-12)
-        return self.admm_settings(self.regularisation_weight / (GRADIENT_THRESHOLD * spread))
+        return self.admm_settings(self.main_value() / (GRADIENT_THRESHOLD * spread))
 
 
 SOLVERS = (RapidTwoStep,)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from qsm_recon.engines.admm import ADMM, ADMMOutcome, ADMMSettings
 from qsm_recon.operators.gradient import gradient_spacing
 from qsm_recon.problem import Problem
 from qsm_recon.result import Callback, Reconstruction
+from qsm_recon.solvers.default_weights import TOTAL_VARIATION_RULE, absolute_weight, total_variation_weight
 from qsm_recon.solvers.iterative import ADMMSolver
 from qsm_recon.solvers.parameters import parameter
 from qsm_recon.solvers.series import Series
@@ -38,6 +39,9 @@ FIELD_PENALTY = {"tv": 0.12, "tgv": 0.08}
 HARMONIC_PENALTY_RATIO = 0.12
 # mu0 / mu1 of TGV over alpha0 / alpha1, in voxels: both thresholds then scale alike.
 SECOND_PENALTY_RATIO = 15.0
+# Defaults of alpha0 / alpha1 in voxels, and of beta in voxels to the fourth power.
+SECOND_WEIGHT_RATIO = 2.0
+HARMONIC_WEIGHT = 150.0
 
 
 @dataclass(frozen=True)
@@ -51,18 +55,18 @@ class Composition:
     regulariser
         ``tv`` or ``tgv``.
     second_weight_ratio
-        alpha0 / alpha1 of ``tgv``, in mm.
+        alpha0 / alpha1 of ``tgv``, in mm; twice the voxel's edge where None.
     harmonic_weight, harmonic_penalty
-        beta and muh of a weakly harmonic background, in mm⁴; none where beta is 0.  Where muh is None it starts
-        from mu2, and the residuals balance it.
+        beta and muh of a weakly harmonic background, in mm⁴; none where beta is 0, 150 fourth powers of the voxel's
+        edge where it is None.  Where muh is None it starts from mu2, and the residuals balance it.
     convex_iterations
         Iterations with a convex stand-in for a nonlinear fidelity before that takes over.
     """
 
     fidelity: str = "quadratic"
     regulariser: str = "tv"
-    second_weight_ratio: float = 2.0
-    harmonic_weight: float = 0.0
+    second_weight_ratio: float | None = None
+    harmonic_weight: float | None = 0.0
     harmonic_penalty: float | None = None
     convex_iterations: int = 0
 
@@ -105,9 +109,12 @@ def convex_start() -> Any:
 class VariationalSolver(ADMMSolver):
     """Base of the recipes on the ADMM engine; a recipe says which :class:`Composition` it is."""
 
-    regularisation_weight: float = parameter(
-        2e-4, "ppm·mm", "weight alpha of the total variation", low=1e-12, high=1e3, main=True
-    )
+    default_rule: ClassVar[str] = TOTAL_VARIATION_RULE
+
+    regularisation_weight: float | None = parameter(
+        None, "ppm·mm", "weight alpha of the total variation; by default from the field's error and gradient",
+        low=1e-12, high=1e3, kind=float, main=True,
+    )  # fmt: skip
     weighting: str = parameter(
         "auto", "1", "data weight W; auto takes the given weight, else the magnitude, else the mask", choices=WEIGHTINGS
     )
@@ -130,12 +137,17 @@ class VariationalSolver(ADMMSolver):
     def memory_volumes(self) -> float:
         """See :class:`Solver`."""
         composition = self.composition()
-        return 16.0 + (18.0 if composition.regulariser == "tgv" else 0.0) + (5.0 if composition.harmonic_weight else 0)
+        background = composition.harmonic_weight != 0
+        return 16.0 + (18.0 if composition.regulariser == "tgv" else 0.0) + (5.0 if background else 0)
+
+    def default_weight(self, problem: Problem) -> float:
+        """See :class:`Solver`."""
+        return absolute_weight(problem) if self.composition().absolute else total_variation_weight(problem)
 
     def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
         weight, weight_origin = data_weight(problem, self.weighting, self.weight_normalisation)  # type: ignore[arg-type]
         run = CompositionRun(self, problem, self.composition())
-        outcome = run.minimise(self.regularisation_weight, weight, callback, start_ppm)
+        outcome = run.minimise(self.main_value(), weight, callback, start_ppm)
         return run.reconstruction(outcome, {"weighting": weight_origin})
 
     def series(self, problem: Problem) -> Series:
@@ -217,13 +229,14 @@ class CompositionRun:
         # In units of 1/scale ppm, an l1 fidelity scales as χ does, a squared one as χ².
         alpha = regularisation_weight if composition.absolute else regularisation_weight * self.scale
         settings = self._settings(alpha, field[problem.mask], weight[problem.mask])
-        if composition.harmonic_weight:
+        if composition.harmonic_weight != 0:
             length = float(np.mean(np.square(self._spacing)))
+            given = composition.harmonic_weight
             self._background = WeakHarmonic(
                 transform,
                 self._spacing,
                 problem.mask,
-                composition.harmonic_weight,
+                HARMONIC_WEIGHT * length**2 if given is None else given,
                 composition.harmonic_penalty or HARMONIC_PENALTY_RATIO * settings.field_penalty * length**2,
                 balance=composition.harmonic_penalty is None,
             )
@@ -278,11 +291,12 @@ class CompositionRun:
         transform, composition = self.operator.transform, self._composition
         if composition.regulariser == "tv":
             return TotalVariation(transform, self._spacing, alpha, self._voxel_weights)
-        second_alpha = composition.second_weight_ratio * alpha
         voxel = math.sqrt(float(np.mean(np.square(self._spacing))))
-        penalty_ratio = SECOND_PENALTY_RATIO * voxel * composition.second_weight_ratio
+        given = composition.second_weight_ratio
+        ratio = SECOND_WEIGHT_RATIO * voxel if given is None else given
+        penalty_ratio = SECOND_PENALTY_RATIO * voxel * ratio
         return TotalGeneralisedVariation(
-            transform, self._spacing, alpha, second_alpha, penalty_ratio, self._voxel_weights
+            transform, self._spacing, alpha, ratio * alpha, penalty_ratio, self._voxel_weights
         )
 
     def _settings(self, alpha: float, field: NDArray, weight: NDArray) -> ADMMSettings:

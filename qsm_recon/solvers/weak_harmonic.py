@@ -21,9 +21,10 @@ class WeakHarmonicLinear(VariationalSolver):
     citation: ClassVar[str] = "Milovic et al., Magn Reson Med 81:1399-1411 (2019), doi 10.1002/mrm.27483"
     expects_local_field: ClassVar[bool] = False
 
-    harmonic_weight: float = parameter(
-        150.0, "mm⁴", "weight beta of the background's Laplacian inside the mask", low=1e-6, high=1e9
-    )
+    harmonic_weight: float | None = parameter(
+        None, "mm⁴", "weight beta of the background's Laplacian inside the mask; by default 150 voxels to the fourth",
+        low=1e-12, high=1e12, kind=float,
+    )  # fmt: skip
     harmonic_penalty: float | None = harmonic_penalty()
 
     def composition(self) -> Composition:

@@ -64,7 +64,8 @@ def field_scale(problem: Problem) -> FieldScale:
     if not window.any():
         window = part.mask.astype(np.float32)
     bins = SpectralBins(part.grid)
-    field = np.where(part.mask, part.field_ppm, 0) * window
+    mean = float(part.field_ppm[part.mask].mean(dtype=np.float64))  # which means nothing
+    field = np.where(part.mask, part.field_ppm - mean, 0) * window
     power = bins.power(bins.transform(field.astype(np.float32))) / float(np.square(window, dtype=np.float64).sum())
     errors = bins.cone(power)
     fine = bins.counts.sum(axis=1)[FINE_SHELLS:]

@@ -291,6 +291,20 @@ def test_the_package_log_is_left_as_it_was(files, inputs, run):
     assert (log.handlers, log.level, log.propagate) == before
 
 
+def test_sources_longer_than_any_file_name_are_described_as_they_are(tmp_path):
+    from qsm_recon.report.document import _describe_source
+
+    names = [tmp_path / f"{'echo' * 50}-{number}.nii" for number in range(20)]
+    for name in names:
+        name.write_bytes(name.name.encode())
+    listed = ", ".join(map(str, names))
+    assert len(listed) > 4096, "longer than a path may be"
+    digests = [hashlib.sha256(name.read_bytes()).hexdigest() for name in names]
+    assert _describe_source(listed) == {"source": listed, "sha256": digests}
+    text = f"phantom ({'x' * 5000})"
+    assert _describe_source(text) == {"source": text}
+
+
 def test_without_a_mask_one_is_made_shown_and_reported(scan, files, inputs, run):
     """The picture has a row for the magnitude, with the mask's outline."""
     echoes = [word for word in inputs.echoes if word not in ("--mask", "mask.nii.gz")]

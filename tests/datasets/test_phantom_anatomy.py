@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
-from scipy import ndimage
+from scipy import fft, ndimage
 
+from qsm_recon.backend.averaging import average_block, taps
+from qsm_recon.backend.rasterise import draw_tubes
 from qsm_recon.backend.threads import set_thread_count, thread_count
 from qsm_recon.datasets.phantom import PHANTOM_VERSION, PhantomParameters, build_phantom
 from qsm_recon.datasets.phantom.build import build_anatomy
+from qsm_recon.datasets.phantom.resampling import averaging_matrix
 from qsm_recon.datasets.phantom.tissue import TISSUES, WHITE
 
 DEEP_NUCLEI = (1, 2, 3, 4, 5, 6, 7)
@@ -31,6 +36,29 @@ FROZEN_COUNTS = {
         16: 6,
     },
 }
+# Each array of the reduced phantom: its product with a fixed random vector, over its norm; its norm; and the start of
+# the SHA-256 of its bytes, which holds where the machine rounds as that did whose ROUNDING is here.
+FROZEN_ARRAYS = {
+    ("sim1", "susceptibility_ppm"): (-0.5263592, 7.20010722, "db3bfab82341d0b44ecf5481467905f2"),
+    ("sim1", "labels"): (-0.320366, 3652.09009, "3d20522be43c14c4f00eb30fcc248221"),
+    ("sim1", "mask"): (-0.2230969, 417.242136, "be030cb5912d18d2626d2d1a973bf601"),
+    ("sim1", "evaluation_mask"): (-0.1568268, 399.341959, "9e244ea3e2eb36796a1e5c334219d20c"),
+    ("sim1", "echoes"): (2.253306, 52.3587167, "cbe098efdfbd8a597d3634483cd6a580"),
+    ("sim1", "field_ppm"): (-1.316241, 2.18011081, "d90f88c0e3b87d8b3c224187ac679e5a"),
+    ("sim1", "m0"): (-0.3296349, 336.101269, "f4dde4af726d663da56fde0918aa3b8e"),
+    ("sim1", "r1_per_s"): (-0.1789916, 263.756593, "27c02aae0b957258fec5ed8255855fb5"),
+    ("sim1", "r2star_per_s"): (-0.1606836, 12865.2974, "beb4f0bdf51825462cbabb50c4464b46"),
+    ("sim2", "susceptibility_ppm"): (-0.276182, 10.6542485, "eafb1dfd66a13f25531b5478f934249c"),
+    ("sim2", "labels"): (-0.3224768, 3652.21823, "67d8e1c69dea6b62fb7279998b22d9c7"),
+    ("sim2", "mask"): (-0.2230969, 417.242136, "be030cb5912d18d2626d2d1a973bf601"),
+    ("sim2", "evaluation_mask"): (-0.1568268, 399.341959, "9e244ea3e2eb36796a1e5c334219d20c"),
+    ("sim2", "echoes"): (2.422552, 52.3183501, "c33fe18d15320e0529907fd2da909f9e"),
+    ("sim2", "field_ppm"): (-0.8575536, 3.41348284, "8c5cc79d5f2f8a3a8f2f70a902285543"),
+    ("sim2", "m0"): (-0.3263603, 336.090429, "2987e1eabf4091724370e3c21a6095c5"),
+    ("sim2", "r1_per_s"): (-0.1803449, 263.759496, "6e66e21247380f78ecf37685c364fb02"),
+    ("sim2", "r2star_per_s"): (-0.1795317, 12869.5147, "ac9c1f381aa01ba9a7876d5aed156ed8"),
+}
+ROUNDING = "a75c0805f3fdb8f8b4bfa60057dc705bac4b933bca0c7e8c1e1991bfc8b4d84e"
 FROZEN_TRUTH = {"sim1": (5.29642, 0.0111945, 0.0028406), "sim2": (10.4378, 0.000252627, 0.00608567)}
 
 
@@ -182,3 +210,39 @@ def test_the_phantom_is_frozen(case, request):
     chi, mask = phantom.susceptibility_ppm.astype(float), phantom.evaluation_mask
     found = (np.linalg.norm(chi[mask] - chi[mask].mean()), chi[mask].mean(), np.abs(phantom.field_ppm[mask]).mean())
     assert found == pytest.approx(FROZEN_TRUTH[case], rel=2e-3)
+
+
+@pytest.mark.parametrize(("case", "name"), FROZEN_ARRAYS)
+def test_every_array_of_the_published_phantom_is_frozen(case, name, request):
+    """Made before the options existed that bring the phantom nearer to real anatomy: none of them may touch it."""
+    array = getattr(request.getfixturevalue(case), name)
+    product, norm, _ = FROZEN_ARRAYS[case, name]
+    values = (array.view(np.float32) if np.iscomplexobj(array) else array).ravel().astype(float)
+    found = float(np.linalg.norm(values))
+    assert found == pytest.approx(norm, rel=1e-5)
+    direction = np.random.default_rng(1).standard_normal(values.size)
+    # Another noise, texture or vein moves this by about 1 times its share of the norm; rounding by its own.
+    assert values @ direction / found == pytest.approx(product, abs=1e-4)
+
+
+@pytest.mark.parametrize(("case", "name"), FROZEN_ARRAYS)
+def test_the_published_phantom_is_the_same_byte_for_byte(case, name, request, rounding):
+    if rounding != ROUNDING:
+        pytest.skip("this machine, or these versions of the libraries, round differently")
+    array = np.ascontiguousarray(getattr(request.getfixturevalue(case), name))
+    assert hashlib.sha256(array.tobytes()).hexdigest().startswith(FROZEN_ARRAYS[case, name][2])
+
+
+@pytest.fixture(scope="module")
+def rounding():
+    """SHA-256 of what this machine makes of the operations that the phantom is made with."""
+    x = np.random.default_rng(0).standard_normal((45, 40, 54), dtype=np.float32)
+    cover, averaged = np.zeros(x.shape, np.float32), np.empty((30, 27, 36), np.float32)
+    segment = np.array([[3.1, 4.2, 5.3, 1.7, 38.2, 30.4, 41.9, 0.6]])
+    draw_tubes(0, 45, cover, segment, np.zeros(3), np.ones(3))
+    matrices = [averaging_matrix(fine, coarse) for fine, coarse in zip(x.shape, averaged.shape, strict=True)]
+    average_block(0, 30, x, averaged, *(band for matrix in matrices for band in taps(matrix)))
+    elementary = np.exp(x), np.cos(x), np.sin(x), np.sqrt(np.abs(x)), np.abs(x) ** np.float32(2.15)
+    transforms = fft.rfftn(x), fft.ifftn(x + 1j * x), np.tensordot(x, x, axes=(0, 0))[::9]
+    results = (x, cover, averaged, *elementary, *transforms, np.arctan2(x, x + 1), np.abs(x + 1j * x))
+    return hashlib.sha256(b"".join(np.ascontiguousarray(result).tobytes() for result in results)).hexdigest()

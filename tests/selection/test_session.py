@@ -19,7 +19,7 @@ from qsm_recon.select.session import SessionCase
 from qsm_recon.select.tune import refined_values, run_session, select_value
 from qsm_recon.solvers.registry import make_solver
 
-SOLVER = make_solver("tikhonov")
+SOLVER = make_solver("tikhonov", regularisation_weight=0.02)
 VALUES = sweep_values(SOLVER, count=7)
 
 

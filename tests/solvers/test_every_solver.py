@@ -71,8 +71,10 @@ def test_has_one_main_parameter(name):
     assert sum(declared.main for declared in solver.declared().values()) == 1
     main = solver.main_parameter()
     assert main.kind in (float, int)
-    changed = quick(name).with_regularisation(main.kind(main.default * 2))
-    assert changed.parameters()[main.name] == 2 * main.default
+    assert (main.default is None) == bool(solver.default_rule)
+    value = main.kind(0.03 if main.default is None else 2 * main.default)
+    changed = quick(name).with_regularisation(value)
+    assert changed.parameters()[main.name] == changed.main_value() == value
     assert dataclasses.replace(changed, **{main.name: main.default}) == quick(name)
 
 
@@ -144,7 +146,8 @@ def test_finds_the_susceptibility_of_an_oblique_odd_sized_case(name, synthetic):
     solver = quick(name)
     result = solver.solve(problem)
     assert_sound(result, problem, name)
-    assert result.parameters == solver.parameters()
+    assert result.parameters == solver.resolved(problem).parameters()
+    assert result.parameters[solver.main_parameter().name] > 0
     assert (result.iterations > 0) == solver.iterative
     truth, found = synthetic.truth[problem.mask], result.susceptibility_ppm[problem.mask]
     assert np.corrcoef(truth, found)[0, 1] > 0.8
@@ -172,7 +175,7 @@ def test_obeys_its_scaling_law(name, synthetic):
     if power is None:
         pytest.skip("obeys none")
     factor = 4.0
-    solver = quick(name)
+    solver = quick(name).resolved(synthetic.problem())
     expected = solver.solve(synthetic.problem()).susceptibility_ppm
     main = solver.main_parameter()
     value = main.kind(getattr(solver, main.name) * factor**power)
@@ -182,6 +185,36 @@ def test_obeys_its_scaling_law(name, synthetic):
 
 
 @every_solver
+def test_the_default_follows_field_and_voxel_size(name, synthetic):
+    """Without noise or with it, in any unit: the same picture, in finer or coarser voxels, has the same map."""
+    solver = quick(name)
+    expected = solver.solve(synthetic.problem()).susceptibility_ppm
+    for factor in (0.05, 7.0):
+        size = tuple(factor * edge for edge in synthetic.grid.voxel_size_mm)
+        grid = Grid(synthetic.grid.shape, size, synthetic.grid.b0_direction)
+        found = solver.solve(synthetic.problem(grid=grid)).susceptibility_ppm
+        assert relative_error(found, expected) < 2e-3, f"voxels {factor} times as large"
+        if solver.default_rule:
+            scaled = synthetic.problem(field_ppm=factor * synthetic.field, echo_times_s=(0.020 / factor,))
+            found = solver.solve(scaled).susceptibility_ppm
+            assert relative_error(found / factor, expected) < 2e-3, f"field {factor} times as large"
+
+
+def test_a_given_weight_stays_that_number(synthetic):
+    problem = synthetic.problem()
+    solver = registry.make_solver("tv", regularisation_weight=3e-4)
+    assert solver.resolved(problem) is solver
+    result = solver.solve(problem)
+    assert result.parameters["regularisation_weight"] == 3e-4
+    assert "default_from" not in result.details
+    followed = registry.make_solver("tv").solve(problem)
+    again = registry.make_solver("tv", regularisation_weight=followed.parameters["regularisation_weight"])
+    assert np.array_equal(again.solve(problem).susceptibility_ppm, followed.susceptibility_ppm)
+    assert followed.details["field_error_ppm"] > 0
+    with pytest.raises(ParameterError, match="follows the data"):
+        registry.make_solver("tv").main_value()
+
+
 def test_a_constant_in_the_field_changes_nothing(name, synthetic):
     """A frequency offset means nothing; 0.05 ppm is as much as the field itself."""
     expected = quick(name).solve(synthetic.problem())

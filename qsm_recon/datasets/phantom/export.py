@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qsm_recon.datasets.phantom.build import Phantom
 from qsm_recon.datasets.phantom.signal import FLIP_ANGLE_DEG, REPETITION_TIME_S
-from qsm_recon.datasets.phantom.tissue import TISSUES
+from qsm_recon.datasets.phantom.tissue import HAEMORRHAGE, TISSUES, Tissue
 from qsm_recon.errors import ParameterError, did_you_mean
 from qsm_recon.field import EchoSeries, estimate_field, field_difference_map
 from qsm_recon.io import atomic_write, save_image, write_json
@@ -64,11 +64,16 @@ def _write_nifti(phantom: Phantom, folder: Path) -> Path:
         "r1": phantom.r1_per_s,
         "r2star": phantom.r2star_per_s,
     }
-    if phantom.parameters.background:
-        images["background_field"] = phantom.background_field_ppm
+    others = {
+        "background_field": phantom.parameters.background,
+        "remnant_field": phantom.parameters.remnant_ppm,
+        "microstructure_field": phantom.parameters.microstructure_ppm,
+    }
+    images |= {name: getattr(phantom, f"{name}_ppm") for name, asked in others.items() if asked}
     _save(phantom, folder, images)
     units = {"phase": "rad", "chi": "ppm", "field": "ppm", "background_field": "ppm", "r1": "1/s", "r2star": "1/s"}
-    labels = {str(tissue.label): tissue.name for tissue in TISSUES}
+    units |= {name: "ppm" for name, asked in others.items() if asked}
+    labels = {str(tissue.label): tissue.name for tissue in _tissues(phantom)}
     write_json(folder / "phantom.json", {**_description(phantom), "units": units, "labels": labels})
     return folder
 
@@ -97,6 +102,7 @@ def _write_bids(phantom: Phantom, folder: Path) -> Path:
     write_json(folder / "dataset_description.json", description)
     generated = {"GeneratedBy": [{"Name": "qsm_recon", "Description": f"phantom version {phantom.version}"}]}
     write_json(derived / "dataset_description.json", {**description, "DatasetType": "derivative", **generated})
+    write_json(derived / "phantom.json", _description(phantom))
     return folder
 
 
@@ -117,9 +123,9 @@ def _write_rc2(phantom: Phantom, folder: Path) -> Path:
         "GT/MaskEvaluation": phantom.evaluation_mask,
     }
     _save(phantom, case, images)
-    names = np.empty(max(tissue.label for tissue in TISSUES), dtype=object)
+    names = np.empty(max(tissue.label for tissue in _tissues(phantom)), dtype=object)
     names[:] = ""
-    for tissue in TISSUES:
+    for tissue in _tissues(phantom):
         names[tissue.label - 1] = tissue.name
     structures: dict[str, dict[str, Any]] = {
         "SimulationParameters.mat": {
@@ -139,6 +145,7 @@ def _write_rc2(phantom: Phantom, folder: Path) -> Path:
     }
     for name, content in structures.items():
         atomic_write(case / "GT" / name, _saver(savemat, content))
+    write_json(case / "GT" / "phantom.json", _description(phantom))
     return case
 
 
@@ -156,7 +163,7 @@ def _write_qsmci(phantom: Phantom, folder: Path) -> Path:
         "chimap": phantom.susceptibility_ppm,
         "dseg": phantom.labels,
         "localfield": phantom.field_ppm * phantom.mask,
-        "totalfield": (phantom.field_ppm + phantom.background_field_ppm) * phantom.mask,
+        "totalfield": phantom.frequency_ppm * phantom.mask,
     }
     _save(phantom, folder / "inputs", inputs)
     _save(phantom, folder / "groundtruth", truth)
@@ -167,6 +174,7 @@ def _write_qsmci(phantom: Phantom, folder: Path) -> Path:
         "voxel_size": list(phantom.voxel_size_mm),
     }
     write_json(folder / "inputs" / "params.json", parameters)
+    write_json(folder / "groundtruth" / "phantom.json", _description(phantom))
     return folder
 
 
@@ -177,6 +185,11 @@ def _save(phantom: Phantom, folder: Path, images: Mapping[str, NDArray]) -> None
 
 def _saver(savemat: Callable[..., None], content: Mapping[str, Any]) -> Callable[[Path], None]:
     return lambda temporary: savemat(str(temporary), content, appendmat=False)
+
+
+def _tissues(phantom: Phantom) -> tuple[Tissue, ...]:
+    """Tissues that have a label; the challenge's, and a haemorrhage where there is one."""
+    return (*TISSUES, HAEMORRHAGE) if phantom.parameters.haemorrhages else TISSUES
 
 
 def _description(phantom: Phantom) -> dict[str, Any]:

@@ -7,7 +7,8 @@ their means, so that no tissue is piecewise constant.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,8 @@ GREY = Tissue(9, "grey matter", 0.020, 0.83, 0.53, 27.5, 3.0, 0.02, 0.0014, -0.1
 CSF = Tissue(10, "cerebrospinal fluid", 0.019, 1.00, 0.24, 2.5, 0.3, 0.004)
 BLOOD = Tissue(11, "venous blood", 0.190, 1.00, 0.47, 75.0, 4.0, 0.01, 0.0010)
 CALCIFICATION = Tissue(16, "calcification", -1.7, 0.25, 0.60, 160.0)
+HAEMORRHAGE = Tissue(17, "haemorrhage", 1.4, 0.75, 1.00, 180.0)
+"""Of an old bleeding, only where it is asked for; the challenge's phantom has none, and its labels end at 16."""
 
 TISSUES = (
     CAUDATE,
@@ -73,17 +76,21 @@ TISSUES = (
     CALCIFICATION,
 )
 
+TEXTURED_SHARE = {CSF.label: 0.3, BLOOD.label: 0.0, CALCIFICATION.label: 0.0, HAEMORRHAGE.label: 0.0}
+"""How much of the added texture a tissue takes up, where that is not all of it."""
+TEXTURE_PPM_PER_R2STAR = 0.0016
+TEXTURE_PPM_PER_R1 = -0.12
+"""Susceptibility (ppm s) that the added texture goes with: iron per R2*, myelin per R1, as in the tissues above."""
 SIM1_SUSCEPTIBILITY_PPM = {WHITE.label: 0.000, GREY.label: 0.016}
 """Where SIM1 departs from the published means: its grey-white contrast is a third of that of SIM2."""
 INFLOW_R1_PER_S = 5.7
 """Apparent R1 of blood in the largest veins: it flows in unsaturated, which makes it the brightest voxel."""
 
 
-def mean_susceptibility(tissue: Tissue, case: str) -> float:
-    """Mean susceptibility (ppm) of a tissue in ``"sim1"`` or ``"sim2"``."""
-    if case == "sim1":
-        return SIM1_SUSCEPTIBILITY_PPM.get(tissue.label, tissue.susceptibility_ppm)
-    return tissue.susceptibility_ppm
+def tissues_of(case: str, vessel_ppm: float) -> dict[int, Tissue]:
+    """Tissues by label as they are in ``"sim1"`` or ``"sim2"``, with blood of a given susceptibility (ppm)."""
+    changed = {**(SIM1_SUSCEPTIBILITY_PPM if case == "sim1" else {}), BLOOD.label: vessel_ppm}
+    return {t.label: replace(t, susceptibility_ppm=changed.get(t.label, t.susceptibility_ppm)) for t in TISSUES}
 
 
 @dataclass
@@ -97,37 +104,60 @@ class TissueMaps:
 
 
 def property_maps(
-    fractions: dict[int, FloatArray], inflow: FloatArray, iron: FloatArray, myelin: FloatArray, case: str
+    parts: Sequence[tuple[Tissue, FloatArray]], blood_inflow: FloatArray, iron: FloatArray, myelin: FloatArray
 ) -> TissueMaps:
     """Mix the tissues' properties by volume fraction.
 
     Parameters
     ----------
-    fractions
-        Volume fraction of each label, summing to at most 1.
-    inflow
-        Fraction of each voxel's blood that flows in unsaturated.
+    parts
+        Tissues and the volume fraction of each, summing to at most 1.
+    blood_inflow
+        Fraction of each voxel that is blood which flows in unsaturated.
     iron, myelin
         Textures of mean 0 and unit variance.
-    case
-        ``"sim1"`` or ``"sim2"``.
     """
     shape = iron.shape
     maps = TissueMaps(*(np.zeros(shape, np.float32) for _ in range(4)))
-    for tissue in TISSUES:
-        fraction = fractions.get(tissue.label)
-        if fraction is None:
-            continue
+    for tissue, fraction in parts:
         delta_r1 = np.float32(tissue.myelin_r1_per_s) * myelin
         delta_r2star = np.float32(tissue.iron_r2star_per_s) * iron
         maps.m0 += fraction * np.float32(tissue.m0)
         maps.r1_per_s += fraction * (np.float32(tissue.r1_per_s) + delta_r1)
         maps.r2star_per_s += fraction * np.maximum(np.float32(tissue.r2star_per_s) + delta_r2star, 0)
         maps.susceptibility_ppm += fraction * (
-            np.float32(mean_susceptibility(tissue, case))
+            np.float32(tissue.susceptibility_ppm)
             + np.float32(tissue.ppm_per_r1) * delta_r1
             + np.float32(tissue.ppm_per_r2star) * delta_r2star
         )
-    blood = fractions[BLOOD.label]
-    maps.r1_per_s += blood * inflow * np.float32(INFLOW_R1_PER_S - BLOOD.r1_per_s)
+    maps.r1_per_s += blood_inflow * np.float32(INFLOW_R1_PER_S - BLOOD.r1_per_s)
     return maps
+
+
+def add_texture(
+    maps: TissueMaps,
+    parts: Sequence[tuple[Tissue, FloatArray]],
+    iron_ppm: FloatArray,
+    myelin_ppm: FloatArray,
+) -> None:
+    """Add texture to the susceptibility in place, and to R2* and R1 what goes with it.
+
+    Parameters
+    ----------
+    maps
+        Where to add it.
+    parts
+        Tissues and the volume fraction of each.
+    iron_ppm, myelin_ppm
+        Susceptibility (ppm) of the two textures: one follows R2*, the other R1.
+    """
+    share, brain = np.zeros_like(iron_ppm), np.zeros_like(iron_ppm)
+    for tissue, fraction in parts:
+        share += np.float32(TEXTURED_SHARE.get(tissue.label, 1.0)) * fraction
+        brain += fraction
+    maps.susceptibility_ppm += share * (iron_ppm + myelin_ppm)
+    maps.r2star_per_s += share * iron_ppm / np.float32(TEXTURE_PPM_PER_R2STAR)
+    maps.r1_per_s += share * myelin_ppm / np.float32(TEXTURE_PPM_PER_R1)
+    # No tissue relaxes slower than fluid, however strong the texture.
+    np.maximum(maps.r2star_per_s, np.float32(CSF.r2star_per_s) * brain, out=maps.r2star_per_s)
+    np.maximum(maps.r1_per_s, np.float32(CSF.r1_per_s) * brain, out=maps.r1_per_s)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,8 @@ from qsm_recon.datasets.phantom.anatomy.shapes import (
     smooth_step,
 )
 from qsm_recon.datasets.phantom.anatomy.vessels import Surroundings, venous_tree
+from qsm_recon.datasets.phantom.lesions import Box, Lesion
+from qsm_recon.datasets.phantom.lesions import cover as lesion_cover
 from qsm_recon.datasets.phantom.random_fields import SmoothField, random_field
 from qsm_recon.datasets.phantom.tissue import (
     BLOOD,
@@ -126,7 +128,7 @@ class Head:
     with_calcification: bool
 
     @classmethod
-    def draw(cls, seed: int, with_calcification: bool) -> Head:
+    def draw(cls, seed: int, with_calcification: bool, vessel_density: float = 1.0) -> Head:
         """Draw the random fields, then grow the veins through them."""
         fields = Fields.draw(seed)
         origin = (-81.0, -112.5, -109.5)
@@ -137,10 +139,12 @@ class Head:
             folds=fields.primary_folds,
             ventricles=SmoothField(np.clip(ventricles.lateral_ventricles(points), -30, 30), origin, 1.5),
         )
-        return cls(fields, venous_tree(seed, surroundings), with_calcification)
+        return cls(fields, venous_tree(seed, surroundings, vessel_density), with_calcification)
 
-    def fractions(self, slab: Slab, edge_mm: float, blood: FloatArray) -> dict[int, FloatArray]:
-        """Volume fraction of every label.
+    def fractions(
+        self, slab: Slab, edge_mm: float, blood: FloatArray, covers: Sequence[tuple[Box, FloatArray] | None] = ()
+    ) -> dict[int, FloatArray]:
+        """Volume fraction of every tissue.
 
         Parameters
         ----------
@@ -150,11 +154,14 @@ class Head:
             Width of the smooth transition at borders.
         blood
             Fraction filled by veins.
+        covers
+            What the lesions fill, see :meth:`LesionSet.covers`.
 
         Returns
         -------
         dict
-            Label to fraction; the fractions sum to the fraction of brain, which is 0 outside it.
+            Label to fraction, and for lesions ``FIRST_LESION`` and the numbers after it; the fractions sum to the
+            fraction of brain, which is 0 outside it.
         """
 
         def cover(distance: FloatArray) -> FloatArray:
@@ -163,6 +170,9 @@ class Head:
         layers = _layers(slab, cover, self.with_calcification, blood)
         remaining = layers.pop(0)[2]
         result = {tissue.label: np.zeros_like(blood) for tissue in TISSUES}
+        lesions = [(number, *found) for number, found in enumerate(covers, FIRST_LESION) if found is not None]
+        result |= {number: np.zeros_like(blood) for number, _, _ in lesions}
+        layers = lesions + layers
         for label, box, part_cover in layers:
             part = part_cover * remaining[box]
             remaining[box] -= part
@@ -170,9 +180,24 @@ class Head:
         result[CSF.label] += remaining
         return result
 
+    def share_inside(self, lesion: Lesion) -> float:
+        """Part of a lesion's volume that lies in the brain, 0 to 1."""
+        axes = [
+            (centre + half * np.linspace(-1, 1, 13)).astype(np.float32)
+            for centre, half in zip(lesion.centre_mm, lesion.half_axes_mm, strict=True)
+        ]
+        spacing = [half / 6 for half in lesion.half_axes_mm]
+        found = lesion_cover(lesion, axes, spacing)
+        slab = Slabs(self.fields, axes).slab(0, len(axes[0]))
+        brain = sum(self.fractions(slab, max(spacing), np.zeros(slab.points.x.shape, np.float32)).values())
+        assert found is not None  # the axes are the lesion's own
+        return float((found[1] * brain).sum() / found[1].sum())
+
 
 Cover = Callable[[FloatArray], FloatArray]
 Layer = tuple[int, tuple[slice, slice, slice], FloatArray]
+FIRST_LESION = 100
+"""Number of the first lesion among the parts of a head; below it are the labels of tissues."""
 EVERYWHERE = (slice(None), slice(None), slice(None))
 DEEP_BOX_MM = ((-46.0, 46.0), (-90.0, 46.0), (-60.0, 36.0))
 HINDBRAIN_BOX_MM = ((-70.0, 70.0), (-105.0, 15.0), (-120.0, 10.0))

@@ -7,7 +7,13 @@ import numpy as np
 from qsm_recon.datasets.phantom.anatomy.cerebrum import callosal_profile
 from qsm_recon.datasets.phantom.anatomy.shapes import FloatArray, Points, tube
 
-OPTIC_RADIATION = [(22, -24, 2, 2), (33, -30, 2, 2.5), (35, -45, 5, 3), (28, -62, 6, 3), (16, -78, 6, 2)]
+OPTIC_RADIATION: list[tuple[float, float, float, float]] = [
+    (22, -24, 2, 2),
+    (33, -30, 2, 2.5),
+    (35, -45, 5, 3),
+    (28, -62, 6, 3),
+    (16, -78, 6, 2),
+]
 INTERNAL_CAPSULE = [
     (13, 14, 4, 2),
     (17, 3, 5, 2),

@@ -62,8 +62,18 @@ LARGE_RADIUS_MM = 1.4
 Guide = Callable[[Array, Array], Array]
 
 
-def venous_tree(seed: int, surroundings: Surroundings) -> Array:
+def venous_tree(seed: int, surroundings: Surroundings, density: float = 1.0) -> Array:
     """All veins as straight segments.
+
+    Parameters
+    ----------
+    seed
+        Selects the veins.
+    surroundings
+        What guides them.
+    density
+        Number of medullary and pial veins over that of the published phantom.  Up to 1 they thin out; above, others
+        join those that are there.  The named deep veins are always there.
 
     Returns
     -------
@@ -75,7 +85,21 @@ def venous_tree(seed: int, surroundings: Surroundings) -> Array:
         for side in (1.0, -1.0):
             named.append(polyline_segments([(side * x, y, z, r) for x, y, z, r in nodes]))
     deep = np.concatenate(named)
-    return np.concatenate([wobbled(deep, seed), medullary_veins(seed, surroundings), pial_veins(seed, surroundings)])
+    families = [wobbled(deep, seed)]
+    for number, share in enumerate(_generations(density)):
+        families += [medullary_veins(seed, surroundings, share, number), pial_veins(seed, surroundings, share, number)]
+    return np.concatenate(families)
+
+
+def _generations(density: float) -> list[float]:
+    """Split a density into whole generations of veins and a part of one."""
+    whole, rest = divmod(density, 1.0)
+    return [1.0] * int(whole) + ([rest] if rest > 1e-9 else [])
+
+
+def _stream(seed: int, family: str, generation: int) -> np.random.Generator:
+    """Random stream of a family; that of the published phantom is the first."""
+    return generator(seed, family if generation == 0 else f"{family} {generation}")
 
 
 def polyline_segments(nodes: Sequence[tuple[float, float, float, float]], pieces: int = 8) -> Array:
@@ -137,13 +161,13 @@ def with_branches(
     return np.concatenate([trunk, branches])
 
 
-def medullary_veins(seed: int, surroundings: Surroundings) -> Array:
+def medullary_veins(seed: int, surroundings: Surroundings, share: float = 1.0, generation: int = 0) -> Array:
     """Fine veins through the white matter, at right angles to the wall of the lateral ventricle."""
-    rng = generator(seed, "medullary veins")
+    rng = _stream(seed, "medullary veins", generation)
     candidates = rng.uniform((-45, -75, 0), (45, 40, 34), size=(20000, 3))
     distance = surroundings.ventricles.at(candidates.T)
     outside = (np.abs(distance - 1.5) < 0.8) & (np.abs(candidates[:, 0]) > 9) & (candidates[:, 2] > 6)
-    start = candidates[outside][:170]
+    start = candidates[outside][: max(1, round(170 * share))]
     outward = surroundings.ventricles.gradient_at(start.T).T
 
     def away(position: Array, direction: Array) -> Array:
@@ -152,16 +176,16 @@ def medullary_veins(seed: int, surroundings: Surroundings) -> Array:
 
     radius = rng.uniform(0.28, 0.46, len(start))
     trunk = walk(rng, start, outward + 0.15 * rng.normal(size=outward.shape), radius, 15, away, 0.10)
-    return with_branches(rng, trunk, 120, 8, away, 0.10, 0.35)
+    return with_branches(rng, trunk, round(120 * share), 8, away, 0.10, 0.35)
 
 
-def pial_veins(seed: int, surroundings: Surroundings) -> Array:
+def pial_veins(seed: int, surroundings: Surroundings, share: float = 1.0, generation: int = 0) -> Array:
     """Veins on the surface of the brain that dip into the sulci."""
-    rng = generator(seed, "pial veins")
+    rng = _stream(seed, "pial veins", generation)
     candidates = rng.uniform((-70, -104, -45), (70, 74, 76), size=(60000, 3))
     depth = surroundings.depth.at(candidates.T)
     fold = surroundings.folds.at(candidates.T)
-    start = candidates[(np.abs(depth - 4) < 3) & (np.abs(fold) < 1.0)][:270]
+    start = candidates[(np.abs(depth - 4) < 3) & (np.abs(fold) < 1.0)][: max(1, round(270 * share))]
     wanted_depth = rng.uniform(1.2, 11, len(start))
 
     def follow(wanted: Array) -> Guide:
@@ -177,7 +201,8 @@ def pial_veins(seed: int, surroundings: Surroundings) -> Array:
 
     radius = rng.gamma(4.0, 0.11, len(start)).clip(0.24, 1.0)
     trunk = walk(rng, start, rng.normal(size=start.shape), radius, 30, follow(wanted_depth), 0.16)
-    return with_branches(rng, trunk, 320, 14, follow(rng.uniform(1.5, 15, 320)), 0.16, 0.7)
+    branches = round(320 * share)
+    return with_branches(rng, trunk, branches, 14, follow(rng.uniform(1.5, 15, branches)), 0.16, 0.7)
 
 
 def unit(vectors: Array) -> Array:
