@@ -1,8 +1,9 @@
 """False alarms and misses of the test for background: ``python -m benchmarks.guard [RC1_DIR] [--heads DIR]``.
 
 The embedded phantom, without and with the air around the head, over seeds that nothing was decided on and both
-signal-to-noise ratios, whole and cut to slabs; the 2016 challenge's field; heads simulated by other code (``*.npz``).
-For each the share of the field that sources outside the mask leave, that of tissue alone, their ratio, and the verdict.
+signal-to-noise ratios, whole, cut to slabs, and with part of the background only; the 2016 challenge's field; heads
+simulated by other code (``*.npz``).  For each the share of the field that sources outside the mask leave, that of
+tissue alone, their ratio, and the verdict.
 JSON in ``benchmarks/results``; prints Markdown.
 """
 
@@ -27,6 +28,7 @@ from qsm_recon.operators.grid import Grid
 SEEDS = range(31, 35)
 RATIOS = (30, 100)
 SLABS_MM = (40.0, 20.0)
+WEAKER = (0.3, 0.1)
 
 
 def slab(problem: Problem, axis: int, thickness_mm: float) -> Problem:
@@ -46,13 +48,18 @@ def phantoms() -> Iterator[tuple[str, str, Problem]]:
     for seed in SEEDS:
         for simulation in ("sim1", "sim2"):
             for ratio in RATIOS:
-                for truth, background in (("local", "false"), ("total", "true")):
-                    text = f"phantom:{simulation}?size=reduced&seed={seed}&snr={ratio}&background={background}"
-                    problem = load_case(text).problem
+                text = f"phantom:{simulation}?size=reduced&seed={seed}&snr={ratio}&background="
+                local, total = (load_case(text + word).problem for word in ("false", "true"))
+                for truth, problem in (("local", local), ("total", total)):
                     yield f"phantom {simulation}, SNR {ratio}", truth, problem
                     for thickness in SLABS_MM:
                         for axis in (0, 2):
                             yield f"slabs of {thickness:g} mm of them", truth, slab(problem, axis, thickness)
+                for share in WEAKER:
+                    field = local.field_ppm + np.float32(share) * (total.field_ppm - local.field_ppm)
+                    mask = local.mask & total.mask
+                    weaker = dataclasses.replace(total, field_ppm=field, mask=mask, echoes=None)
+                    yield f"{share:g} of the background", "total", weaker
 
 
 def simulated_head(path: Path) -> Problem:
