@@ -16,14 +16,14 @@ heads and phantoms."""
 
 REACH = 0.05
 """How far around a mask sources and periodic copies count, over the longest edge of the box around it."""
-FEWEST_VOXELS = 4
+FEWEST_VOXELS = 6
 """That reach at least, in voxels."""
 
 
 def reach_of(mask: NDArray[np.bool_], voxel_size_mm: tuple[float, float, float]) -> float:
     """Distance around a mask, in mm, within which sources and periodic copies count: 8 mm for a head.
 
-    A twentieth of the longest edge of the box around the mask, or four voxels if that is more: a length that follows
+    A twentieth of the longest edge of the box around the mask, or six voxels if that is more: a length that follows
     the picture, as the dipole problem has none of its own.
 
     Parameters

@@ -84,7 +84,7 @@ class RiskProbe:
         self._mask = part.mask
         self._weight = np.where(part.mask, weight, 0).astype(np.float32)
         self._field = part.field_ppm
-        self._bins = SpectralBins(part.grid)
+        self._bins = SpectralBins.padded(part.grid)
         kernel = np.clip(0.5 * np.add(KERNEL_EDGES[:-1], KERNEL_EDGES[1:]), 0.02, None)
         self._amplified = np.where(np.arange(kernel.size) >= TRUSTED_BAND, self._bins.counts / kernel**2, 0.0)
         self._voxels = float(np.count_nonzero(part.mask))
@@ -118,7 +118,7 @@ class RiskProbe:
         overfit = None
         if PROBED[0] <= ratio <= PROBED[1]:
             overfit = self._overfit(solver, fitted, errors)
-        scale = 1.0 / float(np.prod(self._mask.shape))
+        scale = 1.0 / float(np.prod(self._bins.grid.shape))
         return SpectralMisfit(
             ratio,
             tuple(errors.tolist()),
@@ -141,7 +141,7 @@ class RiskProbe:
         lost = (counts * self._bins.power(1.0 - transfer * kernel)).sum(axis=1)
         lost_over_kernel = np.divide(lost, squared_kernel, out=np.zeros_like(lost), where=squared_kernel > 0)
         overfit = (counts * self._bins.power(transfer)).sum(axis=1) - lost_over_kernel * seen.sum(axis=1)
-        scale = 1.0 / float(np.prod(self._mask.shape))
+        scale = 1.0 / float(np.prod(self._bins.grid.shape))
         return SpectralMisfit(
             None,
             tuple(errors.tolist()),
@@ -164,7 +164,8 @@ class RiskProbe:
 
     def _disturbed(self, errors: NDArray[np.float64]) -> Problem:
         """The problem with further errors of that spectrum in its field, and the same in its echoes."""
-        noise = self._bins.coloured_noise(errors, SEED)
+        nx, ny, nz = self._mask.shape
+        noise = self._bins.coloured_noise(errors, SEED)[:nx, :ny, :nz]
         noise = np.where(self._mask, noise / np.maximum(self._weight, SMALLEST_WEIGHT), 0).astype(np.float32)
         self._disturbance = self._bins.transform(noise * self._weight)
         added = self._region.embed(noise)

@@ -87,10 +87,13 @@ class Solver(Method, ABC):
         main = self.main_parameter()
         if getattr(self, main.name) is not None:
             return self
-        # Four digits, so that the value that is printed gives the same map again.
-        value = float(f"{self.default_weight(problem):.4g}")
-        bounded = min(max(value, main.low or 0.0), math.inf if main.high is None else main.high)
-        return dataclasses.replace(self, **{main.name: bounded})
+        return self._with(main, self.default_weight(problem))
+
+    def _with(self, parameter: Parameter, value: float) -> Solver:
+        """Return the same solver with a value that follows the data: within its range, and as it is printed."""
+        rounded = float(f"{value:.4g}")
+        bounded = min(max(rounded, parameter.low or 0.0), math.inf if parameter.high is None else parameter.high)
+        return dataclasses.replace(self, **{parameter.name: bounded})
 
     def with_regularisation(self, value: float | None) -> Solver:
         """Return the same solver with another value of its main regularisation parameter."""

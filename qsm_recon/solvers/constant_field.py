@@ -19,7 +19,7 @@ from qsm_recon.result import Reconstruction
 
 COARSE = 0.0125
 """Edge of the voxels that it is found on, over the mask's longest extent: 2 mm for a head."""
-PADDING = 0.4
+PADDING = 1.0
 """Padding over that extent."""
 BACKGROUND_FIELD = "background_field_ppm"
 """Image of a result that holds what a method took for the field of outside sources."""

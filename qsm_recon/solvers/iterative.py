@@ -45,7 +45,7 @@ class GridSolver(Solver):
     kernel: str = parameter("continuous", "1", "dipole kernel", choices=("continuous", "discrete", "green"))
     margin: float | None = parameter(
         None, "mm", "how far around the mask is computed; the whole image if more than there is; by default a "
-        "twentieth of the mask's longest extent, or four voxels", low=0, high=1e6, kind=float,
+        "twentieth of the mask's longest extent, or six voxels", low=0, high=1e6, kind=float,
     )  # fmt: skip
     padding: int | None = automatic_padding()
     precision: str = parameter("single", "1", "arithmetic", choices=("single", "double"))

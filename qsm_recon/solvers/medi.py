@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -86,7 +86,7 @@ class MorphologySolver(GridSolver):
         """See :class:`Solver`."""
         if self.smoothing is not None:
             return super().resolved(problem)
-        return replace(self, smoothing=float(f"{rounding(problem):.4g}")).resolved(problem)
+        return self._with(self.declared()["smoothing"], rounding(problem)).resolved(problem)
 
     def rounded_below(self) -> float:
         """Return the gradient below which the total variation is rounded off, in ppm/mm, once it is known."""

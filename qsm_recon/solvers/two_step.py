@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,8 +20,8 @@ from qsm_recon.solvers.iterative import ADMMSolver
 from qsm_recon.solvers.parameters import parameter
 from qsm_recon.terms.regulariser import TotalVariation
 
-# Threshold of the gradient's shrinkage as a fraction of the field's spread, chosen for the fewest iterations.
-GRADIENT_THRESHOLD = 0.1
+# Threshold of the gradient's shrinkage, per voxel, as a fraction of the field's spread: for few iterations.
+GRADIENT_THRESHOLD = 0.14
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class RapidTwoStep(ADMMSolver):
         regulariser = TotalVariation(transform, spacing, self.main_value())
         known = transform.load_image(first)
         sweeps = KnownFrequencySweeps(transform, operator.kernel, known, self.threshold, regulariser)
-        settings = self._settings(problem.field_ppm[problem.mask])
+        settings = self._settings(problem.field_ppm[problem.mask], math.sqrt(float(np.mean(np.square(spacing)))))
         outcome = KnownFrequencyADMM(sweeps, regulariser, settings).run(
             first if start_ppm is None else start_ppm, callback
         )
@@ -80,9 +81,9 @@ class RapidTwoStep(ADMMSolver):
             fitted_field_ppm=np.where(problem.mask, operator.forward_padded(outcome.image), 0).astype(np.float32),
         )
 
-    def _settings(self, field: NDArray) -> ADMMSettings:
+    def _settings(self, field: NDArray, voxel: float) -> ADMMSettings:
         spread = max(float(np.std(field, dtype=np.float64)), 1e-12)
-        return self.admm_settings(self.main_value() / (GRADIENT_THRESHOLD * spread))
+        return self.admm_settings(self.main_value() * voxel / (GRADIENT_THRESHOLD * spread))
 
 
 SOLVERS = (RapidTwoStep,)

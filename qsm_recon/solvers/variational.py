@@ -31,8 +31,9 @@ from qsm_recon.terms.voxel_weights import regularisation_voxel_weights
 from qsm_recon.terms.weights import data_weight, fidelity_of_noise
 
 # Penalties chosen for the fewest iterations to within 0.1 % of the final objective, on the reduced phantom and RC1:
-# thresholds of gradient and l1 residual as fractions of the field's spread, and mu2 as a fraction of the mean of W².
-GRADIENT_THRESHOLD = 0.1
+# thresholds of the gradient (per voxel) and of the l1 residual as fractions of the field's spread, and mu2 as a
+# fraction of the mean of W².
+GRADIENT_THRESHOLD = 0.14
 RESIDUAL_THRESHOLD = 0.3
 FIELD_PENALTY = {"tv": 0.12, "tgv": 0.08}
 # muh / mu2 of a weakly harmonic background at the start, in voxels to the fourth power; residuals move it later.
@@ -193,6 +194,7 @@ class CompositionRun:
         # Nonlinear fidelities work in rad.
         self.scale = problem.phase_scale if composition.nonlinear else 1.0
         self._spacing = gradient_spacing(problem.grid, solver.gradient)  # type: ignore[arg-type]
+        self._voxel = math.sqrt(float(np.mean(np.square(self._spacing))))
         self._voxel_weights = regularisation_voxel_weights(problem, solver.regularisation_weighting)
         self._background: WeakHarmonic | None = None
         self._field_penalty = math.nan
@@ -230,14 +232,14 @@ class CompositionRun:
         alpha = regularisation_weight if composition.absolute else regularisation_weight * self.scale
         settings = self._settings(alpha, field[problem.mask], weight[problem.mask])
         if composition.harmonic_weight != 0:
-            length = float(np.mean(np.square(self._spacing)))
+            area = self._voxel**2
             given = composition.harmonic_weight
             self._background = WeakHarmonic(
                 transform,
                 self._spacing,
                 problem.mask,
-                HARMONIC_WEIGHT * length**2 if given is None else given,
-                composition.harmonic_penalty or HARMONIC_PENALTY_RATIO * settings.field_penalty * length**2,
+                HARMONIC_WEIGHT * area**2 if given is None else given,
+                composition.harmonic_penalty or HARMONIC_PENALTY_RATIO * settings.field_penalty * area**2,
                 balance=composition.harmonic_penalty is None,
             )
         return ADMM(
@@ -291,10 +293,9 @@ class CompositionRun:
         transform, composition = self.operator.transform, self._composition
         if composition.regulariser == "tv":
             return TotalVariation(transform, self._spacing, alpha, self._voxel_weights)
-        voxel = math.sqrt(float(np.mean(np.square(self._spacing))))
         given = composition.second_weight_ratio
-        ratio = SECOND_WEIGHT_RATIO * voxel if given is None else given
-        penalty_ratio = SECOND_PENALTY_RATIO * voxel * ratio
+        ratio = SECOND_WEIGHT_RATIO * self._voxel if given is None else given
+        penalty_ratio = SECOND_PENALTY_RATIO * self._voxel * ratio
         return TotalGeneralisedVariation(
             transform, self._spacing, alpha, ratio * alpha, penalty_ratio, self._voxel_weights
         )
@@ -308,7 +309,7 @@ class CompositionRun:
         else:
             field_penalty = FIELD_PENALTY[composition.regulariser] * float(np.mean(np.square(weight, dtype=np.float64)))
         self._field_penalty = solver.field_penalty or field_penalty
-        threshold = self._threshold_factor * GRADIENT_THRESHOLD * spread
+        threshold = self._threshold_factor * GRADIENT_THRESHOLD * spread / self._voxel
         return solver.admm_settings(
             alpha / threshold,
             field_penalty=self._field_penalty,

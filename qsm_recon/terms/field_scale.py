@@ -63,7 +63,7 @@ def field_scale(problem: Problem) -> FieldScale:
     window = np.clip(2 * window - 1, 0, 1) * part.mask
     if not window.any():
         window = part.mask.astype(np.float32)
-    bins = SpectralBins(part.grid)
+    bins = SpectralBins.padded(part.grid)
     mean = float(part.field_ppm[part.mask].mean(dtype=np.float64))  # which means nothing
     field = np.where(part.mask, part.field_ppm - mean, 0) * window
     power = bins.power(bins.transform(field.astype(np.float32))) / float(np.square(window, dtype=np.float64).sum())

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from qsm_recon.operators.dipole import dipole_kernel
 from qsm_recon.operators.grid import Grid
+from qsm_recon.operators.padding import padded_shape
 
 SHELL_EDGES = (0.05, 0.08, 0.12, 0.18, 0.26, 0.36, 0.48, 0.62, 0.8, 1.0)
 """|k| over Nyquist's along each axis."""
@@ -52,13 +53,18 @@ class SpectralBins:
         self._twice = twice
         self.counts = self._sum(np.broadcast_to(twice, (nx, ny, twice.size)))
 
+    @classmethod
+    def padded(cls, grid: Grid) -> SpectralBins:
+        """Bins for images on a grid, whose transforms are of the next size that is fast."""
+        return cls(grid.resized(padded_shape(grid.shape)))
+
     def transform(self, image: NDArray[np.floating]) -> NDArray[np.complexfloating]:
-        """Half-spectrum of an image (nx, ny, nz)."""
+        """Half-spectrum of an image that is at most as large as the grid, with zeros around it."""
         import scipy.fft
 
         from qsm_recon.backend.threads import thread_count
 
-        return scipy.fft.rfftn(image, workers=thread_count())
+        return scipy.fft.rfftn(image, self.grid.shape, workers=thread_count())
 
     def power(self, first: NDArray[np.complexfloating], second: NDArray | None = None) -> NDArray[np.float64]:
         """Mean of |X|², or of the real part of conj(X) Y, in each bin; (shells, bands), 0 where there is no sample."""

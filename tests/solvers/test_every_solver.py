@@ -215,6 +215,7 @@ def test_a_given_weight_stays_that_number(synthetic):
         registry.make_solver("tv").main_value()
 
 
+@every_solver
 def test_a_constant_in_the_field_changes_nothing(name, synthetic):
     """A frequency offset means nothing; 0.05 ppm is as much as the field itself."""
     expected = quick(name).solve(synthetic.problem())

@@ -9,7 +9,9 @@ from oracles.cases import SmallCase
 from oracles.cases import periodic_solver as make_solver
 from oracles.variational import admm, smoothed_minimum
 
+from qsm_recon.solvers.constant_field import without_constant
 from qsm_recon.solvers.hybrid import HybridL1L2
+from qsm_recon.terms.field_scale import field_scale
 
 ALPHA, ALPHA1, MU1, MU2 = 5e-4, 0.1, 5.0, 60.0
 STAGES = {"regularisation_weight": ALPHA, "first_weight": ALPHA1}
@@ -84,8 +86,12 @@ def test_percentile_keeps_one_outlier_from_hiding_the_others(case):
     assert published.details["mean_distrust"] < 0.1 * robust.details["mean_distrust"]
 
 
-def test_first_weight_is_the_root_of_the_second_by_default(case):
-    result = make_solver("wl1l2", regularisation_weight=4e-4, max_iterations=2).solve(case.problem())
+def test_first_weight_is_a_fifth_of_the_second_over_the_error_by_default(case):
+    problem = case.problem()
+    result = make_solver("wl1l2", regularisation_weight=4e-4, max_iterations=2).solve(problem)
+    error_ppm = field_scale(without_constant(problem)).error_ppm
+    assert result.details["first_stage_weight"] == pytest.approx(0.2 * 4e-4 / error_ppm, rel=1e-3)
+    result = make_solver("wl1l2", first_weight=0.02, max_iterations=2).solve(problem)
     assert result.details["first_stage_weight"] == pytest.approx(0.02)
 
 

@@ -46,7 +46,7 @@ def test_no_ghost_at_the_opposite_face(slab, name):
     )
     assert wrapped_ghost > 0.04  # what the fault looks like
     # Streaks of the closed forms, and of rts that starts from one, reach that far by themselves.
-    assert abs(ghost) < (0.4 * wrapped_ghost if name in ("tkd", "tikhonov", "rts") else 0.02)
+    assert abs(ghost) < (0.4 * wrapped_ghost if name in ("tkd", "tikhonov", "rts") else 0.025)
     if name in ("tv", "fansi", "medi", "tfi"):
         assert share > wrapped_share + 0.1
 
@@ -56,7 +56,7 @@ def test_padding_by_default_is_what_is_missing_and_a_number_is_that_number(slab)
     for name in ("tv", "tkd"):
         automatic, given = make_solver(name), make_solver(name, padding=5)
         assert automatic.padding is None
-        assert automatic.computed_shape(problem)[2] == padded_shape((1, 1, 12 + 20))[2]
+        assert automatic.computed_shape(problem)[2] == padded_shape((1, 1, 12 + 16))[2]
         for solver in (automatic, given):
             region = solver.region(problem)
             result = solver.solve(problem)

@@ -37,7 +37,13 @@ def test_public_solver_is_the_oracle_in_ppm(case, name):
     model, scale = case.model(1e-3, fidelity, beta=BETA), case.scale(fidelity)
     expected = admm(model, 30, 0.02, 1.0, 4.0, 5.0, 1.3)[-1]
     settings = {"max_iterations": 30, "tolerance": 0.0, "precision": "double", "regularisation_weight": 1e-3}
-    settings |= {"gradient_penalty": 0.02, "field_penalty": 4.0, "harmonic_penalty": 5.0, "relaxation": 1.3}
+    settings |= {
+        "harmonic_weight": BETA,
+        "gradient_penalty": 0.02,
+        "field_penalty": 4.0,
+        "harmonic_penalty": 5.0,
+        "relaxation": 1.3,
+    }
     if fidelity == "nonlinear":
         settings["convex_iterations"] = 0
     result = make_solver(name, **settings).solve(case.problem())
