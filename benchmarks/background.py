@@ -170,9 +170,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=("reduced", "full"), default="full")
     parser.add_argument("--chi", action="store_true", help="the second table: χ from these fields")
+    parser.add_argument("--case", choices=("sim1", "sim2"), help="one head only")
     options = parser.parse_args()
-    heads = [(inversions if options.chi else removals)(head, options.size) for head in HEADS]
-    name = "background" + ("_chi" if options.chi else "") + ("" if options.size == "full" else "_reduced")
+    chosen = [head for head in HEADS if options.case in (None, head["case"])]
+    heads = [(inversions if options.chi else removals)(head, options.size) for head in chosen]
+    words = ["background", "chi" if options.chi else "", options.case, "" if options.size == "full" else "reduced"]
+    name = "_".join(filter(None, words))
     path = save_results(name, {"machine": machine(), "size": options.size, "depths_mm": DEPTHS_MM, "heads": heads})
     print(f"\n{table(heads, chi=options.chi)}\n\nwritten to {path}")
 

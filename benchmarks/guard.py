@@ -25,8 +25,7 @@ from qsm_recon.background.detection import TOTAL_BELOW, background_test
 from qsm_recon.field import EchoSeries, estimate_field
 from qsm_recon.operators.grid import Grid
 
-SEEDS = range(31, 35)
-RATIOS = (30, 100)
+HEADS = tuple((seed, simulation, ratio) for seed, ratio in ((31, 30), (32, 100)) for simulation in ("sim1", "sim2"))
 SLABS_MM = (40.0, 20.0)
 WEAKER = (0.3, 0.1)
 
@@ -45,21 +44,21 @@ def slab(problem: Problem, axis: int, thickness_mm: float) -> Problem:
 
 def phantoms() -> Iterator[tuple[str, str, Problem]]:
     """Group, truth and problem of every phantom."""
-    for seed in SEEDS:
-        for simulation in ("sim1", "sim2"):
-            for ratio in RATIOS:
-                text = f"phantom:{simulation}?size=reduced&seed={seed}&snr={ratio}&background="
-                local, total = (load_case(text + word).problem for word in ("false", "true"))
-                for truth, problem in (("local", local), ("total", total)):
-                    yield f"phantom {simulation}, SNR {ratio}", truth, problem
-                    for thickness in SLABS_MM:
-                        for axis in (0, 2):
-                            yield f"slabs of {thickness:g} mm of them", truth, slab(problem, axis, thickness)
-                for share in WEAKER:
-                    field = local.field_ppm + np.float32(share) * (total.field_ppm - local.field_ppm)
-                    mask = local.mask & total.mask
-                    weaker = dataclasses.replace(total, field_ppm=field, mask=mask, echoes=None)
-                    yield f"{share:g} of the background", "total", weaker
+    for seed, simulation, ratio in HEADS:
+        text = f"phantom:{simulation}?size=reduced&seed={seed}&snr={ratio}&background="
+        local, total = (load_case(text + word).problem for word in ("false", "true"))
+        for truth, problem in (("local", local), ("total", total)):
+            yield f"phantom {simulation}", truth, problem
+            for thickness in SLABS_MM:
+                for axis in (0, 2):
+                    yield f"slabs of {thickness:g} mm of them", truth, slab(problem, axis, thickness)
+        for share in WEAKER:
+            field = local.field_ppm + np.float32(share) * (total.field_ppm - local.field_ppm)
+            mask = local.mask & total.mask
+            yield (
+                f"{share:g} of the background", "total",
+                dataclasses.replace(total, field_ppm=field, mask=mask, echoes=None),
+            )  # fmt: skip
 
 
 def simulated_head(path: Path) -> Problem:
@@ -98,12 +97,12 @@ def main() -> None:
         rows.append({**row, "left": found.left, "left_of_tissue": found.left_of_tissue})
         print(f"{group:<32} {truth}: {found.kind}, ratio {found.ratio:.3f} ({found.text})", flush=True)
 
-    for group, truth, problem in phantoms():
-        judge(group, truth, problem)
     if options.rc1:
         judge("2016 challenge", "local", load_case(f"rc1:{options.rc1}").problem)
     for path in sorted(options.heads.glob("*.npz")) if options.heads else ():
         judge(f"simulated {path.stem}", "local", simulated_head(path))
+    for group, truth, problem in phantoms():
+        judge(group, truth, problem)
     lines = []
     for group, truth in dict.fromkeys((row["group"], row["truth"]) for row in rows):
         here = [row for row in rows if (row["group"], row["truth"]) == (group, truth)]
