@@ -87,6 +87,17 @@ def test_total_field_inversion_believes_the_problem_too(problems):
     assert tested["left_by_projection"] < 0.1 * tested["left_of_tissue_by_projection"]
 
 
+@pytest.mark.parametrize("name", ["tfi", "wh-qsm"])
+def test_the_default_weight_does_not_follow_the_background(problems, name):
+    local, total = problems
+    noise = 2e-4 * np.random.default_rng(7).standard_normal(SHAPE).astype(np.float32)
+    noisy = [dataclasses.replace(problem, field_ppm=problem.field_ppm + noise) for problem in (local, total)]
+    weights = [make_solver(name).resolved(problem).main_value() for problem in noisy]
+    assert weights[1] == pytest.approx(weights[0], rel=0.6)
+    believed = make_solver(name).resolved(dataclasses.replace(noisy[1], field_kind="local")).main_value()
+    assert believed > 3 * weights[0]
+
+
 def reconstruction(values):
     mask = np.ones(values.shape, bool)
     return Reconstruction(values.astype(np.float32), mask, "tv", {}, True, "")
