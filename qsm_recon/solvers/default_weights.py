@@ -24,7 +24,7 @@ ABSOLUTE_FACTOR = 0.75
 """Weight for an l1 fidelity over that for a squared one in units of the error."""
 EDGE_FACTOR = 1.4
 """On the weight where edges are not smoothed."""
-TWO_STEP_FACTOR = 2.0
+TWO_STEP_FACTOR = 8.0
 """On the weight where the fidelity is one of susceptibility."""
 SMOOTHING = 0.05
 """Gradient at which the total variation is rounded off, over the gradient of the susceptibility."""

@@ -125,21 +125,10 @@ def test_risks_scale_with_the_field_and_ratios_do_not():
     assert errors_of_field([ten, ten]) == pytest.approx(100 * errors_of_field([one, one]), rel=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("tikhonov", {"padding": 0}),
-        ("tkd", {"padding": 0}),
-        ("tv", {}),
-        ("fansi", {}),
-        ("wl1l2", {}),
-        ("tgv", {}),
-        ("medi", {}),
-    ],
-)
-def test_the_smallest_risk_is_near_the_smallest_error(name, options):
+@pytest.mark.parametrize("name", ["tikhonov", "tkd", "tv", "fansi", "wl1l2", "tgv", "medi"])
+def test_the_smallest_risk_is_near_the_smallest_error(name):
     problem, truth = textured(0.006, (32, 36, 30), seed=2)
-    solver = make_solver(name, **options)
+    solver = make_solver(name, padding=0)  # the truth is periodic
     centre = {"tikhonov": 0.05, "tkd": 0.04}.get(name, 1e-3)
     values = [float(value) for value in centre * np.geomspace(16, 1 / 16, 9)]
     points = list(Path(solver, problem).sweep(values))[::-1]
