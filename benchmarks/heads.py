@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from qsm_recon.datasets.assembly import Acquisition, Assembly
 from qsm_recon.datasets.case import Case, Truth
+from qsm_recon.field import EchoSeries
 from qsm_recon.io import Image
+from qsm_recon.operators.grid import Grid
 from qsm_recon.units import hz_per_ppm
 
 HEADS = Path(__file__).resolve().parents[2] / "shared" / "data" / "heads"
@@ -20,6 +22,17 @@ SEED = 0
 def head_files(folder: Path = HEADS) -> list[Path]:
     """Heads in a folder; none where it is absent."""
     return sorted(folder.glob("*.npz")) if folder.is_dir() else []
+
+
+def head_echoes(path: Path) -> tuple[EchoSeries, NDArray[np.bool_], Grid]:
+    """Echoes of a head, its mask, and its geometry, with B0 along the third axis."""
+    with np.load(path) as stored:
+        mask = stored["mask"].astype(bool)
+        magnitude = _scaled(stored["magnitude"], float(stored["magnitude_scale"]))
+        phase = _scaled(stored["phase"], np.pi / 32767)
+        times = tuple(float(t) for t in stored["echo_times_s"])
+        x, y, z = (float(edge) for edge in stored["voxel_size_mm"])
+        return EchoSeries(magnitude, phase, times, float(stored["b0_tesla"])), mask, Grid(mask.shape, (x, y, z))
 
 
 def head_case(path: Path, field: str = "echoes") -> Case:
@@ -33,17 +46,13 @@ def head_case(path: Path, field: str = "echoes") -> Case:
         ``echoes``: the field that is estimated from these.  ``true``: the true one with white noise of 0.4 Hz, the
         magnitude of the echoes as the weight.
     """
+    echoes, mask, grid = head_echoes(path)
     with np.load(path) as stored:
-        parts = {name: stored[name] for name in stored.files}
-    mask = parts["mask"].astype(bool)
-    voxel = [float(edge) for edge in parts["voxel_size_mm"]]
-    b0_tesla = float(parts["b0_tesla"])
-    times = tuple(float(t) for t in parts["echo_times_s"])
-    magnitude = _scaled(parts["magnitude"], float(parts["magnitude_scale"]))
-    phase = _scaled(parts["phase"], np.pi / 32767)
-    affine = np.diag([*voxel, 1.0])
-    gathered = Assembly(Acquisition(b0_tesla, times))
-    series = gathered.add_echoes(magnitude, phase, mask)
+        parts = {name: stored[name] for name in ("chi_ppm", "field_hz")}
+    affine = np.diag([*grid.voxel_size_mm, 1.0])
+    b0_tesla = echoes.b0_tesla
+    gathered = Assembly(Acquisition(b0_tesla, echoes.echo_times_s))
+    series = gathered.add_echoes(echoes.magnitude, echoes.phase_rad, mask)
     reference = Image(mask, affine, path, affine, "its voxel size, with B0 along the third axis")
     if field == "echoes":
         gathered.add_estimated_field(series, "fit", gathered.acquisition.grid(reference))

@@ -113,3 +113,31 @@ def best_path_turns(
             top[bucket] = edges
             edges += 1
             safest = min(safest, bucket)
+
+
+@kernel
+def mark_wide_steps(
+    values: NDArray[np.float64],
+    period: NDArray[np.float64],
+    inside: NDArray[np.bool_],
+    share: float,
+    found: NDArray[np.bool_],
+) -> None:
+    """Mark both voxels of neighbours that differ by more than a share of the smaller period of the two.
+
+    All images are (nx, ny, nz) and carry no border.
+    """
+    nx, ny, nz = values.shape
+    for i in range(nx):
+        for j in range(ny):
+            for k in range(nz):
+                if not inside[i, j, k]:
+                    continue
+                for axis in range(3):
+                    a, b, c = i + (axis == 0), j + (axis == 1), k + (axis == 2)
+                    if a == nx or b == ny or c == nz or not inside[a, b, c]:
+                        continue
+                    limit = share * min(period[i, j, k], period[a, b, c])
+                    if abs(values[a, b, c] - values[i, j, k]) > limit:
+                        found[i, j, k] = True
+                        found[a, b, c] = True

@@ -91,43 +91,48 @@ class LocalDipoleFit:
         curvature = (self._weight_of_variation / size).astype(np.float32)
         total, mean = float(weight.sum(dtype=np.float64)), float(weight.mean(dtype=np.float64))
         inverse = 1.0 / (mean * self._dipole**2 + float(curvature.mean()) * self._symbol + 1e-6 * mean)
+        both = inverse, inverse * self._dipole
 
         def weighted(image: NDArray) -> NDArray:
             image = weight * image
             return image - weight * np.float32(image.sum(dtype=np.float64) / total)  # whatever the constant is
 
-        def hessian(image: NDArray) -> NDArray:
+        def hessian(image: NDArray, image_field: NDArray) -> NDArray:
             variation = forward_difference_adjoint(curvature * forward_difference(image, self._spacing), self._spacing)
-            return self._forward(weighted(self._forward(image))) + variation
+            return self._forward(weighted(image_field)) + variation
 
         gradient = self._forward(weighted(field - self._forward(self.susceptibility_hz)))
         gradient -= forward_difference_adjoint(curvature * steps, self._spacing)
-        descended = self._filter(gradient, inverse)
-        direction = descended.copy()
+        direction, direction_field = descended, seen = self._filters(gradient, *both)
         product = first = float(np.vdot(gradient, descended))
         for _ in range(CG_ITERATIONS):
             if product <= CG_TOLERANCE * first or product <= 0:
                 break
-            image = hessian(direction)
+            image = hessian(direction, direction_field)
             length = np.float32(product / float(np.vdot(direction, image)))
             self.susceptibility_hz += length * direction
             gradient -= length * image
-            descended = self._filter(gradient, inverse)
+            descended, seen = self._filters(gradient, *both)
             before, product = product, float(np.vdot(gradient, descended))
             direction = descended + np.float32(product / before) * direction
+            direction_field = seen + np.float32(product / before) * direction_field
 
     def _forward(self, image: NDArray) -> NDArray:
         return self._filter(image, self._dipole)
 
     def _filter(self, image: NDArray, symbol: NDArray) -> NDArray:
+        return self._filters(image, symbol)[0]
+
+    def _filters(self, image: NDArray, *symbols: NDArray) -> list[NDArray]:
         import scipy.fft
 
         from qsm_recon.backend.threads import thread_count
 
         workers = thread_count()
         spectrum = scipy.fft.rfftn(image, workers=workers)
-        spectrum *= symbol
-        return scipy.fft.irfftn(spectrum, self._shape, workers=workers, overwrite_x=True)
+        return [
+            scipy.fft.irfftn(spectrum * symbol, self._shape, workers=workers, overwrite_x=True) for symbol in symbols
+        ]
 
 
 def _squared_symbol(grid: Grid) -> NDArray[np.float32]:

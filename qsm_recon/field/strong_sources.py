@@ -56,16 +56,10 @@ class FieldInDoubt:
 
     def open_steps(self) -> NDArray[np.bool_]:
         """Voxels of pairs of neighbours that differ by more than 0.4 periods."""
+        from qsm_recon.backend.unwrap_kernels import mark_wide_steps
+
         found = np.zeros(self.mask.shape, dtype=bool)
-        for axis in range(3):
-            front, back = [slice(None)] * 3, [slice(None)] * 3
-            front[axis], back[axis] = slice(None, -1), slice(1, None)
-            a, b = tuple(front), tuple(back)
-            step = np.abs(self.frequency_hz[b] - self.frequency_hz[a])
-            period = np.minimum(self.period_hz[a], self.period_hz[b])
-            wide = self.mask[a] & self.mask[b] & (step > OPEN_STEP * period)
-            found[a] |= wide
-            found[b] |= wide
+        mark_wide_steps(self.frequency_hz, self.period_hz, self.mask, OPEN_STEP, found)
         return found
 
 
