@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.command_background import BACKGROUND_OPTIONS, add_background_options
 from qsm_recon.command_line import CommandParser
-from qsm_recon.errors import DataError, ParameterError, did_you_mean
+from qsm_recon.errors import DataError, ParameterError
+from qsm_recon.parameters import parse_settings
 from qsm_recon.solvers.base import Solver
 from qsm_recon.solvers.registry import find_solver, make_solver
 
@@ -24,7 +26,7 @@ INPUT_FILE_OPTIONS = ("field", "phase", "real", "imaginary", "mask", "magnitude"
 FILE_OPTIONS = (*INPUT_FILE_OPTIONS, "truth", "labels")
 ACQUISITION_OPTIONS = ("field_unit", "b0", "te")
 ECHO_OPTIONS = ("field_estimate", "phase_unit", "phase_sign", "bipolar")
-OTHER_DATA_OPTIONS = (*ECHO_OPTIONS, "b0_direction", "accept_range", "seed")
+OTHER_DATA_OPTIONS = (*ECHO_OPTIONS, "b0_direction", "accept_range", "seed", *BACKGROUND_OPTIONS)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -69,6 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     output = parser.add_argument_group("output and machine")
     output.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="folder (default: %(default)s)")
+    output.add_argument("--keep-stages", action="store_true", help="write the maps of every stage as well (stage_*)")
     add_machine_options(output)
     return parser
 
@@ -87,7 +90,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--dataset", metavar="SPEC", help="phantom:sim1, phantom:sim2, rc1:DIR, rc2:DIR, bids:DIR or qsmci:DIR"
     )
-    data.add_argument("--field", type=Path, metavar="NIFTI", help="local field map")
+    data.add_argument("--field", type=Path, metavar="NIFTI", help="local field map (or total, see --background)")
     data.add_argument("--field-unit", choices=("ppm", "ppb", "Hz", "rad", "rad/s"), help="its unit")
     data.add_argument(
         "--phase", type=Path, nargs="+", metavar="NIFTI", help="multi-echo phase, 4D or one per echo; or complex images"
@@ -141,6 +144,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--accept-range", action="store_true", help="accept a field or phase whose range does not fit its unit"
     )
+    add_background_options(data)
 
 
 def add_machine_options(group: argparse._ArgumentGroup) -> None:
@@ -162,17 +166,7 @@ def solver_from_options(options: argparse.Namespace) -> Solver:
         If the algorithm or a parameter is unknown, malformed or out of range.
     """
     kind = find_solver(options.algo)
-    declared = kind.declared()
-    chosen: dict[str, Any] = {}
-    for text in options.set:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise ParameterError(f"--set {text}: expected NAME=VALUE")
-        if name not in declared:
-            raise ParameterError(f"'{options.algo}' has no parameter '{name}'{did_you_mean(name, declared)}")
-        if name in chosen:
-            raise ParameterError(f"--set {name}: given twice; give it once")
-        chosen[name] = declared[name].parse(value)
+    chosen = parse_settings(kind, options.set, "--set")
     if getattr(options, "regularisation", None) is not None:
         main_name = kind.main_parameter().name
         if main_name in chosen:

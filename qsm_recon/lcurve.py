@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.command_background import BACKGROUND_OPTIONS, prepared_case
 from qsm_recon.command_line import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
@@ -98,10 +99,11 @@ def _run(options: argparse.Namespace) -> int:
         set_thread_count(options.threads)
     solver = solver_from_options(options)
     require_rounds(options.refine)
-    cases, arguments = [case_from_options(options)], [data_arguments(options)]
+    cases, arguments = [prepared_case(case_from_options(options), solver, options)[0]], [data_arguments(options)]
+    same = {name: getattr(options, name) for name in ("quiet", *BACKGROUND_OPTIONS)}
     for specification in options.also:
-        further = argparse.Namespace(**{**vars(build_parser().parse_args([])), "dataset": specification})
-        cases.append(case_from_options(further))
+        further = argparse.Namespace(**{**vars(build_parser().parse_args([])), **same, "dataset": specification})
+        cases.append(prepared_case(case_from_options(further), solver, further)[0])
         arguments.append(data_arguments(further))
     # Ends that are not given follow the first data set.
     around = solver.resolved(cases[0].problem)
@@ -154,12 +156,13 @@ def scores(case: Case) -> Metrics | None:
     truth = case.truth
     if truth is None:
         return None
+    region = case.compared(case.problem.mask)
 
     def score(susceptibility_ppm: NDArray) -> dict[str, float | None]:
         from qsm_recon.metrics import evaluate
 
         return evaluate(
-            susceptibility_ppm, truth.susceptibility_ppm, case.evaluation_mask, truth.labels,
+            susceptibility_ppm, truth.susceptibility_ppm, region, truth.labels,
             calcification_moment=truth.calcification_moment, similarity=False,
         ).values  # fmt: skip
 

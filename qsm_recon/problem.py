@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.errors import DataError
+from qsm_recon.errors import DataError, did_you_mean
 from qsm_recon.operators.grid import Grid
 from qsm_recon.units import rad_per_ppm
 
 logger = logging.getLogger(__name__)
+
+FieldKind = Literal["unknown", "local", "total"]
 
 DEFAULT_PHASE_SCALE = 20.0
 """rad per ppm assumed where field strength or echo time is unknown: close to 3 T at an echo time of 25 ms."""
@@ -50,6 +53,9 @@ class Problem:
         reason than noise; see :class:`qsm_recon.field.FieldEstimate`.
     field_offset_ppm
         Constant that has been taken out of the field, in ppm; the echoes still hold it.
+    field_kind
+        ``"local"``: of the sources inside the mask; ``"total"``: with the background field of those outside;
+        ``"unknown"``: methods for local fields find out.
     notes
         Filled in: what validation changed.
 
@@ -57,8 +63,8 @@ class Problem:
     ------
     DataError
         If shapes disagree, the mask is empty, values inside the mask are not finite, the magnitude or weight is
-        negative or zero everywhere, the reliability exceeds 1, or echo times are not positive, increasing and in
-        seconds.
+        negative or zero everywhere, the reliability exceeds 1, echo times are not positive, increasing and in seconds,
+        or the kind of the field is none of the three.
     """
 
     field_ppm: NDArray[np.floating]
@@ -73,6 +79,7 @@ class Problem:
     r2star_per_s: NDArray[np.floating] | None = None
     reliability: NDArray[np.floating] | None = None
     field_offset_ppm: float = 0.0
+    field_kind: FieldKind = "unknown"
     notes: tuple[str, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
@@ -97,6 +104,10 @@ class Problem:
         if self.reliability is not None and self.reliability[mask].max() > 1:
             raise DataError(f"reliability: expected values from 0 to 1, found {self.reliability[mask].max():g}")
         object.__setattr__(self, "echo_times_s", check_echo_times(self.echo_times_s))
+        if self.field_kind not in get_args(FieldKind):
+            raise DataError(
+                f"field kind '{self.field_kind}' is unknown{did_you_mean(self.field_kind, get_args(FieldKind))}"
+            )
         if self.b0_tesla is not None and not 0.01 < self.b0_tesla < 30:
             raise DataError(f"B0: expected a field strength in tesla, found {self.b0_tesla:g}")
         if self.echoes is not None and self.echoes.shape[3:] != (len(self.echo_times_s),):

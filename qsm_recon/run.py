@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import textwrap
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.background.registry import find_removal
+from qsm_recon.command_background import check_range, describe_removal, prepared_case, removal_from_options
 from qsm_recon.command_line import EXIT_DONE, EXIT_NOT_CONVERGED, iteration_progress, logger, run_command
 from qsm_recon.command_options import (
     build_parser,
@@ -55,25 +56,32 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
         print(list_algorithms())
         return EXIT_DONE
     if options.help:
-        print(build_parser().format_help() + "\n" + describe_algorithm(find_solver(options.algo)))
+        print(build_parser().format_help() + "\n" + find_solver(options.algo).describe("algorithm", "--set"))
+        if options.background is not None:
+            print("\n" + find_removal(options.background).describe("background removal", "--background-set"))
         return EXIT_DONE
     _set_up_machine(options)
     solver = solver_from_options(options)
+    removal_from_options(options)
     folder = output_folder(options)
     began = time.perf_counter()
-    case, region, reference = reference_from_options(options.reference, case_from_options(options))
-    read = time.perf_counter() - began
+    read = case_from_options(options)
+    stages_s = {"read": time.perf_counter() - began}
+    case, local = prepared_case(read, solver, options)
+    stages_s["background"] = time.perf_counter() - began - stages_s["read"]
+    case, region, reference = reference_from_options(options.reference, case)
     memory_gib = _require_memory(solver, case)
     selection: dict[str, Any] = {}
     if options.select is not None:
         solver, selection = _select(solver, case, options)
     result = _solve(solver, case, two_pass=options.two_pass, quiet=options.quiet).with_details(**selection)
+    check_range(result, case, options)
     solver = solver.resolved(case.problem)  # as it was solved with, for what is printed
     susceptibility = _referenced(result, region, reference)
     result = _judged(result, susceptibility, case)
     began = time.perf_counter()
-    metrics = _score(susceptibility, case)
-    timings = {"read": read, **result.timings_s, "metrics": time.perf_counter() - began}
+    metrics = _score(susceptibility, case, result.mask)
+    timings = {**stages_s, **result.timings_s, "metrics": time.perf_counter() - began}
 
     from qsm_recon.report.document import run_document
     from qsm_recon.report.outputs import write_outputs
@@ -81,8 +89,11 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
     document = run_document(
         case, solver, result, susceptibility,
         command=command, reference=reference, metrics=metrics, timings_s=timings, memory_estimate_gib=memory_gib,
+        background=None if local is None else describe_removal(local, int(read.problem.mask.sum())),
+        keep_stages=options.keep_stages,
     )  # fmt: skip
-    write_outputs(folder, case, result, susceptibility, document, _headline(solver, case, result, metrics))
+    headline = _headline(solver, case, result, metrics, "" if local is None else local.method)
+    write_outputs(folder, case, result, susceptibility, document, headline, keep_stages=options.keep_stages)
     _summarise(folder, solver, result, metrics, quiet=options.quiet)
     return EXIT_DONE if result.converged else EXIT_NOT_CONVERGED
 
@@ -105,22 +116,6 @@ def list_algorithms() -> str:
     for name, solver in known.items():
         main_parameter = solver.main_parameter()
         lines.append(f"{name:<{width}}  {solver.title} (main: {main_parameter.name}, {main_parameter.unit})")
-    return "\n".join(lines)
-
-
-def describe_algorithm(solver: type[Solver]) -> str:
-    """Parameters of an algorithm with default, unit, range and help."""
-    lines = [f"algorithm {solver.name}: {solver.title}", f"  {solver.citation}", "  parameters (--set NAME=VALUE):"]
-    for declared in solver.declared().values():
-        default = "auto" if declared.default is None else str(declared.default).lower() if declared.kind is bool else (
-            declared.default
-        )  # fmt: skip
-        star = " (--regularisation)" if declared.main else ""
-        lines.append(f"    {declared.name}{star}: default {default}; {declared.describe_range()}; unit {declared.unit}")
-        text = declared.help
-        if declared.main and declared.default is None and solver.default_rule:
-            text = f"{text}: {solver.default_rule}"
-        lines.extend(textwrap.wrap(text, 100, initial_indent="        ", subsequent_indent="        "))
     return "\n".join(lines)
 
 
@@ -196,14 +191,14 @@ def _judged(result: Reconstruction, susceptibility: NDArray, case: Case) -> Reco
     return result.with_details(warnings=[*result.details.get("warnings", []), warning])
 
 
-def _score(susceptibility: NDArray, case: Case) -> dict[str, Any]:
-    """Error metrics, where a truth is there."""
+def _score(susceptibility: NDArray, case: Case, covered: NDArray[np.bool_]) -> dict[str, Any]:
+    """Error metrics, where a truth is there; see :meth:`Case.compared`."""
     if case.truth is None:
         return {}
     from qsm_recon.metrics import evaluate
 
     truth = case.truth
-    mask = case.problem.mask if truth.evaluation_mask is None else truth.evaluation_mask
+    mask = case.compared(covered)
     scores = evaluate(
         susceptibility,
         truth.susceptibility_ppm,
@@ -211,7 +206,8 @@ def _score(susceptibility: NDArray, case: Case) -> dict[str, Any]:
         truth.labels,
         calcification_moment=truth.calcification_moment,
     )
-    return {**scores.values, "not_computed": dict(scores.reasons)}
+    voxels = {"voxels": int(mask.sum()), "voxels_left_out": int((case.evaluation_mask & ~mask).sum())}
+    return {**scores.values, "not_computed": dict(scores.reasons), **voxels}
 
 
 def _referenced(result: Reconstruction, region: NDArray | None, reference: str) -> NDArray:
@@ -225,9 +221,11 @@ def _referenced(result: Reconstruction, region: NDArray | None, reference: str) 
     return referenced(result.susceptibility_ppm, result.mask, region)
 
 
-def _headline(solver: Solver, case: Case, result: Reconstruction, metrics: dict[str, Any]) -> str:
+def _headline(solver: Solver, case: Case, result: Reconstruction, metrics: dict[str, Any], removal: str) -> str:
     main = solver.main_parameter()
     facts = [f"{main.name.replace('_', ' ')} {getattr(solver, main.name):g} {main.unit if main.unit != '1' else ''}"]
+    if removal:
+        facts.insert(0, f"background removed by {removal}")
     if result.history:
         facts.append(f"{result.iterations} iterations" + ("" if result.converged else f", {result.stop_reason}"))
     if metrics.get("nrmse") is not None:

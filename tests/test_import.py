@@ -11,6 +11,7 @@ HEAVY = ("numba", "pyfftw", "matplotlib", "scipy", "nibabel")
 # From the ground up: a module may import from its own floor and those below it.
 FLOORS = [
     {"units", "errors", "version"},
+    {"parameters"},
     {"backend"},
     {"operators"},
     {"problem", "result"},
@@ -21,6 +22,7 @@ FLOORS = [
     {"metrics"},
     {"terms"},
     {"engines"},
+    {"background"},
     {"solvers"},
     {"select"},
     {"report"},

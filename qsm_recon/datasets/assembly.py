@@ -18,7 +18,10 @@ from qsm_recon.field import EchoSeries, FieldEstimate, estimate_field
 from qsm_recon.field.polarity import BipolarTest, bipolar_test, turned_slices
 from qsm_recon.io import Image
 from qsm_recon.operators.grid import Grid
-from qsm_recon.problem import Problem, check_echo_times
+from qsm_recon.problem import FieldKind, Problem, check_echo_times
+
+ESTIMATED_MAPS = ("initial_phase_rad", "residual", "m0", "bipolar_phase_rad")
+"""What is estimated with the field and no solver needs."""
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +87,8 @@ class Assembly:
     sources: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     field_estimate: dict[str, Any] | None = None
+    field_kind: FieldKind = "unknown"
+    stages: dict[str, NDArray] = field(default_factory=dict)
 
     def note_mask(self, mask: NDArray[np.bool_], origin: str) -> None:
         """Say how a mask was made."""
@@ -157,6 +162,8 @@ class Assembly:
         for name in ("r2star_per_s", "reliability"):
             if getattr(estimate, name) is not None:
                 self.parts[name] = getattr(estimate, name)
+        further = {name: getattr(estimate, name) for name in ESTIMATED_MAPS}
+        self.stages.update({name: image for name, image in further.items() if image is not None})
         self.notes.append(
             f"field: estimated from {series.echo_count} echo(es), method {method}; noise level "
             f"{estimate.report['noise_sigma_from']}"
@@ -241,6 +248,7 @@ class Assembly:
                 grid=grid,
                 echo_times_s=self.acquisition.echo_times_s,
                 b0_tesla=self.acquisition.b0_tesla,
+                field_kind=self.field_kind,
                 **self.parts,
             )
         origin = f"from {reference.orientation}" if self.acquisition.b0_direction is None else "as given"
@@ -252,8 +260,9 @@ class Assembly:
         notes = (*self.notes, direction)
         affine = np.asarray(reference.affine, dtype=float)
         return Case(
-            problem, affine, name, truth, dict(self.sources), notes, self.field_estimate, reference.scanner_affine
-        )
+            problem, affine, name, truth, dict(self.sources), notes, self.field_estimate, reference.scanner_affine,
+            dict(self.stages),
+        )  # fmt: skip
 
 
 def _complex_signal(series: EchoSeries) -> NDArray[np.complex64]:

@@ -57,6 +57,8 @@ class Case:
         How the field came from the echoes, see :func:`qsm_recon.field.estimate_field`; None where it was given.
     scanner_affine
         (4, 4) voxel-to-scanner matrix in mm; ``"affine"`` where that is the affine, None where it is not known.
+    stages
+        (nx, ny, nz) maps that arose on the way and no solver needs, by name and unit, such as ``initial_phase_rad``.
 
     Raises
     ------
@@ -72,6 +74,7 @@ class Case:
     notes: tuple[str, ...] = ()
     field_estimate: dict[str, Any] | None = None
     scanner_affine: NDArray[np.floating] | Literal["affine"] | None = "affine"
+    stages: dict[str, NDArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the shapes of the truth."""
@@ -83,10 +86,36 @@ class Case:
 
     @property
     def evaluation_mask(self) -> NDArray[np.bool_]:
-        """Where to compare with the truth: its own mask, or else that of the problem."""
+        """Where to compare with the truth: its own mask, or else the one given."""
         if self.truth is not None and self.truth.evaluation_mask is not None:
             return self.truth.evaluation_mask
-        return self.problem.mask
+        return self.given_mask
+
+    @property
+    def given_mask(self) -> NDArray[np.bool_]:
+        """The mask before background removal made it smaller."""
+        return self.stages.get("given_mask", self.problem.mask)
+
+    def compared(self, covered: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Where a map is compared with the truth: not in the voxels by which a method made the mask smaller.
+
+        Parameters
+        ----------
+        covered
+            (nx, ny, nz) the voxels that have a result.
+        """
+        return self.evaluation_mask & (covered | ~self.given_mask)
+
+    def stage_maps(self) -> dict[str, NDArray]:
+        """Maps of every stage up to the reconstruction, by name and unit."""
+        problem = self.problem
+        field = "local_field_ppm" if "total_field_ppm" in self.stages else "field_ppm"
+        maps = {**self.stages, field: np.where(problem.mask, problem.field_ppm, 0), "mask": problem.mask}
+        for name in ("field_noise_ppm", "r2star_per_s", "magnitude", "weight"):
+            image = getattr(problem, name)
+            if image is not None:
+                maps[name] = image
+        return {name: image if image.dtype == bool else np.asarray(image, np.float32) for name, image in maps.items()}
 
     @property
     def made_mask(self) -> bool:

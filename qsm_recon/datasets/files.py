@@ -24,7 +24,7 @@ from qsm_recon.errors import DataError, ParameterError, did_you_mean
 from qsm_recon.field.estimate import METHODS
 from qsm_recon.field.masking import field_mask
 from qsm_recon.io import Image, load_image, load_mask, require_same_geometry
-from qsm_recon.problem import finite_in_mask, require_non_negative
+from qsm_recon.problem import FieldKind, finite_in_mask, require_non_negative
 
 
 def case_from_files(
@@ -49,6 +49,7 @@ def case_from_files(
     evaluation_mask: PathLike | None = None,
     calcification_moment: float | None = None,
     accept_range: bool = False,
+    field_kind: FieldKind = "unknown",
     name: str | None = None,
 ) -> Case:
     """Read a case from files: either a field map, or magnitude and phase from which the field is estimated.
@@ -92,6 +93,8 @@ def case_from_files(
         True moment of the calcification in ppm × voxels, where known.
     accept_range
         Accept a field or phase whose range looks impossible for its unit.
+    field_kind
+        Whether the field is known to be local or total, see :class:`qsm_recon.problem.Problem`.
     name
         Name of the case; by default that of the field or phase file.
 
@@ -129,6 +132,7 @@ def case_from_files(
     if truth is not None:
         arguments = reference, gathered.parts["mask"], gathered.sources, gathered.notes, calcification_moment
         known = load_truth(truth, labels, evaluation_mask, *arguments)
+    gathered.field_kind = field_kind
     return gathered.finish(reference, name or _plain_name(reference.path), known)
 
 

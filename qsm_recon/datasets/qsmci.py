@@ -61,7 +61,7 @@ def load(location: str, options: Mapping[str, str], settings: LoadSettings) -> C
         path = fields[origin] or require_image(inputs, f"{origin}field", what=f"{origin} field")
         nominal = parameters["TE"] == NOMINAL_ECHO_TIMES_S
         settings.require_no_echo_options(f"qsmci with field={origin}")
-        arguments |= {"field": path, "echo_times_s": () if nominal else parameters["TE"]}
+        arguments |= {"field": path, "echo_times_s": () if nominal else parameters["TE"], "field_kind": origin}
     else:
         path = require_image(inputs, "phase", what="local field and no phase" if default == "fit" else "phase")
         arguments |= {"phase": path, "field_estimate": origin, "echo_times_s": parameters["TE"]}

@@ -70,5 +70,6 @@ def load(location: str, options: Mapping[str, str], settings: LoadSettings) -> C
         # the images lie along the scanner's axes, whatever a converted header says
         b0_direction=B0_DIRECTION if settings.b0_direction is None else settings.b0_direction,
         accept_range=settings.accept_range,
+        field_kind="local",
         name="rc1",
     )

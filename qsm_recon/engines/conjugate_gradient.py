@@ -85,6 +85,8 @@ class LinearOutcome:
 
 
 Stop = Callable[[], bool]
+Monitor = Callable[[int, float], bool]
+"""Told iteration and relative residual; True to give up."""
 
 
 class ImageConjugateGradient:
@@ -118,7 +120,12 @@ class ImageConjugateGradient:
             np.square(self._scaling, out=self._scaling)
 
     def solve(
-        self, residual: NDArray, tolerance: float, limit: int, stop: Stop | None = None
+        self,
+        residual: NDArray,
+        tolerance: float,
+        limit: int,
+        stop: Stop | None = None,
+        monitor: Monitor | None = None,
     ) -> tuple[NDArray, LinearOutcome]:
         """Solve from zero.
 
@@ -132,6 +139,8 @@ class ImageConjugateGradient:
             The most iterations.
         stop
             Asked after every iteration whether to give up.
+        monitor
+            The same, with the state of the solve.
 
         Returns
         -------
@@ -153,6 +162,8 @@ class ImageConjugateGradient:
             beta = delta / previous
             iterations += 1
             if stop is not None and stop():
+                break
+            if monitor is not None and monitor(iterations, math.sqrt(delta / first)):
                 break
         return self._solution, LinearOutcome(iterations, math.sqrt(delta / first) if first > 0 else 0.0)
 

@@ -181,10 +181,8 @@ class DipoleOperator:
     adjoint = forward
 
     def forward_padded(self, susceptibility: NDArray) -> NDArray:
-        """Field in the grid of a map on the whole padded grid, as engines leave it in an image buffer; (nx, ny, nz)."""
-        image = self.transform.empty_image()
-        image[...] = susceptibility
-        return self._field_of(image)
+        """Field in the grid, (nx, ny, nz), of a map on the whole padded grid, or of an engine's image buffer."""
+        return self._field_of(self.transform.load_image(susceptibility))
 
     def _field_of(self, image: NDArray) -> NDArray:
         """Field of an image buffer, which is overwritten."""

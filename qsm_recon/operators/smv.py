@@ -1,15 +1,20 @@
-"""Spherical mean values: the average over a ball, and what it leaves of a mask."""
+"""Spherical mean values: the average over a ball, what it leaves of a mask, and what of an image it does not hold."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from qsm_recon.errors import ParameterError
+from qsm_recon.operators.convolution import PaddedTransform
 from qsm_recon.operators.grid import Grid
 from qsm_recon.operators.padding import padded_shape
 
 SUBDIVISIONS = 5
+STICKS_OUT = 1e-5
+"""Share of a ball that counts as none: rounding.  What sticks out leaves that share of the whole background behind."""
 
 
 def ball(grid: Grid, radius_mm: float) -> NDArray[np.float64]:
@@ -100,3 +105,106 @@ def spherical_mean_kernel(grid: Grid, radius_mm: float) -> NDArray[np.float64]:
     transform = fourier_transform(grid.shape, "float64")
     spectrum = transform.forward(transform.load_image(ball(grid, radius_mm)), transform.empty_spectrum())
     return transform.spectrum_view(spectrum).real.copy()
+
+
+def harmonic_ball(grid: Grid, radius_mm: float) -> NDArray[np.float64]:
+    """The ball of :func:`ball` with the same second moment along every axis: harmonic quadratics are their own mean.
+
+    Voxels hold the share of the ball that lies in them, but count at their centres; for unequal voxel edges that makes
+    the moments differ by twelfths of the squared edges, and a steep background leaves a trace.  A second difference at
+    the centre makes up for it.
+
+    Raises
+    ------
+    ParameterError
+        If the ball is wider than the grid, or so small that no voxel but its own is in it along some axis.
+    """
+    weights = ball(grid, radius_mm)
+    for axis, (n, size) in enumerate(zip(grid.shape, grid.voxel_size_mm, strict=True)):
+        profile = weights.sum(axis=tuple(other for other in range(3) if other != axis))
+        moment = float(profile @ np.square(np.fft.fftfreq(n) * n * size))
+        if not moment > 0:
+            raise ParameterError(
+                f"ball of radius {radius_mm:g} mm: it does not reach beyond a voxel of {size:g} mm; choose a larger one"
+            )
+        missing = (radius_mm**2 / 5 - moment) / (2 * size**2)
+        centre: list[int] = [0, 0, 0]
+        weights[tuple(centre)] -= 2 * missing
+        for step in (1, -1):
+            centre[axis] = step
+            weights[tuple(centre)] += missing
+    return weights
+
+
+class SphericalDifference:
+    """The operator A: an image less its mean over a ball, in every voxel over the largest ball that fits in a mask.
+
+    A x = Σ_i M_i (x - S_i x), with S_i the mean over ball i and M_i the voxels whose largest ball it is.
+
+    Parameters
+    ----------
+    grid
+        Geometry of the images.
+    mask
+        (nx, ny, nz) the balls must lie in it.
+    radii_mm
+        Radii, in any order.
+    dtype
+        float32 or float64.
+
+    Raises
+    ------
+    ParameterError
+        If a radius is not positive or too small for the voxels, or no ball fits in the mask.
+    """
+
+    def __init__(
+        self, grid: Grid, mask: NDArray[np.bool_], radii_mm: Sequence[float], dtype: DTypeLike = np.float32
+    ) -> None:
+        radii = sorted(set(radii_mm), reverse=True)
+        if not radii or not all(np.isfinite(r) and r > 0 for r in radii):
+            raise ParameterError(f"spherical mean: expected positive radii in mm, found {list(radii_mm)}")
+        reach = [int(np.ceil(radii[0] / size + 0.5)) for size in grid.voxel_size_mm]
+        margin = tuple(max(r, 2 * r + 1 - n) for r, n in zip(reach, grid.shape, strict=True))
+        self._transform = PaddedTransform(grid.shape, margin, dtype)  # type: ignore[arg-type]
+        padded = grid.resized(self._transform.padded_shape)
+        inside = self._transform.forward(mask)
+        self.valid = np.zeros(grid.shape, bool)
+        self.radii_mm: list[float] = []
+        self.regions: list[NDArray[np.bool_]] = []
+        self.kernels: list[NDArray] = []
+        for radius in radii:
+            kernel = self._transform.kernel_of(harmonic_ball(padded, radius))
+            fits = (self._transform.inverse(inside * kernel) > 1 - STICKS_OUT) & mask
+            if (fits & ~self.valid).any():
+                self.radii_mm.append(radius)
+                self.regions.append(fits & ~self.valid)
+                self.kernels.append(kernel)
+                self.valid |= fits
+        if not self.regions:
+            raise ParameterError(
+                f"spherical mean: no ball of {radii[-1]:g} mm fits in the mask; choose a smaller radius, "
+                f"or a method that does not erode"
+            )
+
+    def forward(self, image: NDArray) -> NDArray[np.floating]:
+        """A x; zero where no ball fits."""
+        spectrum = self._transform.forward(image)
+        result = np.zeros(image.shape, self._transform.dtype)
+        for region, kernel in zip(self.regions, self.kernels, strict=True):
+            mean = self._transform.inverse(spectrum * kernel)
+            np.subtract(image, mean, out=result, where=region)
+        return result
+
+    def adjoint(self, image: NDArray) -> NDArray[np.floating]:
+        """Aᵀ y."""
+        total: NDArray | None = None
+        for region, kernel in zip(self.regions, self.kernels, strict=True):
+            part = self._transform.forward(np.where(region, image, 0))
+            part *= kernel
+            total = part if total is None else total + part
+        return np.where(self.valid, image, 0) - self._transform.inverse(total)  # type: ignore[arg-type]
+
+    def filtered(self, image: NDArray, k_space_filter: NDArray) -> NDArray[np.floating]:
+        """Multiply the transform of an image by a filter on the padded grid's half-spectrum."""
+        return self._transform.inverse(self._transform.forward(image) * k_space_filter)

@@ -20,6 +20,7 @@ from qsm_recon.result import Reconstruction
 from qsm_recon.solvers.base import Solver
 from qsm_recon.version import __version__
 
+STAGE_PREFIX = "stage_"
 LIBRARIES = ("numpy", "scipy", "numba", "pyfftw", "nibabel", "matplotlib")
 
 
@@ -34,6 +35,8 @@ def run_document(
     metrics: dict[str, Any],
     timings_s: dict[str, float],
     memory_estimate_gib: float,
+    background: dict[str, Any] | None = None,
+    keep_stages: bool = False,
 ) -> dict[str, Any]:
     """Describe a run.
 
@@ -57,6 +60,10 @@ def run_document(
         Seconds by stage.
     memory_estimate_gib
         What the run was expected to need.
+    background
+        How the background field was removed; None where it was not.
+    keep_stages
+        Whether the maps of the stages are written.
 
     Returns
     -------
@@ -79,6 +86,7 @@ def run_document(
             "name": case.name,
             "files": {role: _describe_source(source) for role, source in case.sources.items()},
             "notes": [*case.notes, *problem.notes],
+            "field_kind": problem.field_kind,
             "field_estimate": case.field_estimate,
             "b0_tesla": problem.b0_tesla,
             "echo_times_s": list(problem.echo_times_s),
@@ -94,6 +102,8 @@ def run_document(
             "mask_voxels": int(problem.mask.sum()),
             "result_mask_voxels": int(result.mask.sum()),
         },
+        "background": background,
+        "stages": [f"{STAGE_PREFIX}{name}.nii.gz" for name in case.stage_maps()] if keep_stages else [],
         "algorithm": {
             "name": solver.name,
             "title": solver.title,

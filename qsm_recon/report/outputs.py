@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from qsm_recon.datasets.case import Case
 from qsm_recon.errors import ResourceError
 from qsm_recon.io import write_json
+from qsm_recon.report.document import STAGE_PREFIX
 from qsm_recon.report.run_figure import Panel, grey_window, run_figure, save_figure
 from qsm_recon.result import Reconstruction
 
@@ -60,6 +61,8 @@ def write_outputs(
     susceptibility: NDArray[np.float32],
     document: dict[str, Any],
     title: str,
+    *,
+    keep_stages: bool = False,
 ) -> None:
     """Write the susceptibility map, further maps of the method, the picture and the report.
 
@@ -77,37 +80,45 @@ def write_outputs(
         The report, see :func:`qsm_recon.report.document.run_document`.
     title
         Headline of the picture.
+    keep_stages
+        Write the maps of all stages as well.
 
     Raises
     ------
     ResourceError
         If something cannot be written; then nothing is.
     """
-    figure = run_figure(_panels(case, susceptibility), result.mask, case.affine, result.history, title)
+    figure = run_figure(_panels(case, susceptibility, result.mask), result.mask, case.affine, result.history, title)
     with all_or_nothing(folder) as staging:
         case.save(staging / MAP_NAME, susceptibility)
         for name, image in result.images.items():
             case.save(staging / f"{name}.nii.gz", np.asarray(image, np.float32))
+        for name, image in case.stage_maps().items() if keep_stages else ():
+            case.save(staging / f"{STAGE_PREFIX}{name}.nii.gz", image)
         save_figure(figure, staging / FIGURE_NAME)
         write_json(staging / REPORT_NAME, document)
 
 
-def _panels(case: Case, susceptibility: NDArray[np.float32]) -> list[Panel]:
-    field, mask = case.problem.field_ppm, case.problem.mask
-    offset = float(np.median(field[mask]))  # a constant has no effect on the susceptibility
-    window = grey_window(susceptibility[mask])
-    panels = []
-    magnitude = case.problem.magnitude
+def _panels(case: Case, susceptibility: NDArray[np.float32], covered: NDArray[np.bool_]) -> list[Panel]:
+    field, mask, total = case.problem.field_ppm, case.problem.mask, case.stages.get("total_field_ppm")
+    panels, magnitude = [], case.problem.magnitude
     if magnitude is not None and case.made_mask:
         bright = float(np.percentile(magnitude[mask], 99)) or 1.0
         panels.append(Panel("magnitude, mask", magnitude, 0.5 * bright, 0.5 * bright, "a.u.", outlined=True))
-    panels += [
-        Panel("field", field, float(np.percentile(np.abs(field[mask] - offset), 98)) or 1.0, offset),
-        Panel("susceptibility", susceptibility, window),
-    ]
+    if total is not None:
+        panels.append(_field_panel("total field", total, mask))
+    panels.append(_field_panel("field" if total is None else "local field", field, mask))
+    window = grey_window(susceptibility[mask])
+    panels.append(Panel("susceptibility", susceptibility, window))
     if case.truth is not None:
-        region = case.evaluation_mask
+        region = case.compared(covered)
         maps = (susceptibility, case.truth.susceptibility_ppm)
         estimate, truth = (np.where(region, values - values[region].mean(), 0) for values in maps)
         panels.append(Panel("error", estimate - truth, window))
     return panels
+
+
+def _field_panel(name: str, field: NDArray, mask: NDArray[np.bool_]) -> Panel:
+    """Panel of a field about its median: a constant has no effect on the susceptibility."""
+    offset = float(np.median(field[mask]))
+    return Panel(name, field, float(np.percentile(np.abs(field[mask] - offset), 98)) or 1.0, offset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ from qsm_recon.select.frequency import Bands
 from qsm_recon.select.misfit import NoiseMisfit
 from qsm_recon.select.risk import RiskProbe, SpectralMisfit
 from qsm_recon.solvers.base import Solver
+
+logger = logging.getLogger(__name__)
 
 STRONGEST, WEAKEST = 20.0, 0.04
 """Ends of the usual sweep, as multiples of a parameter's default."""
@@ -96,6 +99,8 @@ class Path:
     ------
     ParameterError
         If the parameter is unknown or not a number.
+    DataError
+        If the problem says that its field is total, and the method expects a local one.
     """
 
     def __init__(
@@ -108,6 +113,9 @@ class Path:
         self._problem = problem
         self.parameter = parameter or solver.main_parameter().name
         require_number(solver, self.parameter)
+        found = solver.check_field(problem)
+        if found is not None:
+            logger.warning("%s expects a local field: %s", solver.name, found)
         self._bands: Bands | None = None
         self._probe = RiskProbe(problem)
         self._misfit = NoiseMisfit(problem)

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.errors import ParameterError
+from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.operators.grid import Grid
 from qsm_recon.operators.padding import padded_shape
+from qsm_recon.parameters import Method, Parameter
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
 from qsm_recon.result import Callback, Reconstruction
 from qsm_recon.solvers.default_weights import described_scale
-from qsm_recon.solvers.parameters import Parameter, declared_parameters
+from qsm_recon.solvers.guard import background_in, impossible_range
 from qsm_recon.solvers.series import Series
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Solver(ABC):
+class Solver(Method, ABC):
     """A reconstruction method; its fields are its parameters.
 
-    Subclasses are frozen dataclasses whose fields are made by :func:`qsm_recon.solvers.parameters.parameter`.
+    Subclasses are frozen dataclasses whose fields are made by :func:`qsm_recon.parameters.parameter`.
 
     Raises
     ------
@@ -35,33 +39,24 @@ class Solver(ABC):
         On construction, if a parameter is of the wrong type or out of range.
     """
 
-    name: ClassVar[str]
-    title: ClassVar[str]
-    citation: ClassVar[str]
+    expects_local_field: ClassVar[bool] = True
+    """Whether the method takes all of the field to come from inside the mask, so that a background must be removed."""
     iterative: ClassVar[bool] = True
     default_rule: ClassVar[str] = ""
     """How the main parameter follows the data where its default is to do so, in one line."""
     warm_starts: ClassVar[bool] = True
     """Whether a converged result does not depend on where it started, so that a sweep may start from a neighbour."""
 
-    def __post_init__(self) -> None:
-        """Check every parameter against its declaration."""
-        for name, declared in self.declared().items():
-            declared.check(getattr(self, name))
-
-    @classmethod
-    def declared(cls) -> dict[str, Parameter]:
-        """Return the declared parameters by name."""
-        return declared_parameters(cls)
-
     @classmethod
     def main_parameter(cls) -> Parameter:
         """Return the main regularisation parameter."""
         return next(declared for declared in cls.declared().values() if declared.main)
 
-    def parameters(self) -> dict[str, Any]:
-        """Return the parameter values by name."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+    @classmethod
+    def help_of(cls, declared: Parameter) -> str:
+        """See :class:`qsm_recon.parameters.Method`; with the rule that the main parameter follows."""
+        follows = declared.main and declared.default is None and cls.default_rule
+        return f"{declared.help}: {cls.default_rule}" if follows else declared.help
 
     def main_value(self) -> float:
         """Return the value of the main regularisation parameter.
@@ -103,6 +98,26 @@ class Solver(ABC):
     def with_regularisation(self, value: float | None) -> Solver:
         """Return the same solver with another value of its main regularisation parameter."""
         return dataclasses.replace(self, **{self.main_parameter().name: value})
+
+    def takes_total_field(self) -> bool:
+        """Whether, with these parameters, the field may hold its background."""
+        return not self.expects_local_field
+
+    def check_field(self, problem: Problem) -> str | None:
+        """Say what is wrong with a problem's field for this method; None where nothing is.
+
+        Raises
+        ------
+        DataError
+            If the problem says that its field is total, and the method expects a local one.
+        """
+        found = None if self.takes_total_field() else background_in(problem)
+        if found is not None and problem.field_kind == "total":
+            raise DataError(
+                f"field: {found}, and '{self.name}' expects a local one; remove the background first "
+                "(qsm_recon.background), or take 'tfi'"
+            )
+        return found
 
     def memory_volumes(self) -> float:
         """Estimate of the memory needed, in float32 volumes of the padded grid."""
@@ -159,7 +174,11 @@ class Solver(ABC):
         ------
         ParameterError
             If a parameter asks for something the problem lacks, or the start does not fit.
+        DataError
+            If the problem says that its field is total, and the method expects a local one.  Where it says nothing, a
+            field that looks total gives a warning in the log and in ``details``.
         """
+        facts = {"background_in_field": self.check_field(problem)}
         if start_ppm is not None:
             if not self.iterative:
                 raise ParameterError(f"start_ppm: '{self.name}' is a closed form and takes no starting point")
@@ -176,6 +195,10 @@ class Solver(ABC):
         result = with_constant(result, problem.field_offset_ppm - before)
         if self.default_rule and getattr(self, self.main_parameter().name) is None:
             result = result.with_details(default_from=self.default_rule, **described_scale(problem))
+        facts["impossible_range"] = None if self.takes_total_field() else impossible_range(result)
+        for fact in filter(None, facts.values()):
+            logger.warning("%s expects a local field: %s", self.name, fact)
+        result = result.with_details(**{name: fact for name, fact in facts.items() if fact is not None})
         return dataclasses.replace(result, timings_s={**result.timings_s, "solve": time.perf_counter() - began})
 
     @abstractmethod

@@ -10,12 +10,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.operators.blocks import block_means
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
 from qsm_recon.operators.padding import extent_of
 from qsm_recon.problem import Problem
 from qsm_recon.result import Reconstruction
-from qsm_recon.solvers.outside_sources import block_means
 
 COARSE = 0.0125
 """Edge of the voxels that it is found on, over the mask's longest extent: 2 mm for a head."""

@@ -1,6 +1,6 @@
 """Weights that follow the data: one formula for every method, from the errors and the steepness of its field.
 
-With E the field's error per voxel, g the gradient of the susceptibility (both from
+With E the local field's error per voxel, g the gradient of the susceptibility (both from
 :func:`qsm_recon.terms.field_scale.field_scale`) and h the voxel's edge, total variation gets
 
     alpha = 0.18 E h · c / (c + 0.27),   c = E / (g h).
@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from weakref import WeakKeyDictionary
 
+from qsm_recon.background.base import without_background
+from qsm_recon.background.detection import kind_of_field
 from qsm_recon.problem import Problem
 from qsm_recon.terms.field_scale import FieldScale, field_scale
 
@@ -40,10 +42,21 @@ _known: WeakKeyDictionary[Problem, FieldScale] = WeakKeyDictionary()
 
 
 def scale_of(problem: Problem) -> FieldScale:
-    """Scale of a problem's field, measured once."""
+    """Scale of a problem's field less its background, measured once."""
     if problem not in _known:
-        _known[problem] = field_scale(problem)
+        _known[problem] = field_scale(_without_background(problem))
     return _known[problem]
+
+
+def _without_background(problem: Problem) -> Problem:
+    """The problem with a local field: a steep background that the mask cuts off would pass for errors."""
+    if kind_of_field(problem) == "local":
+        return problem
+    from qsm_recon.background.projection import ProjectionOntoDipoleFields
+
+    # Only fine scales count.
+    quick = ProjectionOntoDipoleFields(inside=0.0, tolerance=1e-2, max_iterations=30)
+    return without_background(problem, quick)[0]
 
 
 def described_scale(problem: Problem) -> dict[str, float]:

@@ -36,6 +36,10 @@ class GenericADMM(VariationalSolver):
 
     convex_iterations: int | None = convex_start()
 
+    def takes_total_field(self) -> bool:
+        """See :class:`Solver`; with a background of its own."""
+        return self.harmonic_weight > 0
+
     def composition(self) -> Composition:
         """See :class:`VariationalSolver`."""
         return Composition(

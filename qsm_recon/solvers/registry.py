@@ -83,8 +83,5 @@ def make_solver(name: str, **parameters: Any) -> Solver:
         If the name or a parameter is unknown, or a value is out of range.
     """
     solver = find_solver(name)
-    declared = solver.declared()
-    for key in parameters:
-        if key not in declared:
-            raise ParameterError(f"'{name}' has no parameter '{key}'{did_you_mean(key, declared)}")
+    solver.require_known(parameters)
     return solver(**parameters)

@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.background.detection import background_test, kind_of_field
+from qsm_recon.background.outside_sources import project_onto_outside
 from qsm_recon.engines.closed_form import apply_filter, truncated_inverse
 from qsm_recon.engines.gauss_newton import GaussNewton, GaussNewtonSettings
 from qsm_recon.errors import ParameterError
@@ -19,7 +21,6 @@ from qsm_recon.problem import Problem
 from qsm_recon.region import Region
 from qsm_recon.result import Callback, Reconstruction
 from qsm_recon.solvers.medi import MorphologySolver
-from qsm_recon.solvers.outside_sources import project_onto_outside, share_left_by_projection
 from qsm_recon.solvers.parameters import parameter
 from qsm_recon.terms.field_model import FieldModel, WeightedField
 from qsm_recon.terms.morphology import EdgeWeightedVariation
@@ -32,8 +33,6 @@ from qsm_recon.terms.preconditioner import (
 from qsm_recon.terms.weights import data_weight
 
 APPROXIMATION_THRESHOLD = 0.19
-BACKGROUND_BELOW = 0.2
-"""Background is taken to be present where outside sources explain all but this share of the field's energy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +63,15 @@ class FieldCase:
 class TotalFieldSolver(MorphologySolver):
     """What the solvers whose unknown fills the whole field of view share."""
 
+    expects_local_field: ClassVar[bool] = False
+
     weighting: str = parameter(
         "auto", "1", "data weight W; auto takes the given weight; else, where there is background, the inverse of the "
         "field's noise; else the magnitude, else the mask",
         choices=("auto", "mask", "magnitude", "magnitude-squared", "noise", "given"),
     )  # fmt: skip
     background: str = parameter(
-        "auto", "1", "whether the field of outside sources is in the field; auto finds out by projection",
+        "auto", "1", "whether the field of outside sources is in the field; auto finds out where it is not known",
         choices=("auto", "present", "removed"),
     )  # fmt: skip
     preconditioner: str = parameter(
@@ -114,9 +115,10 @@ class TotalFieldSolver(MorphologySolver):
         facts: dict[str, Any] = {}
         present = self.background == "present"
         if self.background == "auto":
-            left = share_left_by_projection(problem.grid, self.kernel, problem.field_ppm, weight, problem.mask)  # type: ignore[arg-type]
-            present = left < BACKGROUND_BELOW
-            facts["left_by_projection"] = left
+            present = kind_of_field(problem) == "total"
+            if problem.field_kind == "unknown":
+                test = background_test(problem)
+                facts |= {"left_by_projection": test.left, "left_of_tissue_by_projection": test.left_of_tissue}
         if present and self.weighting == "auto" and origin == "magnitude" and problem.field_noise_ppm is not None:
             # A steep background field takes the signal of late echoes, which the combined magnitude hardly shows.
             weight, origin = data_weight(problem, "noise")
@@ -175,7 +177,8 @@ class TotalFieldSolver(MorphologySolver):
     def _approximation(self, case: FieldCase) -> NDArray:
         """A quick χ: outside the mask by projection onto fields of outside sources, inside by truncated division."""
         operator, mask = case.operator, case.problem.mask
-        result, local = project_onto_outside(operator, case.field, case.weight, mask)
+        found = project_onto_outside(operator, case.field, case.weight, mask)
+        result, local = found.sources, np.where(mask, case.field - found.background, 0)
         inside = apply_filter(operator, local, truncated_inverse(operator.kernel, APPROXIMATION_THRESHOLD, fill=True))
         nx, ny, nz = mask.shape
         result[:nx, :ny, :nz][mask] = inside[mask]

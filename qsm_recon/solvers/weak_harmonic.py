@@ -19,6 +19,7 @@ class WeakHarmonicLinear(VariationalSolver):
     name: ClassVar[str] = "wh-qsm"
     title: ClassVar[str] = "Weak-harmonic QSM: total variation, linear fidelity"
     citation: ClassVar[str] = "Milovic et al., Magn Reson Med 81:1399-1411 (2019), doi 10.1002/mrm.27483"
+    expects_local_field: ClassVar[bool] = False
 
     harmonic_weight: float | None = parameter(
         None, "mm⁴", "weight beta of the background's Laplacian inside the mask; by default 150 voxels to the fourth",

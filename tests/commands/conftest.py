@@ -31,6 +31,15 @@ def oblique_affine() -> np.ndarray:
     return affine
 
 
+def background_field(grid: Grid) -> np.ndarray:
+    """Field of an air bubble of 9 mm radius, 29 mm from the middle of the grid, in ppm."""
+    axes = [(np.arange(n) - (n - 1) / 2) * d for n, d in zip(grid.shape, grid.voxel_size_mm, strict=True)]
+    offsets = [r - c for r, c in zip(np.ix_(*axes), (0, 5, 28), strict=True)]
+    distance = np.sqrt(sum(r * r for r in offsets))
+    cosine = sum(b * r for b, r in zip(grid.b0_direction, offsets, strict=True)) / distance
+    return 9.4 / 3 * (9 / distance) ** 3 * (3 * cosine**2 - 1)
+
+
 @pytest.fixture(scope="session")
 def scan() -> SimpleNamespace:
     """A ball with two inclusions: its exact field, and its echoes with a little noise."""
@@ -46,6 +55,7 @@ def scan() -> SimpleNamespace:
     chi = np.choose(np.searchsorted((0, 2, 8, 9, 11), labels), (0, 0.13, -0.03, 0.02, 0.19)).astype(np.float32)
     grid = Grid.from_affine(shape, affine)
     field = np.where(mask, DipoleOperator(grid, padding=16).forward(chi), 0).astype(np.float32)
+    background = background_field(grid)
     times = np.array(TIMES)
     signal = (800 * np.exp(-30 * times)) * np.exp(2j * np.pi * ppm_to_hz(field, B0_TESLA)[..., None] * times + 0.2j)
     signal = np.where(mask[..., None], signal, 0)
@@ -57,6 +67,7 @@ def scan() -> SimpleNamespace:
         chi=chi,
         labels=labels,
         field=field,
+        total=np.where(mask, field + background, 0).astype(np.float32),
         magnitude=np.abs(signal).astype(np.float32),
         phase=np.angle(signal).astype(np.float32),
     )
@@ -72,6 +83,7 @@ def files(scan, tmp_path, monkeypatch) -> SimpleNamespace:
         return f"{name}.nii.gz"
 
     write("field", scan.field)
+    write("total", scan.total)
     write("hz", ppm_to_hz(scan.field, B0_TESLA).astype(np.float32))
     write("rad", (rad_per_ppm(B0_TESLA, 0.02) * scan.field).astype(np.float32))
     write("mask", scan.mask)
@@ -91,6 +103,7 @@ def machine(threads):
 
 
 FIELD = ("--field", "field.nii.gz", "--field-unit", "ppm", "--mask", "mask.nii.gz")
+TOTAL = ("--field", "total.nii.gz", *FIELD[2:])
 ECHOES = ("--phase", "phases.nii.gz", "--magnitude", "magnitudes.nii.gz", "--mask", "mask.nii.gz", "--b0", "7")
 TE = ("--te", *map(str, TIMES))
 
@@ -98,7 +111,7 @@ TE = ("--te", *map(str, TIMES))
 @pytest.fixture
 def inputs() -> SimpleNamespace:
     """Options that name the files."""
-    return SimpleNamespace(field=FIELD, echoes=(*ECHOES, *TE), echoes_without_times=ECHOES)
+    return SimpleNamespace(field=FIELD, total=TOTAL, echoes=(*ECHOES, *TE), echoes_without_times=ECHOES)
 
 
 @pytest.fixture

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from oracles.harmonic import difference_matrix, harmonic_polynomials
 
 from qsm_recon.errors import ParameterError
 from qsm_recon.operators.grid import Grid
-from qsm_recon.operators.smv import SphericalMean, ball
+from qsm_recon.operators.smv import SphericalDifference, SphericalMean, ball
 
 
 @pytest.mark.parametrize("shape", [(24, 22, 20), (21, 25, 19)])
@@ -47,3 +48,44 @@ def test_erosion_keeps_what_is_a_radius_inside():
 def test_refuses_impossible_radii(radius):
     with pytest.raises(ParameterError):
         ball(Grid((12, 12, 12)), radius) if radius == 100.0 else SphericalMean(Grid((12, 12, 12)), radius)
+
+
+@pytest.mark.parametrize("voxel_size", [(1.0, 1.0, 1.0), (1.0, 1.3, 2.5), (0.6, 2.0, 1.0)])
+def test_balls_of_equal_moments_leave_nothing_of_harmonic_quadratics(voxel_size):
+    grid = Grid((31, 24, 26), voxel_size)
+    mask = np.ones(grid.shape, bool)
+    operator = SphericalDifference(grid, mask, (5.5, 4.0), np.float64)
+    assert 0 < operator.valid.sum() < mask.sum()
+    for field in harmonic_polynomials(grid):
+        assert np.abs(operator.forward(field)).max() < 1e-10 * np.abs(field).max()
+    x = np.arange(31.0)[:, None, None] * voxel_size[0] + np.zeros(grid.shape)
+    largest = np.where(operator.regions[0], operator.forward(x**2), 0)[operator.regions[0]]
+    np.testing.assert_allclose(largest, -(5.5**2) / 5, rtol=1e-6)  # the ball's second moment
+
+
+@pytest.mark.parametrize("shape", [(13, 14, 11), (12, 15, 16)])
+def test_difference_is_the_naive_one_and_has_its_adjoint(shape):
+    grid = Grid(shape, (1.0, 1.2, 1.6))
+    rng = np.random.default_rng(4)
+    x, y, z = np.ix_(*[np.linspace(-1, 1, n) for n in shape])
+    mask = x**2 + y**2 + z**2 < 1.1
+    radii = (2.4, 3.6)
+    operator = SphericalDifference(grid, mask, radii, np.float64)
+    matrix, valid = difference_matrix(grid, mask, radii)
+    assert np.array_equal(valid, operator.valid)
+    assert len(operator.regions) == 2
+    image, other = rng.standard_normal((2, *shape))
+    inside = np.where(mask, image, 0)
+    np.testing.assert_allclose(operator.forward(inside)[valid], matrix @ inside.ravel(), atol=1e-12)
+    assert np.vdot(operator.forward(image), other) == pytest.approx(np.vdot(image, operator.adjoint(other)), rel=1e-10)
+
+
+def test_difference_refuses_balls_that_do_not_fit():
+    mask = np.zeros((20, 20, 20), bool)
+    mask[8:12, 8:12, 8:12] = True
+    with pytest.raises(ParameterError, match=r"no ball of 5 mm fits"):
+        SphericalDifference(Grid(mask.shape), mask, (5.0, 6.0))
+    with pytest.raises(ParameterError, match="does not reach beyond a voxel"):
+        SphericalDifference(Grid(mask.shape, (1, 1, 4)), mask, (1.5,))
+    with pytest.raises(ParameterError, match="positive radii"):
+        SphericalDifference(Grid(mask.shape), mask, (0.0, 3.0))

@@ -35,7 +35,8 @@ def synthetic():
 
     def problem(**changes):
         known = {"field_ppm": field, "mask": mask, "grid": case.grid, "magnitude": case.magnitude}
-        return Problem(**{**known, "b0_tesla": 3.0, "echo_times_s": (0.020,), **changes})
+        known |= {"b0_tesla": 3.0, "echo_times_s": (0.020,), "field_kind": "local"}
+        return Problem(**{**known, **changes})
 
     case.problem = problem
     return case

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from oracles import relative_error
 
-from qsm_recon.errors import ParameterError
+from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.operators.grid import Grid
 from qsm_recon.result import IterationState
 from qsm_recon.solvers import registry
@@ -284,6 +284,20 @@ def test_single_and_double_precision_agree(name, synthetic):
     )
     assert relative_error(single, double) < 1e-3
     assert not np.array_equal(single, double)
+
+
+@every_solver
+def test_says_whether_it_expects_a_local_field(name, synthetic):
+    x, y, z = np.ix_(*[np.linspace(-1, 1, n) for n in synthetic.field.shape])
+    total = (synthetic.field + 3 * x * y - 2 * z + 4 * (x**2 - z**2)).astype(np.float32)
+    solver = quick(name)
+    problem = synthetic.problem(field_ppm=total, field_kind="total")
+    assert solver.takes_total_field() != solver.expects_local_field
+    if solver.takes_total_field():
+        assert solver.check_field(problem) is None
+        return
+    with pytest.raises(DataError, match=f"'{name}' expects a local one; remove the background"):
+        solver.solve(problem)
 
 
 # ---- what iterative ones share ----

@@ -48,8 +48,9 @@ from qsm_recon.problem import Problem
 from qsm_recon.solvers.registry import make_solver, solvers
 try:
     print(sorted(solvers()))
-    field = np.arange(27, dtype=np.float32).reshape(3, 3, 3)
-    result = make_solver("scaled", factor=2.0).solve(Problem(field, field >= 0, Grid((3, 3, 3))))
+    field = 0.01 * np.arange(27, dtype=np.float32).reshape(3, 3, 3)
+    problem = Problem(field, field >= 0, Grid((3, 3, 3)), field_kind="local")
+    result = make_solver("scaled", factor=2.0).solve(problem)
     print(round(float(np.ptp(result.susceptibility_ppm)), 3), result.parameters)
     make_solver("scaled", factor=11.0)
 except ParameterError as error:
@@ -75,7 +76,7 @@ def install(tmp_path, run_python):
 def test_solver_of_another_package_is_found_and_runs(install):
     names, numbers, error = install("scaled = tiny_plugin:Scaled")
     assert names == str(sorted([*solvers(), "scaled"]))
-    assert numbers == "52.0 {'factor': 2.0}"
+    assert numbers == "0.52 {'factor': 2.0}"
     assert error.startswith("factor: 11 is out of range; expected 0 … 10")
 
 

@@ -9,9 +9,8 @@ from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
 from qsm_recon.problem import Problem
 from qsm_recon.solvers.multi_echo import McTFI
-from qsm_recon.solvers.outside_sources import share_left_by_projection
 from qsm_recon.solvers.registry import make_solver
-from qsm_recon.solvers.total_field import BACKGROUND_BELOW, TFI
+from qsm_recon.solvers.total_field import TFI
 from qsm_recon.units import rad_per_ppm
 
 SHAPE, B0, TIMES = (40, 38, 36), 3.0, (0.005, 0.012, 0.019, 0.026)
@@ -147,25 +146,6 @@ def test_multi_echo_does_not_see_a_constant_frequency(head):
 def test_multi_echo_needs_echoes(head):
     with pytest.raises(ParameterError, match="complex echoes"):
         McTFI().solve(head.problem(echoes=None))
-
-
-def test_coarse_projection_tells_background_from_none_on_thick_and_thin_voxels():
-    rng = np.random.default_rng(1)
-    for voxel in ((1.0, 1.0, 1.0), (1.0, 1.0, 4.0)):
-        grid = Grid(SHAPE, voxel)
-        x, y, z = np.ix_(*[(np.arange(n) - (n - 1) / 2) * h for n, h in zip(SHAPE, voxel, strict=True)])
-        mask = np.asarray(x**2 + y**2 + z**2 < 13**2)
-        inside = np.where(mask, 0.05 * rng.standard_normal(SHAPE), 0)
-        outside = 40.0 * (x**2 + (y - 17) ** 2 + z**2 < 5)
-        operator = DipoleOperator(grid, dtype=np.float64, padding=20)
-        weight = mask.astype(np.float32)
-        left = [
-            share_left_by_projection(grid, "continuous", operator.forward(chi).astype(np.float32), weight, mask)
-            for chi in (inside, outside + 0.0, inside + outside)
-        ]
-        assert left[0] > 0.4
-        assert left[1] < 0.1
-        assert left[2] < BACKGROUND_BELOW
 
 
 def test_without_background_only_the_box_around_the_mask_is_computed(head):

@@ -1,0 +1,1 @@
+"""Removal of the field of sources outside the mask, and telling whether a field holds any."""
