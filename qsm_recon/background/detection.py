@@ -12,6 +12,7 @@ from qsm_recon.background.base import trust
 from qsm_recon.operators.blocks import block_means
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
+from qsm_recon.operators.padding import extent_of
 from qsm_recon.problem import FieldKind, Problem
 from qsm_recon.region import Region
 
@@ -20,9 +21,10 @@ TOTAL_BELOW = 0.15
 heads, whole and in slabs and balls: local fields have 0.3 and more, total ones 0.1 and less; see docs/background.md."""
 COARSE_VOXELS = 30_000
 """Voxels of the mask after averaging: fine enough to tell, since background is smooth."""
-SURROUNDINGS_MM = 16.0
-TEXTURE_MM = 2.0
-"""Width (standard deviation) of the texture that stands for tissue."""
+SURROUNDINGS = 0.1
+"""How far around the mask sources are allowed, over its longest extent: 16 mm for a head."""
+TEXTURE = 0.0125
+"""Width (standard deviation) of the texture that stands for tissue, over that extent: 2 mm for a head."""
 ITERATIONS = 30
 TOLERANCE = 1e-2
 
@@ -91,9 +93,10 @@ def kind_of_field(problem: Problem) -> FieldKind:
 def _test(problem: Problem) -> BackgroundTest:
     part = Region.around(problem, 0.0).cut_problem(problem)
     field, weight, grid = _coarse(part)
-    padding = tuple(int(np.ceil(SURROUNDINGS_MM / size)) for size in grid.voxel_size_mm)
+    extent = extent_of(part.mask, part.grid.voxel_size_mm)
+    padding = tuple(int(np.ceil(SURROUNDINGS * extent / size)) for size in grid.voxel_size_mm)
     operator = DipoleOperator(grid, dtype=np.float32, padding=padding)  # type: ignore[arg-type]
-    texture = operator.forward_padded(_texture(operator.padded_grid))
+    texture = operator.forward_padded(_texture(operator.padded_grid, TEXTURE * extent))
     return BackgroundTest(_left(operator, field, weight), _left(operator, texture, weight))
 
 
@@ -116,12 +119,12 @@ def _coarse(problem: Problem) -> tuple[NDArray, NDArray, Grid]:
     return field, np.where(inside, np.sqrt(squared), 0), grid
 
 
-def _texture(grid: Grid) -> NDArray[np.float32]:
+def _texture(grid: Grid, width_mm: float) -> NDArray[np.float32]:
     """A random susceptibility that fills the grid; always the same."""
     from scipy.ndimage import gaussian_filter
 
     noise = np.random.default_rng(0).standard_normal(grid.shape, np.float32)
-    return gaussian_filter(noise, [TEXTURE_MM / size for size in grid.voxel_size_mm], mode="wrap")
+    return gaussian_filter(noise, [width_mm / size for size in grid.voxel_size_mm], mode="wrap")
 
 
 def _left(operator: DipoleOperator, field: NDArray, weight: NDArray) -> float:

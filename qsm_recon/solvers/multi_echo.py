@@ -29,7 +29,7 @@ class McTFI(TotalFieldSolver):
     needs_echoes: ClassVar[bool] = True
 
     model: str = parameter(
-        "full", "1", "unknown signal: m0, R2* and phase, or the phase only, with the measured magnitude",
+        "reduced", "1", "unknown signal: m0, R2* and phase, or the phase only, with the measured magnitude",
         choices=("full", "reduced"),
     )  # fmt: skip
     field_iterations: int | None = parameter(
