@@ -12,7 +12,6 @@ from qsm_recon.background.base import trust
 from qsm_recon.operators.blocks import block_means
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
-from qsm_recon.operators.padding import extent_of
 from qsm_recon.problem import FieldKind, Problem
 from qsm_recon.region import Region
 
@@ -21,10 +20,10 @@ TOTAL_BELOW = 0.15
 heads, whole and in slabs and balls: local fields have 0.3 and more, total ones 0.1 and less; see docs/background.md."""
 COARSE_VOXELS = 30_000
 """Voxels of the mask after averaging: fine enough to tell, since background is smooth."""
-SURROUNDINGS = 0.1
-"""How far around the mask sources are allowed, over its longest extent: 16 mm for a head."""
-TEXTURE = 0.0125
-"""Width (standard deviation) of the texture that stands for tissue, over that extent: 2 mm for a head."""
+SURROUNDINGS_VOXELS = 10
+"""Averaged voxels around the mask in which sources are allowed, both sides together: 40 mm for a head."""
+TEXTURE_VOXELS = 0.5
+"""Width (standard deviation) of the texture that stands for tissue, in averaged voxels: 2 mm for a head."""
 ITERATIONS = 30
 TOLERANCE = 1e-2
 
@@ -93,10 +92,8 @@ def kind_of_field(problem: Problem) -> FieldKind:
 def _test(problem: Problem) -> BackgroundTest:
     part = Region.around(problem, 0.0).cut_problem(problem)
     field, weight, grid = _coarse(part)
-    extent = extent_of(part.mask, part.grid.voxel_size_mm)
-    padding = tuple(int(np.ceil(SURROUNDINGS * extent / size)) for size in grid.voxel_size_mm)
-    operator = DipoleOperator(grid, dtype=np.float32, padding=padding)  # type: ignore[arg-type]
-    texture = operator.forward_padded(_texture(operator.padded_grid, TEXTURE * extent))
+    operator = DipoleOperator(grid, dtype=np.float32, padding=SURROUNDINGS_VOXELS)
+    texture = operator.forward_padded(_texture(operator.padded_grid))
     return BackgroundTest(_left(operator, field, weight), _left(operator, texture, weight))
 
 
@@ -119,11 +116,12 @@ def _coarse(problem: Problem) -> tuple[NDArray, NDArray, Grid]:
     return field, np.where(inside, np.sqrt(squared), 0), grid
 
 
-def _texture(grid: Grid, width_mm: float) -> NDArray[np.float32]:
+def _texture(grid: Grid) -> NDArray[np.float32]:
     """A random susceptibility that fills the grid; always the same."""
     from scipy.ndimage import gaussian_filter
 
     noise = np.random.default_rng(0).standard_normal(grid.shape, np.float32)
+    width_mm = TEXTURE_VOXELS * float(np.prod(grid.voxel_size_mm)) ** (1 / 3)
     return gaussian_filter(noise, [width_mm / size for size in grid.voxel_size_mm], mode="wrap")
 
 
