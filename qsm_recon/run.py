@@ -34,8 +34,8 @@ OUTPUT_VOLUMES = 6
 """Volumes of the image grid (float32) that result and picture take, beside the solver's."""
 SCORING_VOLUMES = 30
 """Those that the error metrics take, in double precision; the solver's are free again by then."""
-OVERHEAD_BYTES = 150e6
-"""Libraries and compiled kernels that a run loads."""
+OVERHEAD_BYTES = 300e6
+"""Libraries and compiled kernels that a run loads: 200 MB, and as much again where it compiles them."""
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -134,6 +135,8 @@ def run(capsys):
 def start():
     """Start the command as a user does, in a process of its own."""
     started = []
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in what a shell starts in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def execute(*arguments: str, **settings) -> subprocess.Popen:
         process = subprocess.Popen(

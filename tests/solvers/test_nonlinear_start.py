@@ -17,6 +17,7 @@ COUNTERPARTS = {
     "medi": ("medi", {"fidelity": "linear"}, {"smoothing": 1e-3}, 1e-3),
 }
 """Convex counterpart, its own parameters, those of both, and a weight near the best."""
+SLOW_L1 = [pytest.param(name, marks=pytest.mark.slow) if name == "l1qsm" else name for name in COUNTERPARTS]
 
 
 class Head:
@@ -82,7 +83,7 @@ def test_wraps_hardly_matter(head, name, wraps):
         assert head.error(convex, put) > head.error(nonlinear, put) + 10
 
 
-@pytest.mark.parametrize("name", sorted(set(COUNTERPARTS) - {"fansi", "fansi-tgv"}))  # which find it here, by luck
+@pytest.mark.parametrize("name", [name for name in SLOW_L1 if name not in ("fansi", "fansi-tgv")])  # find it, by luck
 def test_published_start_ends_elsewhere(head, name):
     """What the default is good for: without it, a strong source is taken for wraps."""
     solver, _ = both(name, 1.0)
@@ -106,7 +107,7 @@ def test_functional_is_that_of_the_published_start_where_residuals_are_small(hea
     assert default == pytest.approx(published, rel=1e-3)
 
 
-@pytest.mark.parametrize("name", COUNTERPARTS)
+@pytest.mark.parametrize("name", SLOW_L1)
 def test_a_sweep_arrives_where_cold_solves_do(head, name):
     """From a weight so strong that the sources are given up."""
     solver, _ = both(name, 1.0)
