@@ -107,12 +107,11 @@ def show(rows: list[dict[str, Any]]) -> None:
         "worse than convex by",
     )  # fmt: skip
     print(markdown(heading, lines))
-    for row in rows:
-        if "whole_periods" in row and row["method"] == rows[0]["method"]:
-            print(
-                f"{row['data_set']}: {row['whole_periods']} voxels off by a period, {row['of_these_trusted']} of them "
-                "with a reliability above 0.5"
-            )
+    for name, row in {row["data_set"]: row for row in rows if "whole_periods" in row}.items():
+        print(
+            f"{name}: {row['whole_periods']} voxels off by a period, {row['of_these_trusted']} of them with a "
+            "reliability above 0.5"
+        )
 
 
 def main() -> None:
