@@ -35,8 +35,8 @@ class HybridL1L2(VariationalSolver):
     warm_starts: ClassVar[bool] = False
 
     first_weight: float | None = parameter(
-        None, "mm", "alpha of stage 1; by default a fifth of that of stage 2 over the field's error per voxel; as "
-        "published it is the square root of that of stage 2 in ppm·mm",
+        None, "mm", "alpha of stage 1; by default a fifth of that of stage 2 (of its default if less) over the "
+        "field's error per voxel; as published it is the square root of that of stage 2 in ppm·mm",
         low=1e-9, high=1e6, kind=float,
     )  # fmt: skip
     first_iterations: int = parameter(20, "1", "iterations of stage 1", low=1, high=100_000)
@@ -59,7 +59,7 @@ class HybridL1L2(VariationalSolver):
             gradient_penalty=self.first_gradient_penalty, field_penalty=self.first_field_penalty,
         )  # fmt: skip
         first = CompositionRun(stage, problem, Composition(fidelity="l1"))
-        alpha = self.first_weight or FIRST_STAGE_FACTOR * self.main_value() / scale_of(problem).error_ppm
+        alpha = self.first_weight or self._first_weight(problem)
         found = first.minimise(alpha, weight, callback, start_ppm)
         susceptibility = first.operator.crop(found.image)
         if found.stop_reason.startswith(("interrupted", "the callback")):
@@ -80,6 +80,10 @@ class HybridL1L2(VariationalSolver):
         second = CompositionRun(self, problem, Composition())
         outcome = second.minimise(self.main_value(), weight, callback, susceptibility)
         return second.reconstruction(outcome, details)
+
+    def _first_weight(self, problem: Problem) -> float:
+        """Default of stage 1; beyond that for the default of stage 2 it would give up strong sources for good."""
+        return FIRST_STAGE_FACTOR * min(self.main_value(), self.default_weight(problem)) / scale_of(problem).error_ppm
 
     def series(self, problem: Problem) -> Series:
         """See :class:`Solver`; the iterations of stage 1 are counted, so that each run starts anew."""
