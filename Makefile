@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 	@echo "demo: open out/figure.png; the susceptibility map is out/chi.nii.gz, the record of the run out/report.json"
 
 test: $(VENV)/.installed-test lint
-	@$(BIN)/python -m pytest -m "not slow" -q
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -q -n logical --maxprocesses 4 --dist loadfile
 	@echo "test: all passed; run 'make demo' for a reconstruction, 'make test-slow' for the long tests"
 
 test-slow: $(VENV)/.installed-test

@@ -13,6 +13,15 @@ import pytest
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def share_of_the_cores():
+    """Leave the other cores to the test processes beside this one (``pytest -n 2``), if there are any."""
+    from qsm_recon.backend.threads import set_thread_count, thread_count
+
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    set_thread_count(max(1, thread_count() // processes))
+
+
 @pytest.fixture(scope="session")
 def shared_folder() -> Path:
     """Folder with reference numbers and real data; the test is skipped where it is absent."""

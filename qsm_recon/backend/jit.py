@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from qsm_recon.backend.cache_folder import cache_folder
 
@@ -34,7 +35,23 @@ FLOAT_FLAGS = {"contract", "nsz", "arcp", "reassoc"}
 def kernel(function: Function) -> Function:
     """Compile a function of numbers and arrays to machine code that runs outside the interpreter lock."""
     compiler = numba.njit(cache=_compiled_folder is not None, nogil=True, fastmath=FLOAT_FLAGS, error_model="numpy")
-    return cast("Function", compiler(function))
+    return cast("Function", _with_own_files(compiler(function)))
+
+
+_process = uuid.uuid4().hex[:12]
+
+
+def _with_own_files(compiled: Any) -> Any:
+    """Let the files of a kernel in the cache be named after this process.
+
+    numba numbers them by an index that it has read before.  Two processes that compile a kernel for different types at
+    the same time would both write number 1, and the index of one would name the machine code of the other.
+    """
+    file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    if file is not None:
+        number = file._data_name
+        file._data_name = lambda count: f"{_process}-{os.getpid()}-{number(count)}"
+    return compiled
 
 
 def inline(function: Function) -> Function:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -74,25 +75,37 @@ def scan() -> SimpleNamespace:
     )
 
 
+@pytest.fixture(scope="session")
+def scan_folder(scan, tmp_path_factory) -> Path:
+    """The scan as files, to be copied."""
+    folder = tmp_path_factory.mktemp("scan")
+    images = {
+        "field": scan.field,
+        "total": scan.total,
+        "hz": ppm_to_hz(scan.field, B0_TESLA).astype(np.float32),
+        "rad": (rad_per_ppm(B0_TESLA, 0.02) * scan.field).astype(np.float32),
+        "mask": scan.mask,
+        "magnitude": scan.magnitude[..., 1],
+        "magnitudes": scan.magnitude,
+        "phases": scan.phase,
+        "truth": scan.chi,
+        "labels": scan.labels,
+    }
+    for name, image in images.items():
+        save_image(folder / f"{name}.nii.gz", image, scan.affine)
+    return folder
+
+
 @pytest.fixture
-def files(scan, tmp_path, monkeypatch) -> SimpleNamespace:
+def files(scan, scan_folder, tmp_path, monkeypatch) -> SimpleNamespace:
     """The scan as files in the current folder; ``write`` adds further ones."""
+    shutil.copytree(scan_folder, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
 
     def write(name: str, data: np.ndarray, affine: np.ndarray | None = None) -> str:
         save_image(f"{name}.nii.gz", data, scan.affine if affine is None else affine)
         return f"{name}.nii.gz"
 
-    write("field", scan.field)
-    write("total", scan.total)
-    write("hz", ppm_to_hz(scan.field, B0_TESLA).astype(np.float32))
-    write("rad", (rad_per_ppm(B0_TESLA, 0.02) * scan.field).astype(np.float32))
-    write("mask", scan.mask)
-    write("magnitude", scan.magnitude[..., 1])
-    write("magnitudes", scan.magnitude)
-    write("phases", scan.phase)
-    write("truth", scan.chi)
-    write("labels", scan.labels)
     return SimpleNamespace(folder=tmp_path, write=write)
 
 

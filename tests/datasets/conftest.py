@@ -1,5 +1,7 @@
 """A small synthetic scan, and helpers that write it in the layouts of the data sets."""
 
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -48,21 +50,32 @@ def phantom():
     return build_phantom(PhantomParameters(size="reduced", voxel_size_mm=(5.0, 5.0, 5.0), snr=1000.0), cache=False)
 
 
+@pytest.fixture(scope="session")
+def scan_folder(scan, tmp_path_factory) -> Path:
+    """The scan as single files, to be copied."""
+    folder = tmp_path_factory.mktemp("scan")
+    images = {
+        "field": scan.field_ppm,
+        "mask": scan.mask,
+        "magnitude": scan.magnitude[..., 0],
+        "magnitudes": scan.magnitude,
+        "phase": scan.phase,
+        "weight": scan.magnitude[..., 1],
+        "truth": scan.chi,
+        "labels": scan.labels,
+    }
+    for name, image in images.items():
+        save_image(folder / f"{name}.nii.gz", image, scan.affine)
+    return folder
+
+
 @pytest.fixture
-def files(scan, tmp_path) -> SimpleNamespace:
+def files(scan, scan_folder, tmp_path) -> SimpleNamespace:
     """The scan as single files: paths by name, and ``write`` for further ones."""
+    shutil.copytree(scan_folder, tmp_path, dirs_exist_ok=True)
 
     def write(name, data, affine=None):
         return save_image(tmp_path / f"{name}.nii.gz", data, scan.affine if affine is None else affine)
 
-    paths = {
-        "field": write("field", scan.field_ppm),
-        "mask": write("mask", scan.mask),
-        "magnitude": write("magnitude", scan.magnitude[..., 0]),
-        "magnitudes": write("magnitudes", scan.magnitude),
-        "phase": write("phase", scan.phase),
-        "weight": write("weight", scan.magnitude[..., 1]),
-        "truth": write("truth", scan.chi),
-        "labels": write("labels", scan.labels),
-    }
+    paths = {path.name.removesuffix(".nii.gz"): tmp_path / path.name for path in scan_folder.iterdir()}
     return SimpleNamespace(write=write, folder=tmp_path, **paths)
