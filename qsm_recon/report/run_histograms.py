@@ -102,7 +102,8 @@ def _draw(axis: Axes, samples: dict[str, NDArray], label: str, *, legend: bool =
     ends = np.array([np.percentile(values, (0.5, 99.5)) for values in samples.values()], float)
     low, high = float(ends[:, 0].min()), float(ends[:, 1].max())
     margin = 0.08 * (high - low) or 1e-3
-    edges = np.linspace(low - margin, high + margin, 81)
+    bins = int(np.clip(np.sqrt(min(values.size for values in samples.values())), 12, 80))
+    edges = np.linspace(low - margin, high + margin, bins + 1)
     for index, (name, values) in enumerate(samples.items()):
         filled = index == len(samples) - 1 if "truth" not in samples else name == "map"
         style = {"histtype": "stepfilled", "alpha": 0.55} if filled else {"histtype": "step", "color": "black", "lw": 1}

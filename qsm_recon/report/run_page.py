@@ -21,6 +21,7 @@ from qsm_recon.report.run_words import (
     HIGHER_IS_BETTER,
     METRICS,
     account,
+    declared_parameters,
     main_parameter,
     notes_of,
     warnings_of,
@@ -105,10 +106,12 @@ def _head(document: dict[str, Any]) -> str:
     if document["metrics"].get("nrmse") is not None:
         facts.append(f"NRMSE {document['metrics']['nrmse']:.1f} %")
     facts.append(document["run"]["date"].replace("T", " ").replace("+00:00", " UTC"))
+    notes = len(notes_of(document))
+    link = f' · <a href="#notes">{notes} note{"" if notes == 1 else "s"}</a>' if notes else ""
     return (
         f"<h1>{escape(document['input']['name'])} <small>susceptibility map</small> "
         f'<span class="state {state.replace(" ", "-")}">{state}</span></h1>\n'
-        f"<p>{escape(' · '.join(facts))}</p>"
+        f"<p>{escape(' · '.join(facts))}{link}</p>"
     )
 
 
@@ -136,8 +139,8 @@ def _viewer_note(images: Sequence[PageImage], geometry: dict[str, Any], case: Ca
     steps = ", ".join(f"{image.name} {with_unit(float(f'{image.step:.2g}'), image.unit)}" for image in images)
     text = (
         f"Values are those of the written maps, rounded to whole steps: {steps}. Voxels are counted from zero as in "
-        "the files; millimetres are the coordinates of the image's header (x to the right, y to anterior, z to superior). "
-        "The subject's right is on the right."
+        "the files; millimetres are the coordinates of the image's header (x to the right, y to anterior, z to "
+        "superior). The subject's right is on the right."
     )
     text += _oblique(case)
     if any(image.key == "error" for image in images):
@@ -206,15 +209,13 @@ def _metrics(metrics: dict[str, Any]) -> str:
 def _record(document: dict[str, Any]) -> str:
     """Tables for whoever wants to repeat or check the run."""
     algorithm, run = document["algorithm"], document["run"]
-    main = main_parameter(document).name
-    parameters = [
-        [name, "follows the data" if item["value"] is None else with_unit(item["value"], item["unit"]),
-         weight_origin(document) if name == main else ""]
-        for name, item in algorithm["parameters"].items()
-    ]  # fmt: skip
+    parameters = _parameters(algorithm, main_parameter(document).name, weight_origin(document))
+    if document["background"] is not None:
+        parameters += _parameters(document["background"], "", "")
     timings = [
         [STAGES.get(name, name.replace("_", " ")), f"{seconds:.2f} s"]
         for name, seconds in document["timings_s"].items()
+        if name != "background" or document["background"] is not None
     ]
     inputs = [
         [role, item["source"], ", ".join(_several(item.get("sha256")))]
@@ -226,7 +227,7 @@ def _record(document: dict[str, Any]) -> str:
     return "\n".join(
         f"<h3>{heading}</h3>{table}"
         for heading, table in (
-            ("Parameters", _table(["parameter", "value", "chosen by"], parameters)),
+            ("Parameters", _table(["method", "parameter", "value", "chosen by"], parameters)),
             ("Times", _table(["stage", "time"], [*timings, *machine])),
             ("Input", _table(["role", "source", "SHA-256"], inputs)),
             ("Output", f"<p>{escape(', '.join(written))}</p>" + _table(["checksum", ""], checksum)),
@@ -235,11 +236,32 @@ def _record(document: dict[str, Any]) -> str:
     )
 
 
+def _parameters(method: dict[str, Any], main: str, main_origin: str) -> list[list[str]]:
+    """Rows on the parameters of a method (inversion or background removal), and who chose each."""
+    declared = declared_parameters(method["name"])
+    rows = []
+    for name, item in method["parameters"].items():
+        value = item["value"]
+        origin = "default" if value == declared[name].default else "command line"
+        shown = "follows the data" if value is None else with_unit(value, item["unit"])
+        rows.append([method["name"], name, shown, main_origin if name == main else origin])
+    return rows
+
+
 def _several(value: Any) -> list[str]:
     return value if isinstance(value, list) else [value] if value else []
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    rows = list(rows)
+    # Columns of plain numbers are set flush right.
+    kinds = [
+        ' class="number"' if all(re.fullmatch(r"-?\d+(\.\d+)?", cell) for cell in cells) else ""
+        for cells in zip(*rows, strict=True)
+    ]
+    head = "".join(f"<th{kind}>{escape(column)}</th>" for column, kind in zip(columns, kinds, strict=True))
+    body = "".join(
+        "<tr>" + "".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row, kinds, strict=True)) + "</tr>"
+        for row in rows
+    )
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

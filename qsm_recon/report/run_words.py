@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from qsm_recon.background.registry import find_removal, removals
 from qsm_recon.parameters import Parameter
 from qsm_recon.solvers.registry import find_solver
 
@@ -124,7 +125,7 @@ def _mask(document: dict[str, Any]) -> str:
 def _field(given: dict[str, Any]) -> str:
     estimate = given["field_estimate"]
     if estimate is None:
-        return f"Taken from {given['files'].get('field', {}).get('source', 'the data set')}, in ppm of the main field."
+        return f"Taken from {given['files'].get('field', {}).get('source', 'the data set')}."
     method = FIELD_METHODS.get(estimate["method"], estimate["method"])
     readout = " The readout was bipolar; its phase was fitted too." if estimate.get("bipolar") else ""
     return f"Estimated from {_count(len(estimate['echo_times_s']), 'echo', 'echoes')} by {method}.{readout}"
@@ -162,6 +163,11 @@ def _weight(document: dict[str, Any]) -> str:
 def main_parameter(document: dict[str, Any]) -> Parameter:
     """The main parameter of a record's method."""
     return find_solver(document["algorithm"]["name"]).main_parameter()
+
+
+def declared_parameters(method: str) -> dict[str, Parameter]:
+    """What a solver or a background removal declares."""
+    return (find_removal(method) if method in removals() else find_solver(method)).declared()
 
 
 def weight_origin(document: dict[str, Any]) -> str:

@@ -144,7 +144,8 @@ function draw() {
 function buildWindow(image) {
   const held = state.images.get(image.key);
   const step = Number((image.half / 50).toPrecision(1));
-  const field = (name, value) => made("input", { type: "number", id: `${name}-${image.key}`, step, value: Number(value.toPrecision(4)) });
+  const rounded = (value) => Number(value.toFixed(decimals(step / 10)));
+  const field = (name, value) => made("input", { type: "number", id: `${name}-${image.key}`, step, value: rounded(value) });
   const level = field("level", image.centre), half = field("half", image.half);
   const slider = made("input", { type: "range", id: `width-${image.key}`, min: -2, max: 1, step: 0.01, value: 0 });
   slider.setAttribute("aria-label", `grey window of ${image.name}`);
@@ -154,12 +155,12 @@ function buildWindow(image) {
   half.addEventListener("input", () => { if (half.value > 0) { held.half = Number(half.value); slider.value = Math.log10(held.half / image.half); redraw(); } });
   slider.addEventListener("input", () => {
     held.half = image.half * 10 ** slider.value;
-    half.value = Number(held.half.toPrecision(3));
+    half.value = rounded(held.half);
     redraw();
   });
   held.reset = () => {
     Object.assign(held, { level: image.centre, half: image.half });
-    level.value = Number(image.centre.toPrecision(4)); half.value = Number(image.half.toPrecision(4)); slider.value = 0;
+    level.value = rounded(image.centre); half.value = rounded(image.half); slider.value = 0;
   };
   return made("span", { className: "window" }, level, " ± ", half, slider);
 }
