@@ -138,7 +138,7 @@ def _definitions(items: Iterable[tuple[str, str]]) -> str:
 def _viewer_note(images: Sequence[PageImage], geometry: dict[str, Any], case: Case) -> str:
     steps = ", ".join(f"{image.name} {with_unit(float(f'{image.step:.2g}'), image.unit)}" for image in images)
     text = (
-        f"Values are those of the written maps, rounded to whole steps: {steps}. Voxels are counted from zero as in "
+        f"Values are those of the written maps, rounded to whole steps ({steps}). Voxels are counted from zero as in "
         "the files; millimetres are the coordinates of the image's header (x to the right, y to anterior, z to "
         "superior). The subject's right is on the right."
     )
@@ -256,8 +256,8 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     rows = list(rows)
     # Columns of plain numbers are set flush right.
     kinds = [
-        ' class="number"' if all(re.fullmatch(r"-?\d+(\.\d+)?", cell) for cell in cells) else ""
-        for cells in zip(*rows, strict=True)
+        ' class="number"' if rows and all(re.fullmatch(r"-?\d+(\.\d+)?", row[index]) for row in rows) else ""
+        for index in range(len(columns))
     ]
     head = "".join(f"<th{kind}>{escape(column)}</th>" for column, kind in zip(columns, kinds, strict=True))
     body = "".join(

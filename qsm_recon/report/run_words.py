@@ -116,9 +116,11 @@ def _mask(document: dict[str, Any]) -> str:
     geometry, source = document["geometry"], document["input"]["files"].get("mask", {}).get("source", "")
     volume = geometry["voxel_size_mm"][0] * geometry["voxel_size_mm"][1] * geometry["voxel_size_mm"][2]
     origin = f"; it was {source}" if source.startswith("made ") else ""
-    text = f"{geometry['mask_voxels']} voxels ({geometry['mask_voxels'] * volume / 1e3:.4g} ml){origin}."
+    background = document["background"]
+    voxels = geometry["mask_voxels"] if background is None else background["given_mask_voxels"]
+    text = f"{voxels} voxels ({voxels * volume / 1e3:.4g} ml){origin}."
     if geometry["result_mask_voxels"] != geometry["mask_voxels"]:
-        text += f" The map covers {geometry['result_mask_voxels']} voxels of it."
+        text += f" The map covers {geometry['result_mask_voxels']} voxels."
     return text
 
 
@@ -156,8 +158,8 @@ def _inversion(document: dict[str, Any]) -> str:
 
 def _weight(document: dict[str, Any]) -> str:
     main = main_parameter(document)
-    name, value = main.name, document["algorithm"]["parameters"][main.name]["value"]
-    return f"{name.replace('_', ' ')} {with_unit(value, main.unit)}: {weight_origin(document)}."
+    name, value = main.name.replace("_", " ").capitalize(), document["algorithm"]["parameters"][main.name]["value"]
+    return f"{name} {with_unit(value, main.unit)}: {weight_origin(document)}."
 
 
 def main_parameter(document: dict[str, Any]) -> Parameter:
