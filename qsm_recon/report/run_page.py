@@ -99,7 +99,8 @@ def is_run_page(text: str) -> bool:
 def _head(document: dict[str, Any]) -> str:
     result, main = document["result"], main_parameter(document)
     value = with_unit(document["algorithm"]["parameters"][main.name]["value"], main.unit)
-    state = "converged" if result["converged"] else "not converged"
+    kind = "converged" if result["converged"] else "not-converged"
+    state = kind.replace("-", " ") if result["iterations"] or not result["converged"] else "closed form"
     facts = [document["algorithm"]["title"], f"{main.name.replace('_', ' ')} {value}"]
     if document["background"] is not None:
         facts.append(f"background removed by {document['background']['name']}")
@@ -110,7 +111,7 @@ def _head(document: dict[str, Any]) -> str:
     link = f' · <a href="#notes">{notes} note{"" if notes == 1 else "s"}</a>' if notes else ""
     return (
         f"<h1>{escape(document['input']['name'])} <small>susceptibility map</small> "
-        f'<span class="state {state.replace(" ", "-")}">{state}</span></h1>\n'
+        f'<span class="state {kind}">{state}</span></h1>\n'
         f"<p>{escape(' · '.join(facts))}{link}</p>"
     )
 

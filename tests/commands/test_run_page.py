@@ -177,7 +177,9 @@ def test_the_weight_is_said_to_be_whose_it_is(case):
 
 
 def test_a_closed_form_has_nothing_to_iterate(case):
-    account = made(case, reference="none")[0].text("account")
+    parsed = made(case, reference="none")[0]
+    account = parsed.text("account")
+    assert ["".join(t) for _, a, t in parsed.elements if a.get("class") == "state converged"] == ["closed form"]
     assert "Closed form: nothing to iterate." in account
     assert "None: the map is as the method returned it" in account
 
