@@ -13,21 +13,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.background.registry import find_removal
 from qsm_recon.datasets.case import Case
 from qsm_recon.io import plain
+from qsm_recon.parameters import Parameter
 from qsm_recon.report.page_images import MOST_VOXELS, PageImage, packed_images, page_images
 from qsm_recon.report.run_histograms import as_svg, histograms, labelled_regions, region_histograms
 from qsm_recon.report.run_words import (
     HIGHER_IS_BETTER,
     METRICS,
     account,
-    declared_parameters,
     main_parameter,
     notes_of,
     warnings_of,
     weight_origin,
     with_unit,
 )
+from qsm_recon.solvers.registry import find_solver
 
 PAGE_NAME = "report.html"
 GENERATOR = "qsm_recon: page of one run"
@@ -210,9 +212,11 @@ def _metrics(metrics: dict[str, Any]) -> str:
 def _record(document: dict[str, Any]) -> str:
     """Tables for whoever wants to repeat or check the run."""
     algorithm, run = document["algorithm"], document["run"]
-    parameters = _parameters(algorithm, main_parameter(document).name, weight_origin(document))
+    origin = {main_parameter(document).name: weight_origin(document)}
+    parameters = _parameters(algorithm, find_solver(algorithm["name"]).declared(), origin)
     if document["background"] is not None:
-        parameters += _parameters(document["background"], "", "")
+        removal = document["background"]
+        parameters += _parameters(removal, find_removal(removal["name"]).declared(), {})
     timings = [
         [STAGES.get(name, name.replace("_", " ")), f"{seconds:.2f} s"]
         for name, seconds in document["timings_s"].items()
@@ -237,15 +241,14 @@ def _record(document: dict[str, Any]) -> str:
     )
 
 
-def _parameters(method: dict[str, Any], main: str, main_origin: str) -> list[list[str]]:
+def _parameters(method: dict[str, Any], declared: dict[str, Parameter], origins: dict[str, str]) -> list[list[str]]:
     """Rows on the parameters of a method (inversion or background removal), and who chose each."""
-    declared = declared_parameters(method["name"])
     rows = []
     for name, item in method["parameters"].items():
         value = item["value"]
         origin = "default" if value == declared[name].default else "command line"
         shown = "follows the data" if value is None else with_unit(value, item["unit"])
-        rows.append([method["name"], name, shown, main_origin if name == main else origin])
+        rows.append([method["name"], name, shown, origins.get(name, origin)])
     return rows
 
 

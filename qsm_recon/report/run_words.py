@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from qsm_recon.background.registry import find_removal, removals
 from qsm_recon.parameters import Parameter
 from qsm_recon.solvers.registry import find_solver
 
@@ -165,11 +164,6 @@ def _weight(document: dict[str, Any]) -> str:
 def main_parameter(document: dict[str, Any]) -> Parameter:
     """The main parameter of a record's method."""
     return find_solver(document["algorithm"]["name"]).main_parameter()
-
-
-def declared_parameters(method: str) -> dict[str, Parameter]:
-    """What a solver or a background removal declares."""
-    return (find_removal(method) if method in removals() else find_solver(method)).declared()
 
 
 def weight_origin(document: dict[str, Any]) -> str:
