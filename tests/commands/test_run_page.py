@@ -302,18 +302,20 @@ def test_a_folder_in_the_way_is_found_before_the_work(files, inputs, run):
     assert list(Path("out").iterdir()) == [Path("out/report.html")]
 
 
-def test_nothing_is_written_where_the_page_cannot_be(files, inputs, run, monkeypatch):
-    """All files of a run appear together."""
-    from qsm_recon.errors import ResourceError
-    from qsm_recon.report import outputs
-
-    def full(path, text):
-        raise ResourceError(f"{path}: cannot be written (No space left on device)")
-
-    monkeypatch.setattr(outputs, "atomic_write_text", full)
-    done = run(*inputs.field, "--algo", "tkd", "--html")
-    assert (done.code, "out/report.html: cannot be written" in done.err) == (2, True)
-    assert not Path("out").exists()
+def test_nothing_is_written_where_the_page_does_not_fit(files, inputs, run):
+    """All files of a run appear together: here the disk takes all but the page, which is the largest."""
+    resource = pytest.importorskip("resource")
+    run(*inputs.field, "--algo", "tkd", "--html", "--out", "first")
+    *_, second, largest = sorted(path.stat().st_size for path in Path("first").iterdir())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    assert largest == Path("first/report.html").stat().st_size > 1.1 * second
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((second + largest) // 2, hard))
+    try:
+        done = run(*inputs.field, "--algo", "tkd", "--html", "--out", "full")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (done.code, "full/report.html: cannot be written (File too large)" in done.err) == (2, True)
+    assert not Path("full").exists()
 
 
 def test_the_package_holds_what_the_page_is_made_of():
