@@ -72,6 +72,9 @@ def build_parser() -> argparse.ArgumentParser:
     output = parser.add_argument_group("output and machine")
     output.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="folder (default: %(default)s)")
     output.add_argument("--keep-stages", action="store_true", help="write the maps of every stage as well (stage_*)")
+    output.add_argument(
+        "--html", action="store_true", help="write a page with a viewer as well (report.html), which needs no network"
+    )
     add_machine_options(output)
     return parser
 
@@ -330,7 +333,7 @@ def output_folder(options: argparse.Namespace) -> Path:
     import os
 
     from qsm_recon.errors import ResourceError
-    from qsm_recon.report.outputs import OUTPUT_NAMES
+    from qsm_recon.report.outputs import OUTPUT_NAMES, PAGE_NAME
 
     folder: Path = options.out
     existing = folder.absolute()
@@ -338,13 +341,14 @@ def output_folder(options: argparse.Namespace) -> Path:
         existing = existing.parent
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise ResourceError(f"--out {folder}: '{existing}' is not a folder that can be written; choose another")
-    for name in OUTPUT_NAMES:
+    names = (*OUTPUT_NAMES, *([PAGE_NAME] if options.html else []))
+    for name in names:
         if (folder / name).is_dir():
             raise ResourceError(f"--out {folder}: '{folder / name}' is a folder in the way; choose another place")
     used = [options.field, options.mask, options.weight, options.truth, options.labels]
     used += [path for name in ("phase", "magnitude", "real", "imaginary") for path in getattr(options, name) or []]
     used.append(Path(options.reference))
     for path in used:
-        if path is not None and path.exists() and path.resolve() in {(folder / n).resolve() for n in OUTPUT_NAMES}:
+        if path is not None and path.exists() and path.resolve() in {(folder / n).resolve() for n in names}:
             raise ParameterError(f"--out {folder}: the result would replace the input {path}; choose another folder")
     return folder

@@ -1,7 +1,8 @@
 """Reconstruct a susceptibility map: ``python -m qsm_recon.run --algo fansi``.
 
-Without input it runs on the embedded phantom.  Results go to ``--out``: ``chi.nii.gz`` (ppm), ``report.json`` and
-``figure.png``.  Exit code 0: done; 2: bad usage or input, nothing written; 3: did not converge, result written.
+Without input it runs on the embedded phantom.  Results go to ``--out``: ``chi.nii.gz`` (ppm), ``report.json``,
+``figure.png`` and, with ``--html``, the page ``report.html``.  Exit code 0: done; 2: bad usage or input, nothing
+written; 3: did not converge, result written.
 """
 
 from __future__ import annotations
@@ -84,16 +85,18 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
     timings = {**stages_s, **result.timings_s, "metrics": time.perf_counter() - began}
 
     from qsm_recon.report.document import run_document
-    from qsm_recon.report.outputs import write_outputs
+    from qsm_recon.report.outputs import PAGE_NAME, write_outputs
 
     document = run_document(
         case, solver, result, susceptibility,
         command=command, reference=reference, metrics=metrics, timings_s=timings, memory_estimate_gib=memory_gib,
         background=None if local is None else describe_removal(local, int(read.problem.mask.sum())),
-        keep_stages=options.keep_stages,
+        keep_stages=options.keep_stages, page=PAGE_NAME if options.html else None,
     )  # fmt: skip
     headline = _headline(solver, case, result, metrics, "" if local is None else local.method)
-    write_outputs(folder, case, result, susceptibility, document, headline, keep_stages=options.keep_stages)
+    write_outputs(
+        folder, case, result, susceptibility, document, headline, keep_stages=options.keep_stages, page=options.html
+    )
     _summarise(folder, solver, result, metrics, quiet=options.quiet)
     return EXIT_DONE if result.converged else EXIT_NOT_CONVERGED
 

@@ -37,6 +37,7 @@ def run_document(
     memory_estimate_gib: float,
     background: dict[str, Any] | None = None,
     keep_stages: bool = False,
+    page: str | None = None,
 ) -> dict[str, Any]:
     """Describe a run.
 
@@ -64,6 +65,8 @@ def run_document(
         How the background field was removed; None where it was not.
     keep_stages
         Whether the maps of the stages are written.
+    page
+        Name of the page that is written beside the maps; None without one.
 
     Returns
     -------
@@ -104,6 +107,7 @@ def run_document(
         },
         "background": background,
         "stages": [f"{STAGE_PREFIX}{name}.nii.gz" for name in case.stage_maps()] if keep_stages else [],
+        "page": page,
         "algorithm": {
             "name": solver.name,
             "title": solver.title,

@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 
 from qsm_recon.datasets.case import Case
 from qsm_recon.errors import ResourceError
-from qsm_recon.io import write_json
+from qsm_recon.io import atomic_write_text, write_json
 from qsm_recon.report.document import STAGE_PREFIX
 from qsm_recon.report.run_figure import Panel, grey_window, run_figure, save_figure
+from qsm_recon.report.run_page import PAGE_NAME, is_run_page, run_page
 from qsm_recon.result import Reconstruction
 
 MAP_NAME, REPORT_NAME, FIGURE_NAME = OUTPUT_NAMES = ("chi.nii.gz", "report.json", "figure.png")
+PAGE_START_BYTES = 2000
+"""Within these a page says that it is ours."""
 
 
 @contextmanager
@@ -63,6 +66,7 @@ def write_outputs(
     title: str,
     *,
     keep_stages: bool = False,
+    page: bool = False,
 ) -> None:
     """Write the susceptibility map, further maps of the method, the picture and the report.
 
@@ -82,6 +86,8 @@ def write_outputs(
         Headline of the picture.
     keep_stages
         Write the maps of all stages as well.
+    page
+        Write the page ``report.html`` as well; otherwise that of an earlier run is removed.
 
     Raises
     ------
@@ -97,6 +103,27 @@ def write_outputs(
             case.save(staging / f"{STAGE_PREFIX}{name}.nii.gz", image)
         save_figure(figure, staging / FIGURE_NAME)
         write_json(staging / REPORT_NAME, document)
+        if page:
+            picture = (staging / FIGURE_NAME).read_bytes()
+            atomic_write_text(staging / PAGE_NAME, run_page(document, case, susceptibility, result.mask, picture))
+    if not page:
+        _remove_former_page(folder / PAGE_NAME)
+
+
+def _remove_former_page(path: Path) -> None:
+    """Remove the page of an earlier run, which would tell of maps that are no longer there; only one of ours."""
+    if not path.is_file():
+        return
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(PAGE_START_BYTES).decode("utf-8", "replace")
+        if is_run_page(start):
+            path.unlink()
+    except OSError as error:
+        raise ResourceError(
+            f"{path}: the page of an earlier run cannot be removed ({error.strerror or error}); the results beside it "
+            "are new"
+        ) from error
 
 
 def _panels(case: Case, susceptibility: NDArray[np.float32], covered: NDArray[np.bool_]) -> list[Panel]:
