@@ -100,7 +100,7 @@ def _run(options: argparse.Namespace) -> int:
     solver = solver_from_options(options)
     require_rounds(options.refine)
     cases, arguments = [prepared_case(case_from_options(options), solver, options)[0]], [data_arguments(options)]
-    same = {name: getattr(options, name) for name in ("quiet", *BACKGROUND_OPTIONS)}
+    same = {name: getattr(options, name) for name in ("quiet", "no_cache", *BACKGROUND_OPTIONS)}
     for specification in options.also:
         further = argparse.Namespace(**{**vars(build_parser().parse_args([])), **same, "dataset": specification})
         cases.append(prepared_case(case_from_options(further), solver, further)[0])
