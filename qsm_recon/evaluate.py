@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from qsm_recon.command_line import run_as_program
 from qsm_recon.errors import DataError, ParameterError, QSMError
 from qsm_recon.io import Image, load_image, load_mask, require_same_geometry, write_json
 from qsm_recon.metrics import OFFICIAL_METRICS, SIMILARITY_METRICS, Scores, combine_cases, evaluate, rank
@@ -282,4 +283,4 @@ def _number(value: float | None) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_as_program(main)

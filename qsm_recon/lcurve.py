@@ -25,6 +25,7 @@ from qsm_recon.command_line import (
     EXIT_NOT_CONVERGED,
     CommandParser,
     logger,
+    run_as_program,
     run_command,
 )
 from qsm_recon.command_options import (
@@ -242,4 +243,4 @@ class Progress(Follower):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_as_program(main)

@@ -19,7 +19,14 @@ from numpy.typing import NDArray
 
 from qsm_recon.background.registry import find_removal
 from qsm_recon.command_background import check_range, describe_removal, prepared_case, removal_from_options
-from qsm_recon.command_line import EXIT_DONE, EXIT_NOT_CONVERGED, iteration_progress, logger, run_command
+from qsm_recon.command_line import (
+    EXIT_DONE,
+    EXIT_NOT_CONVERGED,
+    iteration_progress,
+    logger,
+    run_as_program,
+    run_command,
+)
 from qsm_recon.command_options import (
     build_parser,
     case_from_options,
@@ -253,4 +260,4 @@ def _summarise(folder: Path, solver: Solver, result: Reconstruction, metrics: di
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_as_program(main)

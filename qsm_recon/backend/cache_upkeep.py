@@ -72,7 +72,7 @@ def mark_as_used(path: Path) -> None:
 
 
 def begin_use(kernels: Path) -> None:
-    """Note that a version's folder of kernels is used; a new one makes those of old versions go, where they are many."""
+    """Note that a version's folder of kernels is used; a new one makes room by removing those of old versions."""
     mark_as_used(kernels)
     if not _listed(kernels, "*"):
         prune_cache()
