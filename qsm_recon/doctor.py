@@ -1,7 +1,7 @@
 """Find out whether all is well here: ``python -m qsm_recon.doctor``.
 
 Says versions, threads, memory and cache, and reconstructs a scan whose answer is known; what it prints is what a bug
-report needs.  Exit code 0: all is well (notes say what is slower than it could be); 1: something is wrong; 2: bad usage;
+report needs.  Exit code 0: all is well (notes say what could be faster or larger); 1: something is wrong; 2: bad usage;
 130: interrupted.
 """
 
@@ -25,7 +25,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = CommandParser(
         prog="python -m qsm_recon.doctor",
-        description="Check this installation by a reconstruction whose answer is known, and say what a bug report needs.",
+        description="Check this installation, by a reconstruction whose answer is known among others, and say what a "
+        "bug report needs.",
     )
     parser.add_argument("--json", action="store_true", help="print JSON on standard output, and nothing else")
     parser.add_argument(
@@ -40,9 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     options = build_parser().parse_args(arguments)
-    return run_command(
-        lambda: _clear(as_json=options.json) if options.clear_cache else _examine(options.json), quiet=True
-    )
+    work = _clear if options.clear_cache else _examine
+    return run_command(lambda: work(as_json=options.json), quiet=True)
 
 
 def _clear(*, as_json: bool) -> int:
@@ -63,7 +63,7 @@ def _clear(*, as_json: bool) -> int:
     return EXIT_WRONG if left else EXIT_DONE
 
 
-def _examine(as_json: bool) -> int:
+def _examine(*, as_json: bool) -> int:
     from qsm_recon.checkup.checks import run_checks
     from qsm_recon.checkup.machine import machine_facts, without_home
 
@@ -115,8 +115,8 @@ def _closing(wrong: list[str], findings: list[dict[str, Any]]) -> str:
     verdict = f"something is wrong: {', '.join(wrong)}" if wrong else "all is well"
     return (
         f"{traces}\n{verdict}\n"
-        "For a bug report paste all of this, the command that went wrong with what it printed, and report.json if there "
-        "is one;\nlook through it for names that are nobody's business."
+        "For a bug report paste all of this, the command that went wrong with what it printed, and report.json if\n"
+        "there is one; look through it for names that are nobody's business."
     )
 
 

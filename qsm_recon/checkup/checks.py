@@ -63,7 +63,7 @@ def run_checks(facts: dict[str, Any]) -> Iterator[Finding]:
         Of :func:`qsm_recon.checkup.machine.machine_facts`.
     """
     checks: tuple[tuple[str, Callable[[], Judged]], ...] = (
-        ("required packages", check_requirements),
+        ("required packages", lambda: check_requirements(machine.requirements())),
         ("processor", lambda: check_processor(facts["threads"])),
         ("memory", lambda: check_memory(facts["memory_gib"]["available"])),
         ("cache", lambda: check_cache(facts["cache"])),
@@ -88,20 +88,20 @@ def _found(name: str, check: Callable[[], Judged]) -> Finding:
     return Finding(name, verdict, text, time.perf_counter() - began, trace)
 
 
-def check_requirements() -> Judged:
+def check_requirements(known: list[str] | None) -> Judged:
     """Whether each required package is there, can be imported and is new enough."""
     from packaging.requirements import Requirement
 
-    known = machine.requirements()
     if known is None:
         return "note", "the package runs from its sources; which versions it needs is not known without installing it"
-    versions = machine.software()
-    missing, old, replaced = [], [], []
+    missing: list[str] = []
+    old: list[str] = []
+    replaced: list[str] = []
     for text in known:
         requirement = Requirement(text)
         if requirement.marker is not None and not requirement.marker.evaluate():
             continue
-        found = versions[requirement.name]
+        found = machine.installed_version(requirement.name)
         if found == "not installed" or not _importable(requirement.name):
             (replaced if requirement.name in REPLACEABLE else missing).append(requirement.name)
         elif not requirement.specifier.contains(found, prereleases=True):
@@ -137,10 +137,11 @@ def check_memory(available_gib: float) -> Judged:
     """Whether a whole head fits by the default algorithm."""
     from qsm_recon.backend.fft import fast_length
     from qsm_recon.backend.memory import GIB
+    from qsm_recon.run import OUTPUT_VOLUMES, OVERHEAD_BYTES
     from qsm_recon.solvers.registry import make_solver
 
     voxels = float(np.prod([fast_length(n) for n in WHOLE_HEAD]))
-    needed = 4 * voxels * make_solver("fansi").memory_volumes() / GIB
+    needed = (4 * voxels * (make_solver("fansi").memory_volumes() + OUTPUT_VOLUMES) + OVERHEAD_BYTES) / GIB
     text = f"{available_gib:.1f} GiB available; fansi takes about {needed:.1f} GiB on a whole head of 1 mm"
     if available_gib < needed:
         return "note", f"{text}: close other programs, or reconstruct on a machine with more"

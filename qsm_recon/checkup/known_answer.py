@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-SHAPE = (40, 44, 36)
+SHAPE = (32, 36, 30)
 VOXEL_MM = (1.0, 1.0, 1.25)
 TILT_DEG = 20.0
 B0_TESLA = 3.0
@@ -43,7 +43,7 @@ class Ball:
     susceptibility_ppm: float
 
 
-BALLS = (Ball((-8, -6, 2), 5, 0.10), Ball((7, 7, -6), 4, -0.15), Ball((6, -8, 8), 3, 0.60))
+BALLS = (Ball((-6, -5, 2), 5, 0.10), Ball((6, 6, -6), 4, -0.15), Ball((5, -7, 8), 3, 0.60))
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,8 @@ def known_scan() -> KnownScan:
         dipole = ball.susceptibility_ppm / 3 * (ball.radius_mm / r) ** 3 * (3 * (along_bore / r) ** 2 - 1)
         susceptibility += _voxel_means(np.where(outside, 0, ball.susceptibility_ppm))
         field += _voxel_means(np.where(outside, dipole, 0))
-    mask = sum(a**2 for a in np.ix_(*[np.linspace(-1, 1, n) for n in SHAPE])) < 1
+    x, y, z = np.ix_(*[np.linspace(-1, 1, n) for n in SHAPE])
+    mask = x**2 + y**2 + z**2 < 1
     return KnownScan(susceptibility, field, mask, affine)
 
 
@@ -188,6 +189,6 @@ def reconstruct_known_scan(folder: Path, algorithm: str = "fansi") -> KnownRecon
     mask = save_image(folder / "mask.nii.gz", scan.mask, scan.affine)
     case = case_from_files(field=field, field_unit="Hz", mask=mask, b0_tesla=B0_TESLA, echo_times_s=(0.02,))
     result = make_solver(algorithm).solve(case.problem)
-    written = case.save(folder / "chi.nii.gz", result.susceptibility_ppm)
+    written = case.save(folder / "chi.nii.gz", result)
     answer = compare(load_image(written).data, scan)
     return KnownReconstruction(answer, result.solver, result.converged, result.iterations)

@@ -49,11 +49,16 @@ def software() -> dict[str, str]:
         "processor": platform.machine(),
     }
     for name in required_names():
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
+        found[name] = installed_version(name)
     return found
+
+
+def installed_version(name: str) -> str:
+    """Version of an installed package, or ``not installed``."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def requirements() -> list[str] | None:

@@ -204,7 +204,7 @@ import numpy as np
 from qsm_recon.backend.cache_folder import cache_folder
 from qsm_recon.backend.fft import FourierTransform
 begin_together()
-for n in range(6, 18):
+for n in range(6, 12):
     shape = (n, n + int(sys.argv[1]), 8)
     image = np.random.default_rng(n).standard_normal(shape).astype(np.float32)
     transform = FourierTransform(shape)
@@ -247,7 +247,7 @@ def test_two_processes_share_phantoms_while_room_is_made_and_the_cache_is_cleare
 
 def test_two_processes_share_wisdom(tmp_path):
     pytest.importorskip("pyfftw")
-    assert both_at_once(WISDOM, tmp_path) == ["17\n", "17\n"]
+    assert both_at_once(WISDOM, tmp_path) == ["11\n", "11\n"]
     path = tmp_path / "fft" / "wisdom.json"
     assert [file.name for file in path.parent.iterdir()] == ["wisdom.json"]
     assert any("fftwf_codelet" in text for text in json.loads(path.read_text("utf-8")))
@@ -271,6 +271,5 @@ def test_wisdom_of_another_process_is_not_lost(tmp_path, run_python):
     run_python(PLAN + "plan(10)\nsubprocess.run([sys.executable, '-c', os.environ['CODE']], check=True)\nplan(14)",
                **environment)  # fmt: skip
     written = path.read_text("utf-8")
-    for n in (10, 12, 14):
-        run_python(PLAN + f"plan({n})", **environment)
-        assert path.read_text("utf-8") == written, f"the transform of {n} planes was planned afresh"
+    run_python(PLAN + "plan(10); plan(12); plan(14)", **environment)
+    assert path.read_text("utf-8") == written, "one of them was planned afresh"
