@@ -114,11 +114,11 @@ def check_requirements(known: list[str] | None) -> Judged:
     return "ok", f"{len(known)} there and new enough"
 
 
-def _importable(name: str) -> bool:
+def _importable(package: str) -> bool:
     from importlib import import_module
 
     try:
-        import_module(name)
+        import_module(machine.module_of(package))
     except Exception:  # a broken library may raise anything
         return False
     return True

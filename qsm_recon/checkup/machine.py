@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import tempfile
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,12 @@ def required_names() -> list[str]:
     if known is None:
         return ["numpy", "scipy", "numba", "pyfftw", "nibabel", "matplotlib"]
     return [found.group() for text in known if (found := re.match(r"[\w.-]+", text))]
+
+
+def module_of(package: str) -> str:
+    """Name to import an installed package by, which may be another than its own (pillow: PIL)."""
+    known = [module for module, packages in packages_distributions().items() if package in map(str.lower, packages)]
+    return package if package in known or not known else known[0]
 
 
 def fourier_library() -> str:

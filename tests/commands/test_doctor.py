@@ -148,6 +148,12 @@ def test_requirements_that_are_not_met():
     assert "scipy" not in text
 
 
+def test_a_package_may_be_imported_by_another_name():
+    assert machine.module_of("pillow") == "PIL"
+    assert machine.module_of("matplotlib") == "matplotlib"
+    assert checks.check_requirements(["pillow", "numpy"]) == ("ok", "2 there and new enough")
+
+
 def test_without_pyfftw_it_is_slower_and_not_wrong(without_pyfftw):
     found = checks.check_requirements(["numpy>=1.24", "pyfftw>=0.13.1"])
     assert found == ("note", "pyfftw cannot be imported: scipy.fft stands in, which is slower")
