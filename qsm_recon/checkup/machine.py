@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import tempfile
-from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
+from importlib.metadata import PackageNotFoundError, distribution, requires, version
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +79,8 @@ def required_names() -> list[str]:
 
 def module_of(package: str) -> str:
     """Name to import an installed package by, which may be another than its own (pillow: PIL)."""
-    known = [module for module, packages in packages_distributions().items() if package in map(str.lower, packages)]
-    return package if package in known or not known else known[0]
+    listed = (distribution(package).read_text("top_level.txt") or package).split()
+    return package if package in listed else listed[0]
 
 
 def fourier_library() -> str:
