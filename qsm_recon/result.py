@@ -98,7 +98,9 @@ class Reconstruction:
         rows = {
             "voxels": f"{sizes(self.susceptibility_ppm.shape)}, {int(self.mask.sum())} in the mask",
             "susceptibility": f"{self._range()} (1st to 99th percentile in the mask)",
-            "parameters": ", ".join(f"{name}={_plainly(value)}" for name, value in self.parameters.items()),
+            "parameters": ", ".join(
+                f"{name}={_plainly(value)}" for name, value in self.parameters.items() if value is not None
+            ),
             "ended": self._ending(),
             "seconds": ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.timings_s.items()),
             "further maps": ", ".join(self.images),
