@@ -101,10 +101,10 @@ def summarise(ratings: Ratings) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``raters``; ``maps``, best first, each with mean, standard deviation over raters and number of ratings by
-        category; ``agreement``, Krippendorff's α (ordinal) by category, None where it is not defined;
-        ``correlation``, Spearman's ρ of mean rating and error by category and metric, so that a positive number says
-        that raters and metric agree.
+        ``raters``; ``left_out``, how many ratings each did not give; ``maps``, best first, each with mean, standard
+        deviation over raters and number of ratings by category; ``agreement``, Krippendorff's α (ordinal) by category,
+        None where it is not defined; ``correlation``, Spearman's ρ of mean rating and error by category and metric, so
+        that a positive number says that raters and metric agree.
     """
     means = {category: _means(values) for category, values in ratings.scores.items()}
     means[OVERALL] = np.mean([means[category] for category in CATEGORIES], axis=0)  # NaN where a category is missing
@@ -122,6 +122,7 @@ def summarise(ratings: Ratings) -> dict[str, Any]:
         maps.append({**entry, "metrics": ratings.metrics[index]})
     return {
         "raters": ratings.raters,
+        "left_out": {name: _left_out(ratings, row) for row, name in enumerate(ratings.raters)},
         "maps": maps,
         "agreement": {category: agreement(values) for category, values in ratings.scores.items()},
         "correlation": {category: _correlations(values, ratings.metrics) for category, values in means.items()},
@@ -154,6 +155,7 @@ def table(summary: dict[str, Any]) -> str:
     raters = summary["raters"]
     lines = [
         f"{len(raters)} rater(s): {', '.join(raters)}; mean rating, 0 {SCALE[0]} to {len(SCALE) - 1} {SCALE[-1]}",
+        *(f"note: {name} left {count} ratings out" for name, count in summary["left_out"].items() if count),
         "".join(f"{name:>15}" for name in columns) + "  map",
     ]
     for entry in summary["maps"]:
@@ -161,10 +163,11 @@ def table(summary: dict[str, Any]) -> str:
         lines.append("".join(f"{cell:>15}" for cell in [*cells, _cell(entry[OVERALL], None)]) + f"  {entry['file']}")
     alphas = [_cell(summary["agreement"][category], None) for category in CATEGORIES]
     lines += ["", "agreement between raters, Krippendorff's α (ordinal); 1: perfect, 0: as by chance"]
-    lines.append("".join(f"{cell:>15}" for cell in [*alphas, ""]).rstrip())
+    lines += ["".join(f"{name:>15}" for name in CATEGORIES), "".join(f"{cell:>15}" for cell in alphas)]
     metrics = list(dict.fromkeys(name for found in summary["correlation"].values() for name in found))
     if metrics:
         lines += ["", "Spearman's ρ of mean rating and error; positive: the metric agrees with the raters"]
+        lines.append("".join(f"{name:>15}" for name in columns) + "  metric")
         for name in metrics:
             cells = [_cell(summary["correlation"][category].get(name), None) for category in columns]
             lines.append("".join(f"{cell:>15}" for cell in cells) + f"  {name}")
@@ -200,6 +203,10 @@ def _means(scores: NDArray[np.floating]) -> NDArray[np.floating]:
     """Mean over raters; NaN where nobody rated."""
     count = np.sum(~np.isnan(scores), axis=0)
     return np.where(count > 0, np.nansum(scores, axis=0) / np.maximum(count, 1), np.nan)
+
+
+def _left_out(ratings: Ratings, row: int) -> int:
+    return int(sum(np.isnan(values[row]).sum() for values in ratings.scores.values()))
 
 
 def _correlations(means: NDArray[np.floating], metrics: list[dict[str, float | None]]) -> dict[str, float | None]:

@@ -98,12 +98,12 @@ def draw_letters(axis: Axes, plane: Plane, size: float = 9) -> None:
         )  # fmt: skip
 
 
-def draw_outline(
-    axis: Axes, region: NDArray[np.bool_], size_mm: tuple[float, float], colour: str = "tab:orange"
-) -> None:
+def draw_outline(axis: Axes, region: NDArray, size_mm: tuple[float, float], colour: str = "tab:orange") -> None:
     """Draw the border of a region (right, up) of a view whose pixels have a size in mm, its corner at the origin."""
     # A frame of empty voxels closes the line where the region reaches the border of the picture.
     inside = np.pad(region.T, 1).astype(float)
     if inside.any():
+        limits = axis.get_xlim(), axis.get_ylim()  # which the frame would widen
         columns, rows = ((np.arange(n) - 0.5) * d for n, d in zip(inside.shape[::-1], size_mm, strict=True))
         axis.contour(columns, rows, inside, levels=[0.5], colors=colour, linewidths=0.7)
+        axis.set(xlim=limits[0], ylim=limits[1])

@@ -164,6 +164,8 @@ def test_collecting_unblinds_and_agrees_with_the_metrics(head, capsys):
     assert found["correlation"]["streaking"]["xsim"] == pytest.approx(1)
     printed = capsys.readouterr().out
     assert "2.50 ± 0.71" in printed
+    assert "note: B left 1 ratings out" in printed
+    assert "note: A" not in printed
     assert "Krippendorff" in printed
 
 
