@@ -241,7 +241,7 @@ def _headline(
     solver: Solver, case: Case, result: Reconstruction, metrics: dict[str, Any], removal: str, chosen_by: str
 ) -> str:
     main = solver.main_parameter()
-    unit = "" if main.unit == "1" else f" {main.unit}"
+    unit = "" if main.unit == "1" else f" [{main.unit}]" if " " in main.unit else f" {main.unit}"
     facts = [f"{main.name.replace('_', ' ')} {getattr(solver, main.name):.4g}{unit} ({chosen_by})"]
     if removal:
         facts.insert(0, f"background removed by {removal}")

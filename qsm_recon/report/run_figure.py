@@ -130,14 +130,15 @@ def run_figure(
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:
-    """Write a figure as PNG in one step.
+    """Write a figure as PNG in one step; its title is in the file's metadata too.
 
     Raises
     ------
     ResourceError
         If the file cannot be written.
     """
-    return atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=DOTS_PER_INCH))
+    metadata = {"Title": " ".join(text.get_text() for text in figure.texts)}
+    return atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=DOTS_PER_INCH, metadata=metadata))
 
 
 def _draw_plane(
