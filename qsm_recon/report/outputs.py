@@ -18,7 +18,7 @@ from qsm_recon.io import write_json
 from qsm_recon.report.document import STAGE_PREFIX
 from qsm_recon.report.run_figure import (
     MARGIN_VOXELS,
-    WIDE_MARGIN_VOXELS,
+    OUTLINED_MARGIN_VOXELS,
     Panel,
     grey_window,
     run_figure,
@@ -97,7 +97,7 @@ def write_outputs(
     """
     figure = run_figure(
         _panels(case, susceptibility, result.mask), result.mask, case.affine, result.history, title,
-        margin_voxels=WIDE_MARGIN_VOXELS if case.made_mask else MARGIN_VOXELS,
+        margin_voxels=OUTLINED_MARGIN_VOXELS if case.made_mask else MARGIN_VOXELS,
     )  # fmt: skip
     with all_or_nothing(folder) as staging:
         case.save(staging / MAP_NAME, susceptibility)

@@ -21,8 +21,8 @@ PANELS_ABREAST = 2
 PANEL_INCHES, TITLE_INCHES, HISTORY_INCHES = 8.0, 0.25, 2.6
 LEGEND_COLUMNS = 3
 DOTS_PER_INCH = 120
-MARGIN_VOXELS, WIDE_MARGIN_VOXELS = 3, 12
-"""How far around the mask views reach, and where one has to see what a mask left out."""
+MARGIN_VOXELS, OUTLINED_MARGIN_VOXELS = 3, 12
+"""How far around the mask views reach, and where one has to see what a made mask left out."""
 OUTLINE = "tab:orange"
 USUAL_WINDOW_PPM = 0.1
 """Brain tissue lies within this of zero; the usual grey window of susceptibility maps."""
