@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from qsm_recon.command_line import add_version_option
+from qsm_recon.command_line import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED, add_version_option
 from qsm_recon.errors import DataError, ParameterError, QSMError
 from qsm_recon.io import Image, load_image, load_mask, require_same_geometry, write_json
 from qsm_recon.metrics import OFFICIAL_METRICS, SIMILARITY_METRICS, Scores, combine_cases, evaluate, rank
@@ -91,15 +91,18 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, or 2 after one line about what is wrong with the input."""
+    """Run the command; return 0, 2 after one line about what is wrong with the input, or 130 where interrupted."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     options = build_parser().parse_args(arguments)
     try:
         _run(options)
     except QSMError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return EXIT_DONE
 
 
 def _run(options: argparse.Namespace) -> None:
