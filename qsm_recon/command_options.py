@@ -52,8 +52,8 @@ def build_parser() -> argparse.ArgumentParser:
     general.add_argument(
         "--select",
         metavar="RULE",
-        help="choose the main regularisation parameter by a sweep first: auto, lcurve, zero-curvature, ucurve, "
-        "frequency, discrepancy, stability or gcv",
+        help="choose the main regularisation parameter by a sweep first: auto, risk, cone, lcurve, "
+        "zero-curvature, ucurve, frequency, discrepancy, stability or gcv",
     )
     general.add_argument(
         "--two-pass",

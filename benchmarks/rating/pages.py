@@ -90,11 +90,11 @@ def write_rating(
     DataError, ParameterError, ResourceError
         If a map cannot be read or shown, maps differ in geometry, or the folder holds a page already.
     """
-    _require_free(folder)
     if len(maps) < 2:
         raise ParameterError("one map is not rated by itself; give two or more")
     if len({path.resolve() for path in maps}) < len(maps):
         raise ParameterError("a map is given twice")
+    _require_free(folder)
     if not np.isfinite(window_ppm) or window_ppm <= 0:
         raise ParameterError(f"--window {window_ppm:g}: expected a positive number of ppm")
     first = load_image(maps[0])

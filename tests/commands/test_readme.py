@@ -15,7 +15,7 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 
 def commands():
     """Words of every command line in the README, without the interpreter."""
-    blocks = re.findall(r"```\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    blocks = re.findall(r"^```\w*\n(.*?)^```", README.read_text("utf-8"), re.DOTALL | re.MULTILINE)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     return [shlex.split(line)[2:] for line in lines if line.startswith(".venv/bin/python -m qsm_recon.")]
 
@@ -34,6 +34,7 @@ def test_every_command_of_the_readme_is_understood():
         parsers[name].parse_args(words)
 
 
+@pytest.mark.slow
 def test_the_bids_example_runs_on_a_bids_data_set(tmp_path, monkeypatch, run):
     """A set that the phantom's command writes, its mask among the derivatives as in any other."""
     monkeypatch.chdir(tmp_path)
