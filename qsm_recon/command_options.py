@@ -247,7 +247,7 @@ def _case_from_dataset(options: argparse.Namespace) -> Case:
 
 def describe_mask(case: Case) -> str:
     """Say which mask is used: the file, which a data set may have found by itself, or how it was made."""
-    return f"mask: {case.sources.get('mask', 'of the data set')}, {int(case.problem.mask.sum())} voxels"
+    return f"mask: {case.sources.get('mask', 'of the data set')}, {int(case.given_mask.sum())} voxels"
 
 
 def data_arguments(options: argparse.Namespace) -> list[str]:

@@ -153,10 +153,10 @@ def _run(options: argparse.Namespace) -> int:
 
 def _read(options: argparse.Namespace, solver: Solver) -> Case:
     """A data set without its background, if that is asked for; says which mask it has."""
-    case = case_from_options(options)
+    case = prepared_case(case_from_options(options), solver, options)[0]
     if not options.quiet:
         print(describe_mask(case))
-    return prepared_case(case, solver, options)[0]
+    return case
 
 
 def _write_maps(session: TuningSession, cases: list[Case]) -> list[Path]:

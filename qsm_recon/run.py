@@ -70,8 +70,6 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
     began = time.perf_counter()
     read = case_from_options(options)
     stages_s = {"read": time.perf_counter() - began}
-    if not options.quiet:
-        print(describe_mask(read))
     case, local = prepared_case(read, solver, options)
     stages_s["background"] = time.perf_counter() - began - stages_s["read"]
     case, region, reference = reference_from_options(options.reference, case)
@@ -100,7 +98,7 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
     chosen_by = _origin_of_weight(options, selection)
     headline = _headline(solver, case, result, metrics, "" if local is None else local.method, chosen_by)
     write_outputs(folder, case, result, susceptibility, document, headline, keep_stages=options.keep_stages)
-    _summarise(folder, solver, result, metrics, quiet=options.quiet)
+    _summarise(folder, case, solver, result, metrics, quiet=options.quiet)
     return EXIT_DONE if result.converged else EXIT_NOT_CONVERGED
 
 
@@ -255,11 +253,14 @@ def _headline(
     return f"{marked}{solver.title} · {case.name}, {voxels}\n" + " · ".join(facts)
 
 
-def _summarise(folder: Path, solver: Solver, result: Reconstruction, metrics: dict[str, Any], *, quiet: bool) -> None:
+def _summarise(
+    folder: Path, case: Case, solver: Solver, result: Reconstruction, metrics: dict[str, Any], *, quiet: bool
+) -> None:
     if not result.converged:
         logger.warning("%s did not converge: %s (the result is written and marked)", solver.name, result.stop_reason)
     if quiet:
         return
+    print(describe_mask(case))
     for name, value in metrics.items():
         if isinstance(value, float):
             print(f"{name:>32}: {value:.4g} {METRIC_UNITS.get(name, '')}".rstrip())
