@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from qsm_recon.errors import QSMError, did_you_mean
 from qsm_recon.result import Callback, IterationState
+from qsm_recon.version import __version__
 
 logger = logging.getLogger("qsm_recon")
 
@@ -41,6 +42,11 @@ class CommandParser(argparse.ArgumentParser):
                 message += suggestion.partition(" (known")[0]
         print(f"error: {message}; --help shows what there is", file=sys.stderr)
         raise SystemExit(EXIT_BAD_INPUT)
+
+
+def add_version_option(parser: argparse.ArgumentParser | argparse._ArgumentGroup, more: str = "") -> None:
+    """Add ``--version``, which says the package's version, and what more a command has to say."""
+    parser.add_argument("--version", action="version", version=f"qsm_recon {__version__}{more}", help="say the version")
 
 
 def run_command(program: Callable[[], int], *, quiet: bool = False) -> int:

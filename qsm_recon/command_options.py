@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.command_background import BACKGROUND_OPTIONS, add_background_options
-from qsm_recon.command_line import CommandParser
+from qsm_recon.command_line import CommandParser, add_version_option
 from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.parameters import parse_settings
 from qsm_recon.solvers.base import Solver
@@ -52,8 +52,8 @@ def build_parser() -> argparse.ArgumentParser:
     general.add_argument(
         "--select",
         metavar="RULE",
-        help="choose the main regularisation parameter by a sweep first: auto, lcurve, zero-curvature, ucurve, "
-        "frequency, discrepancy, stability or gcv",
+        help="choose the main regularisation parameter by a sweep first: auto, risk, cone, lcurve, "
+        "zero-curvature, ucurve, frequency, discrepancy, stability or gcv",
     )
     general.add_argument(
         "--two-pass",
@@ -158,6 +158,7 @@ def add_machine_options(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--seed", type=int, metavar="N", help="seed of the phantom's noise")
     group.add_argument("--quiet", action="store_true", help="no progress, warnings only")
+    add_version_option(group)
 
 
 def solver_from_options(options: argparse.Namespace) -> Solver:
@@ -245,6 +246,11 @@ def _case_from_dataset(options: argparse.Namespace) -> Case:
     if options.labels is not None and options.truth is None:
         raise ParameterError("--labels: give the truth they belong to as well (--truth)")
     return case if options.truth is None else case.with_truth(options.truth, options.labels)
+
+
+def describe_mask(case: Case) -> str:
+    """Say which mask is used: the file, which a data set may have found by itself, or how it was made."""
+    return f"mask: {case.sources.get('mask', 'of the data set')}, {int(case.given_mask.sum())} voxels"
 
 
 def data_arguments(options: argparse.Namespace) -> list[str]:

@@ -23,11 +23,14 @@ from qsm_recon.command_line import EXIT_DONE, EXIT_NOT_CONVERGED, iteration_prog
 from qsm_recon.command_options import (
     build_parser,
     case_from_options,
+    describe_mask,
     output_folder,
     reference_from_options,
     solver_from_options,
 )
 from qsm_recon.errors import DataError
+from qsm_recon.metrics.scores import METRIC_UNITS
+from qsm_recon.parameters import parse_settings
 from qsm_recon.solvers.base import Solver
 from qsm_recon.solvers.registry import find_solver, solvers
 
@@ -93,11 +96,12 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
         background=None if local is None else describe_removal(local, int(read.problem.mask.sum())),
         keep_stages=options.keep_stages, page=PAGE_NAME if options.html else None,
     )  # fmt: skip
-    headline = _headline(solver, case, result, metrics, "" if local is None else local.method)
+    chosen_by = _origin_of_weight(options, selection)
+    headline = _headline(solver, case, result, metrics, "" if local is None else local.method, chosen_by)
     write_outputs(
         folder, case, result, susceptibility, document, headline, keep_stages=options.keep_stages, page=options.html
     )
-    _summarise(folder, solver, result, metrics, quiet=options.quiet)
+    _summarise(folder, case, solver, result, metrics, quiet=options.quiet)
     return EXIT_DONE if result.converged else EXIT_NOT_CONVERGED
 
 
@@ -224,9 +228,22 @@ def _referenced(result: Reconstruction, region: NDArray | None, reference: str) 
     return referenced(result.susceptibility_ppm, result.mask, region)
 
 
-def _headline(solver: Solver, case: Case, result: Reconstruction, metrics: dict[str, Any], removal: str) -> str:
+def _origin_of_weight(options: argparse.Namespace, selection: dict[str, Any]) -> str:
+    """Where the main parameter came from: a rule, the user, or the method's default."""
+    if selection:
+        return f"chosen by {selection['selection']['method']}"
+    kind = find_solver(options.algo)
+    if options.regularisation is not None or kind.main_parameter().name in parse_settings(kind, options.set, "--set"):
+        return "as given"
+    return "default, from the data" if kind.default_rule else "default"
+
+
+def _headline(
+    solver: Solver, case: Case, result: Reconstruction, metrics: dict[str, Any], removal: str, chosen_by: str
+) -> str:
     main = solver.main_parameter()
-    facts = [f"{main.name.replace('_', ' ')} {getattr(solver, main.name):g} {main.unit if main.unit != '1' else ''}"]
+    unit = "" if main.unit == "1" else f" [{main.unit}]" if " " in main.unit else f" {main.unit}"
+    facts = [f"{main.name.replace('_', ' ')} {getattr(solver, main.name):.4g}{unit} ({chosen_by})"]
     if removal:
         facts.insert(0, f"background removed by {removal}")
     if result.history:
@@ -234,17 +251,22 @@ def _headline(solver: Solver, case: Case, result: Reconstruction, metrics: dict[
     if metrics.get("nrmse") is not None:
         facts.append(f"NRMSE {metrics['nrmse']:.1f} %")
     marked = "" if result.converged else "NOT CONVERGED · "
-    return f"{marked}{solver.title} · {case.name}\n" + " · ".join(fact.strip() for fact in facts)
+    shape, size = case.problem.grid.shape, case.problem.grid.voxel_size_mm
+    voxels = f"{'×'.join(map(str, shape))} voxels of {'×'.join(f'{d:.3g}' for d in size)} mm"
+    return f"{marked}{solver.title} · {case.name}, {voxels}\n" + " · ".join(facts)
 
 
-def _summarise(folder: Path, solver: Solver, result: Reconstruction, metrics: dict[str, Any], *, quiet: bool) -> None:
+def _summarise(
+    folder: Path, case: Case, solver: Solver, result: Reconstruction, metrics: dict[str, Any], *, quiet: bool
+) -> None:
     if not result.converged:
         logger.warning("%s did not converge: %s (the result is written and marked)", solver.name, result.stop_reason)
     if quiet:
         return
+    print(describe_mask(case))
     for name, value in metrics.items():
         if isinstance(value, float):
-            print(f"{name:>32}: {value:.4g}")
+            print(f"{name:>32}: {value:.4g} {METRIC_UNITS.get(name, '')}".rstrip())
     iterations = f"{result.iterations} iterations, " if result.history else ""
     print(
         f"{solver.name}: {iterations}{result.stop_reason}, {result.timings_s['solve']:.1f} s; "
