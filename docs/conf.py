@@ -42,9 +42,6 @@ if os.environ.get("INTERSPHINX"):
         "matplotlib": ("https://matplotlib.org/stable", None),
     }
 
-# Pages that other parts of the project may or may not have written yet are matched by patterns.
-suppress_warnings = ["toc.empty_glob"]
-
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 4
 nb_execution_mode = "off"  # notebooks come executed; a slow test runs them anew
