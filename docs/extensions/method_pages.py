@@ -61,8 +61,8 @@ class CommandHelpDirective(SphinxDirective):
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
-    app.add_directive("method", MethodDirective)
-    app.add_directive("methods", MethodsDirective)
+    app.add_directive("qsm-method", MethodDirective)
+    app.add_directive("qsm-methods", MethodsDirective)
     app.add_directive("optional-toctree", OptionalTocTree)
     app.add_directive("command-help", CommandHelpDirective)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

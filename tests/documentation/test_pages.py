@@ -56,7 +56,7 @@ def test_page_text_links_the_papers(name, tables):
 def test_every_algorithm_has_a_page(name):
     page = (DOCS / "algorithms" / f"{name}.md").read_text("utf-8")
     assert page.startswith(f"# {name}: ")
-    assert f"```{{method}} {name}\n```" in page
+    assert f"```{{qsm-method}} {name}\n```" in page
     assert "\n$$\n" in page
     assert "## When to use it" in page
     assert re.search(rf"^{name}$", (DOCS / "algorithms" / "index.md").read_text("utf-8"), re.MULTILINE)
@@ -70,7 +70,7 @@ def test_no_page_of_an_algorithm_that_is_gone():
 def test_every_removal_has_a_section(name):
     page = (DOCS / "removals.md").read_text("utf-8")
     section = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
-    assert f"```{{method}} {name}\n```" in section
+    assert f"```{{qsm-method}} {name}\n```" in section
 
 
 def test_plug_in_of_the_how_to_runs():
