@@ -14,7 +14,7 @@ from qsm_recon.version import __version__  # noqa: E402
 
 project = "qsm_recon"
 author = "The qsm_recon developers"
-copyright = author  # noqa: A001
+copyright = author
 version = release = __version__
 
 extensions = [

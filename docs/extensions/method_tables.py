@@ -12,7 +12,7 @@ from qsm_recon.solvers.registry import find_solver, solvers
 def method_markdown(name: str) -> str:
     """Everything that a declaration tells of the solver or background removal of a name."""
     method = find_removal(name) if name in removals() else find_solver(name)
-    parts = [facts(method), "**Parameters**", parameter_table(method), "**Please cite**", citation(method)]
+    parts = ["**Use**", facts(method), "**Parameters**", parameter_table(method), "**Please cite**", citation(method)]
     return "\n\n".join(parts)
 
 
@@ -21,17 +21,15 @@ def facts(method: type[Method]) -> str:
     if issubclass(method, Solver):
         main = method.main_parameter()
         lines = [
-            f"- on the command line: `--algo {method.name}`; in Python: `make_solver(\"{method.name}\")`",
+            f'- on the command line: `--algo {method.name}`; in Python: `make_solver("{method.name}")`',
             f"- field: {'local (background removed)' if method.expects_local_field else 'local, or total'}",
             f"- main parameter (`--regularisation`): `{main.name}`, {unit(main)}",
         ]
         if getattr(method, "needs_echoes", False):
             lines.append("- needs the echoes (magnitude and phase, or real and imaginary parts), not only a field map")
-        if method.default_rule:
-            lines.append(f"- default of the main parameter: {method.default_rule}")
     else:
         lines = [
-            f"- on the command line: `--background {method.name}`; in Python: `make_removal(\"{method.name}\")`",
+            f'- on the command line: `--background {method.name}`; in Python: `make_removal("{method.name}")`',
             "- a parameter is set by `--background-set NAME=VALUE`",
         ]
     return "\n".join([*lines, f"- class: {{py:class}}`{method.__module__}.{method.__qualname__}`"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 
 
 def copy_notebooks(app: Sphinx) -> None:
-    """Copy those that are newer than their copies."""
+    """Copy those that have changed; their links to ``../docs`` become links within the site."""
     folder = Path(app.srcdir) / "notebooks"
     folder.mkdir(exist_ok=True)
     sources = {path.name: path for path in NOTEBOOKS.glob("*.ipynb")}
@@ -20,9 +19,9 @@ def copy_notebooks(app: Sphinx) -> None:
         if copy.name not in sources:
             copy.unlink()
     for name, source in sources.items():
-        copy = folder / name
-        if not copy.exists() or copy.stat().st_mtime < source.stat().st_mtime:
-            shutil.copy2(source, copy)
+        text, copy = source.read_text("utf-8").replace("](../docs/", "](../"), folder / name
+        if not copy.exists() or copy.read_text("utf-8") != text:
+            copy.write_text(text, "utf-8")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
