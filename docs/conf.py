@@ -9,6 +9,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE / "extensions"), str(HERE.parent)]
 os.environ["NUMBA_DISABLE_JIT"] = "1"  # so that kernels are functions, which the reference can describe
+os.environ["COLUMNS"] = "100"  # the width of help texts, whatever the terminal is
 
 from qsm_recon.version import __version__  # noqa: E402
 

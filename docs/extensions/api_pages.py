@@ -8,6 +8,8 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
+import qsm_recon
+
 PACKAGE = Path(__file__).resolve().parents[2] / "qsm_recon"
 BAR_OUTSIDE_CODE = re.compile(r"(``.*?``|`[^`]*`)|(?<!\\)\|")
 
@@ -19,9 +21,21 @@ def module_names() -> list[str]:
     return sorted(name for name in names if not any(part.startswith("_") for part in name.split(".")))
 
 
+def shortcuts() -> list[str]:
+    """Lines that link the names which the package itself offers to where they are described."""
+    lines = ["Names that can be imported from the package itself:", ""]
+    for name in qsm_recon.__all__:
+        if not name.startswith("__"):
+            found = getattr(qsm_recon, name)
+            lines.append(f"- :py:obj:`{name} <{found.__module__}.{found.__qualname__}>`")
+    return [*lines, ""]
+
+
 def page(name: str, inside: list[str]) -> str:
     """Text of the page of a module, with links to the modules in it."""
-    lines = [name, "=" * len(name), "", f".. automodule:: {name}", ""]
+    top = name == qsm_recon.__name__
+    title = "All modules (API)" if top else name
+    lines = [title, "=" * len(title), "", f".. automodule:: {name}", "", *(shortcuts() if top else [])]
     if inside:
         lines += [".. toctree::", "   :maxdepth: 1", "", *(f"   {child}" for child in inside), ""]
     return "\n".join(lines)
