@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,9 @@ def module_names() -> list[str]:
 def shortcuts() -> list[str]:
     """Lines that link the names which the package itself offers to where they are described."""
     lines = ["Names that can be imported from the package itself:", ""]
-    for name in qsm_recon.__all__:
-        if not name.startswith("__"):
-            found = getattr(qsm_recon, name)
-            lines.append(f"- :py:obj:`{name} <{found.__module__}.{found.__qualname__}>`")
+    for name, home in sorted(qsm_recon._HOME.items()):
+        found = getattr(import_module(f"qsm_recon.{home}"), name)
+        lines.append(f"- :py:obj:`{name} <{found.__module__}.{found.__qualname__}>`")
     return [*lines, ""]
 
 
