@@ -45,7 +45,7 @@ docs: $(VENV)/.installed-docs
 	@echo "docs: open docs/_build/html/index.html"
 
 notebooks: $(VENV)/.installed-docs
-	@cd notebooks && ../$(BIN)/jupyter execute --inplace --NotebookClient.record_timing=False *.ipynb
+	@$(BIN)/python notebooks/execute.py
 	@echo "notebooks: executed in place"
 
 $(VENV)/.installed-docs: $(VENV)/.installed
