@@ -29,7 +29,7 @@ extensions = [
     "method_pages",
     "notebook_pages",
 ]
-exclude_patterns = ["extensions", "static"]
+exclude_patterns = ["_build", "extensions", "static"]
 
 # Other projects' indexes are on the network, and a build must neither need it nor look different without it: links into
 # them are made where they are asked for (`make docs INTERSPHINX=1`).
