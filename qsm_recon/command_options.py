@@ -41,6 +41,13 @@ def build_parser() -> argparse.ArgumentParser:
     general = parser.add_argument_group("what to do")
     general.add_argument("--list", action="store_true", help="list the algorithms and exit")
     general.add_argument("-h", "--help", action="store_true", help="show this help, with the algorithm's parameters")
+    general.add_argument(
+        "--cite",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="print BibTeX of an algorithm or background removal (default: of --algo and --background) and exit",
+    )
     add_method_options(general)
     general.add_argument(
         "--regularisation",

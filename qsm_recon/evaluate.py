@@ -40,7 +40,7 @@ IMPLAUSIBLE_RATIO = 30.0  # a map whose spread differs more than this from the t
 
 
 @dataclass(frozen=True)
-class Case:
+class Reference:
     """What reconstructions are compared with."""
 
     truth: Image
@@ -137,8 +137,8 @@ def _run(options: argparse.Namespace) -> None:
         print(f"error map: {figure}")
 
 
-def _load_case(truth: Path, mask: Path, labels: Path | None) -> Case:
-    case = Case(
+def _load_case(truth: Path, mask: Path, labels: Path | None) -> Reference:
+    case = Reference(
         load_image(truth, dtype=np.float64), load_mask(mask), load_image(labels, dtype=np.float64) if labels else None
     )
     require_same_geometry(case.truth, case.mask)
@@ -147,7 +147,7 @@ def _load_case(truth: Path, mask: Path, labels: Path | None) -> Case:
     return case
 
 
-def _load_second_case(options: argparse.Namespace) -> Case:
+def _load_second_case(options: argparse.Namespace) -> Reference:
     if options.sim2_truth is None or options.sim2_mask is None:
         raise ParameterError("--sim2 also needs --sim2-truth and --sim2-mask")
     if len(options.sim2) != len(options.maps):
@@ -157,7 +157,7 @@ def _load_second_case(options: argparse.Namespace) -> Case:
     return _load_case(options.sim2_truth, options.sim2_mask, options.sim2_labels)
 
 
-def _load_map(path: Path, case: Case) -> Image:
+def _load_map(path: Path, case: Reference) -> Image:
     """Load a reconstruction and check that it can be compared with the truth."""
     image = load_image(path, dtype=np.float64)
     require_same_geometry(case.truth, image)
@@ -170,7 +170,7 @@ def _load_map(path: Path, case: Case) -> Image:
     return image
 
 
-def _score(image: Image, case: Case, options: argparse.Namespace) -> Scores:
+def _score(image: Image, case: Reference, options: argparse.Namespace) -> Scores:
     try:
         return evaluate(
             image.data,
@@ -187,14 +187,14 @@ def _score(image: Image, case: Case, options: argparse.Namespace) -> Scores:
         raise DataError(f"{source.path}: {text}" if isinstance(source, Image) else str(error)) from error
 
 
-def _remark_on_zero_point(image: Image, case: Case, scores: Scores, variant: Variant) -> None:
+def _remark_on_zero_point(image: Image, case: Reference, scores: Scores, variant: Variant) -> None:
     """Warn where another zero point than the truth's moves the scores that depend on it."""
     found = zero_point(image.data, case.truth.data, case.mask.data, scores, variant=variant)
     if found.matters:
         logging.getLogger(__name__).warning("%s: %s", image.path, found.describe())
 
 
-def _draw(image: Image, case: Case, scores: Scores, path: Path) -> Path:
+def _draw(image: Image, case: Reference, scores: Scores, path: Path) -> Path:
     from qsm_recon.report.error_figure import error_figure, save_error_figure
 
     error = scores.values["nrmse"]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.background.registry import find_removal
+from qsm_recon.background.registry import find_removal, removals
 from qsm_recon.command_background import check_range, describe_removal, prepared_case, removal_from_options
 from qsm_recon.command_line import EXIT_DONE, EXIT_NOT_CONVERGED, iteration_progress, logger, run_command
 from qsm_recon.command_options import (
@@ -28,9 +28,9 @@ from qsm_recon.command_options import (
     reference_from_options,
     solver_from_options,
 )
-from qsm_recon.errors import DataError
+from qsm_recon.errors import DataError, ParameterError, did_you_mean
 from qsm_recon.metrics.scores import METRIC_UNITS
-from qsm_recon.parameters import parse_settings
+from qsm_recon.parameters import Method, parse_settings
 from qsm_recon.solvers.base import Solver
 from qsm_recon.solvers.registry import find_solver, solvers
 
@@ -63,6 +63,9 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
         print(build_parser().format_help() + "\n" + find_solver(options.algo).describe("algorithm", "--set"))
         if options.background is not None:
             print("\n" + find_removal(options.background).describe("background removal", "--background-set"))
+        return EXIT_DONE
+    if options.cite is not None:
+        print(what_to_cite(options))
         return EXIT_DONE
     _set_up_machine(options)
     solver = solver_from_options(options)
@@ -124,6 +127,41 @@ def list_algorithms() -> str:
         main_parameter = solver.main_parameter()
         lines.append(f"{name:<{width}}  {solver.title} (main: {main_parameter.name}, {main_parameter.unit})")
     return "\n".join(lines)
+
+
+def what_to_cite(options: argparse.Namespace) -> str:
+    """BibTeX of the method that ``--cite`` names, else of the algorithm, and of the background removal.
+
+    Raises
+    ------
+    ParameterError
+        If a name is unknown, or a plug-in brings no entry.
+    """
+    from qsm_recon.citations import bibtex
+
+    methods: list[type[Method]] = [find_method(options.cite) if options.cite else find_solver(options.algo)]
+    if options.background is not None:
+        methods.append(find_removal(options.background))
+    entries = [entry for method in methods for entry in bibtex(method)]
+    return "\n\n".join(dict.fromkeys(entries))
+
+
+def find_method(name: str) -> type[Method]:
+    """Return the class of the algorithm, or else of the background removal, of a name.
+
+    Raises
+    ------
+    ParameterError
+        If there is neither.
+    """
+    if name in removals():
+        return find_removal(name)
+    if name not in solvers():
+        raise ParameterError(
+            f"--cite {name}: no algorithm or background removal has this name"
+            f"{did_you_mean(name, [*solvers(), *removals()])}"
+        )
+    return find_solver(name)
 
 
 def memory_estimate_bytes(solver: Solver, case: Case) -> float:

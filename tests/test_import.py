@@ -11,7 +11,7 @@ HEAVY = ("numba", "pyfftw", "matplotlib", "scipy", "nibabel")
 # From the ground up: a module may import from its own floor and those below it.
 FLOORS = [
     {"units", "errors", "version"},
-    {"parameters"},
+    {"parameters", "citations"},
     {"backend"},
     {"operators"},
     {"problem", "result"},
