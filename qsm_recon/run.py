@@ -10,7 +10,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 
 from qsm_recon.background.registry import find_removal
 from qsm_recon.command_background import check_range, describe_removal, prepared_case, removal_from_options
-from qsm_recon.command_line import EXIT_DONE, EXIT_NOT_CONVERGED, iteration_progress, logger, run_command
+from qsm_recon.command_line import (
+    EXIT_DONE,
+    EXIT_NOT_CONVERGED,
+    collected_warnings,
+    iteration_progress,
+    logger,
+    run_command,
+)
 from qsm_recon.command_options import (
     build_parser,
     case_from_options,
@@ -61,9 +68,81 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
             print("\n" + find_removal(options.background).describe("background removal", "--background-set"))
         return EXIT_DONE
     _set_up_machine(options)
-    solver = solver_from_options(options)
+    solver_from_options(options)
     removal_from_options(options)
     folder = output_folder(options)
+    outcome = reconstruct(options, command)
+    outcome.write(folder, keep_stages=options.keep_stages)
+    _summarise(folder, outcome, quiet=options.quiet)
+    return outcome.exit_code
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What one run came to, before anything of it is written.
+
+    Parameters
+    ----------
+    case
+        The data set as it was solved, its background removed where that was asked for.
+    solver
+        The method with the parameters that it was solved with.
+    result
+        What it returned.
+    susceptibility_ppm
+        (nx, ny, nz) the map with its zero reference, 0 outside the mask.
+    document
+        The report, see :func:`qsm_recon.report.document.run_document`.
+    headline
+        Title of the picture.
+    warnings
+        What was warned of on the way.
+    """
+
+    case: Case
+    solver: Solver
+    result: Reconstruction
+    susceptibility_ppm: NDArray[np.float32]
+    document: dict[str, Any]
+    headline: str
+    warnings: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """What the command ends with."""
+        return EXIT_DONE if self.result.converged else EXIT_NOT_CONVERGED
+
+    def write(self, folder: Path, *, keep_stages: bool = False) -> None:
+        """Write map, picture and report; see :func:`qsm_recon.report.outputs.write_outputs`."""
+        from qsm_recon.report.outputs import write_outputs
+
+        write_outputs(
+            folder, self.case, self.result, self.susceptibility_ppm, self.document, self.headline,
+            keep_stages=keep_stages,
+        )  # fmt: skip
+
+
+def reconstruct(options: argparse.Namespace, command: list[str]) -> Outcome:
+    """Do one run, up to what can be written.
+
+    Parameters
+    ----------
+    options
+        Of :func:`qsm_recon.command_options.build_parser`; threads and memory limit are left as they are.
+    command
+        The words that gave these options, for the report.
+
+    Raises
+    ------
+    QSMError
+        If data or parameters are unusable, or the machine lacks what the run needs.
+    """
+    with collected_warnings() as warnings:
+        return replace(_reconstruct(options, command), warnings=tuple(warnings))
+
+
+def _reconstruct(options: argparse.Namespace, command: list[str]) -> Outcome:
+    solver = solver_from_options(options)
     began = time.perf_counter()
     read = case_from_options(options)
     stages_s = {"read": time.perf_counter() - began}
@@ -84,7 +163,6 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
     timings = {**stages_s, **result.timings_s, "metrics": time.perf_counter() - began}
 
     from qsm_recon.report.document import run_document
-    from qsm_recon.report.outputs import write_outputs
 
     document = run_document(
         case, solver, result, susceptibility,
@@ -93,9 +171,7 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
         keep_stages=options.keep_stages,
     )  # fmt: skip
     headline = _headline(solver, case, result, metrics, "" if local is None else local.method)
-    write_outputs(folder, case, result, susceptibility, document, headline, keep_stages=options.keep_stages)
-    _summarise(folder, solver, result, metrics, quiet=options.quiet)
-    return EXIT_DONE if result.converged else EXIT_NOT_CONVERGED
+    return Outcome(case, solver, result, susceptibility, document, headline, ())
 
 
 def _set_up_machine(options: argparse.Namespace) -> None:
@@ -234,12 +310,13 @@ def _headline(solver: Solver, case: Case, result: Reconstruction, metrics: dict[
     return f"{marked}{solver.title} · {case.name}\n" + " · ".join(fact.strip() for fact in facts)
 
 
-def _summarise(folder: Path, solver: Solver, result: Reconstruction, metrics: dict[str, Any], *, quiet: bool) -> None:
+def _summarise(folder: Path, outcome: Outcome, *, quiet: bool) -> None:
+    solver, result = outcome.solver, outcome.result
     if not result.converged:
         logger.warning("%s did not converge: %s (the result is written and marked)", solver.name, result.stop_reason)
     if quiet:
         return
-    for name, value in metrics.items():
+    for name, value in outcome.document["metrics"].items():
         if isinstance(value, float):
             print(f"{name:>32}: {value:.4g}")
     iterations = f"{result.iterations} iterations, " if result.history else ""
