@@ -16,6 +16,7 @@ import numpy as np
 
 from qsm_recon.cohort.acquisitions import Acquisition
 from qsm_recon.datasets.bids import OWN_MASK
+from qsm_recon.errors import ParameterError
 from qsm_recon.io import atomic_write_text, read_json, write_json
 from qsm_recon.report.document import software_versions
 from qsm_recon.report.outputs import FIGURE_NAME, MAP_NAME, REPORT_NAME
@@ -24,6 +25,7 @@ from qsm_recon.version import __version__
 
 BIDS_VERSION = "1.11.1"
 SUFFIX = "Chimap"
+PROGRAM = "qsm_recon"
 RAW = "raw"
 """Name of the data set that was read, in BIDS URIs."""
 FIGURES = "figures"
@@ -169,6 +171,24 @@ def publish(staging: Path, files: list[Path], out: Path) -> dict[str, int]:
     return sizes
 
 
+def check_folder(out: Path, root: Path) -> None:
+    """Check, before anything is done, that a folder may hold the results and both data sets can be described.
+
+    Raises
+    ------
+    DataError
+        If a description cannot be read.
+    ParameterError
+        If the folder holds the results of another program.
+    """
+    for folder in (root, out):
+        there = read_json(folder / DESCRIPTION) if (folder / DESCRIPTION).is_file() else {}
+    makers = [maker.get("Name") for maker in there.get("GeneratedBy", []) if isinstance(maker, dict)]
+    if there and PROGRAM not in makers:
+        found = ", ".join(map(str, makers)) or "raw data"
+        raise ParameterError(f"{out}: its {DESCRIPTION} says that it is from {found}; choose another OUT_DIR")
+
+
 def describe_dataset(out: Path, root: Path) -> None:
     """Write what describes the folder of results as a data set; what a person has changed of it stays.
 
@@ -182,14 +202,14 @@ def describe_dataset(out: Path, root: Path) -> None:
     description = out / DESCRIPTION
     there = read_json(description) if description.is_file() else {}
     described = read_json(root / DESCRIPTION) if (root / DESCRIPTION).is_file() else {}
-    versions = {name: text for name, text in software_versions().items() if name != "qsm_recon"}
+    versions = {name: text for name, text in software_versions().items() if name != PROGRAM}
     content = {
         "Name": f"Susceptibility maps of {described.get('Name', root.name)}",
         "BIDSVersion": BIDS_VERSION,
         **there,
         "DatasetType": "derivative",
         "GeneratedBy": [
-            {"Name": "qsm_recon", "Version": __version__, "Description": f"Susceptibility maps, with {versions}"}
+            {"Name": PROGRAM, "Version": __version__, "Description": f"Susceptibility maps, with {versions}"}
         ],
         "SourceDatasets": [_source(described, root, out)],
         "DatasetLinks": {**there.get("DatasetLinks", {}), RAW: root.as_uri()},

@@ -97,7 +97,7 @@ def _outline(root: Path, acquisition: Acquisition) -> tuple[Problem, int]:
     size = (shape[0], shape[1], shape[2])
     if acquisition.mask is None:  # an ellipsoid that fills the image, as a head does
         axes = np.ogrid[tuple(slice(-1, 1, n * 1j) for n in size)]
-        mask = sum(axis**2 for axis in axes) <= 1
+        mask = np.asarray(axes[0] ** 2 + axes[1] ** 2 + axes[2] ** 2 <= 1)
     else:
         mask = load_mask(root / acquisition.mask).data
     parts = 2 if len(acquisition.images) > 1 else 1

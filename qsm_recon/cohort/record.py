@@ -134,8 +134,8 @@ def read_record(path: Path) -> Record | None:
         content = read_json(path)
         content.pop("key")
         inputs = {name: InputFile(**values) for name, values in content.pop("inputs").items()}
-        listed = {name: tuple(content.pop(name)) for name in ("warnings", "notes", "command")}
-        return Record(**content, **listed, inputs=inputs)
+        content |= {name: tuple(content[name]) for name in ("warnings", "notes", "command")}
+        return Record(**content, inputs=inputs)
     except (DataError, KeyError, TypeError, AttributeError):
         return None
 

@@ -38,8 +38,8 @@ def thumbnail(
     from PIL import Image
 
     order, flips, sizes = axes_to_ras(affine)
-    turned = [
-        np.flip(image.transpose(order), [axis for axis, flip in enumerate(flips) if flip])
+    turned: list[NDArray] = [
+        image.transpose(order)[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
         for image in (susceptibility_ppm, mask)
     ]
     filled = [np.flatnonzero(turned[1].any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
