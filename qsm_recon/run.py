@@ -67,7 +67,7 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
         if options.background is not None:
             print("\n" + find_removal(options.background).describe("background removal", "--background-set"))
         return EXIT_DONE
-    _set_up_machine(options)
+    set_up_machine(options)
     solver_from_options(options)
     removal_from_options(options)
     folder = output_folder(options)
@@ -174,7 +174,7 @@ def _reconstruct(options: argparse.Namespace, command: list[str]) -> Outcome:
     return Outcome(case, solver, result, susceptibility, document, headline, ())
 
 
-def _set_up_machine(options: argparse.Namespace) -> None:
+def set_up_machine(options: argparse.Namespace) -> None:
     """Set threads and memory limit; they hold for the whole process."""
     from qsm_recon.backend.memory import set_memory_limit
     from qsm_recon.backend.threads import set_thread_count

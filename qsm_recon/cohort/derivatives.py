@@ -34,8 +34,8 @@ FURTHER = "qsm_recon"
 THUMBNAIL = "thumbnail.jpg"
 GROUP = "group_Chimap"
 DESCRIPTION = "dataset_description.json"
-IGNORED = ("/logs/", "/group_*", "**/figures/", f"**/{FURTHER}/", "/.unfinished/")
-"""What the standard has no names for, for validators."""
+IGNORED = ("logs", "group_*", "sub-*/figures", f"sub-*/{FURTHER}", f"sub-*/ses-*/{FURTHER}", ".unfinished")
+"""What the standard has no names for; without a slash at the end, which the validator does not match folders by."""
 README = """# Susceptibility maps
 
 Written by qsm_recon {version} (`python -m qsm_recon.cohort`).
@@ -124,6 +124,8 @@ def map_metadata(document: Mapping[str, Any], acquisition: Acquisition, root: Pa
         "Description": "Magnetic susceptibility, zero reference: " + result["zero_reference"],
         "Units": "ppm",
         "Sources": sources(acquisition, root),
+        "SpatialReference": "orig",
+        "SkullStripped": acquisition.mask is not None,
         "EstimationAlgorithm": f"{algorithm['title']} ({algorithm['name']})"
         + ("" if background is None else f" after background removal by {background['title']}"),
         "EstimationReference": algorithm["citation"]
@@ -150,6 +152,7 @@ def mask_metadata(acquisition: Acquisition, root: Path) -> dict[str, Any]:
     return {
         "Description": "Voxels that have a susceptibility",
         "Sources": sources(acquisition, root),
+        "SpatialReference": "orig",
         "Type": "ROI",
     }
 
@@ -202,14 +205,14 @@ def describe_dataset(out: Path, root: Path) -> None:
     description = out / DESCRIPTION
     there = read_json(description) if description.is_file() else {}
     described = read_json(root / DESCRIPTION) if (root / DESCRIPTION).is_file() else {}
-    versions = {name: text for name, text in software_versions().items() if name != PROGRAM}
+    versions = ", ".join(f"{name} {text}" for name, text in software_versions().items() if name != PROGRAM)
     content = {
         "Name": f"Susceptibility maps of {described.get('Name', root.name)}",
         "BIDSVersion": BIDS_VERSION,
         **there,
         "DatasetType": "derivative",
         "GeneratedBy": [
-            {"Name": PROGRAM, "Version": __version__, "Description": f"Susceptibility maps, with {versions}"}
+            {"Name": PROGRAM, "Version": __version__, "Description": f"Susceptibility maps; computed with {versions}"}
         ],
         "SourceDatasets": [_source(described, root, out)],
         "DatasetLinks": {**there.get("DatasetLinks", {}), RAW: root.as_uri()},

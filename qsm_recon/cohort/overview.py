@@ -37,7 +37,7 @@ NUMBERS = (
     Number("chi_p01", "χ 1 %", "ppm", ".3f", judged=True),
     Number("chi_p99", "χ 99 %", "ppm", ".3f", judged=True),
     Number("volume", "volume", "mL", ".0f", judged=True),
-    Number("residual", "residual", "", ".3f", judged=True),
+    Number("residual", "residual", "", ".3g", judged=True),
     Number("main_parameter_value", "parameter", "", ".3g"),
     Number("iterations", "iterations", "", "d"),
     Number("seconds", "time", "s", ".0f"),
@@ -82,7 +82,7 @@ def write_overview(out: Path, records: Sequence[Record], root: Path, missing: in
         method=escape(_methods(records)),
         plots="\n".join(_plot(number, records, unusual) for number in NUMBERS if number.judged),
         heads="".join(_head(number) for number in NUMBERS),
-        rows="\n".join(_row(record, out, unusual) for record in records),
+        rows="\n".join(_row(record, out, f"{root}/", unusual) for record in records),
         all=len(records),
         failed=failed,
         warned=sum(bool(record.warnings) for record in records),
@@ -133,7 +133,7 @@ def _term(number: Number) -> str:
     return f"<dt>{escape(number.head)}</dt><dd>{escape(COLUMNS[number.column]['Description'])}</dd>"
 
 
-def _row(record: Record, out: Path, unusual: Unusual) -> str:
+def _row(record: Record, out: Path, prefix: str, unusual: Unusual) -> str:
     odd = [number for number in NUMBERS if record.name in unusual.get(number.column, ())]
     marks = [record.status, *(["warned"] if record.warnings else []), *(["unusual"] if odd else [])]
     cells = "".join(_cell(record, number, number in odd) for number in NUMBERS)
@@ -142,7 +142,7 @@ def _row(record: Record, out: Path, unusual: Unusual) -> str:
         f'<tr id="{name}" data-name="{name}" data-marks="{" ".join(marks)}">'
         f'<td class="text">{_picture(record, out)}</td>'
         f'<td class="text name">{name}<br><span class="{escape(record.status)}">{escape(record.status)}</span></td>'
-        f'{cells}<td class="text know">{_to_know(record, odd)}</td></tr>'
+        f'{cells}<td class="text know">{_to_know(record, odd, prefix)}</td></tr>'
     )
 
 
@@ -167,16 +167,20 @@ def _picture(record: Record, out: Path) -> str:
     )
 
 
-def _to_know(record: Record, odd: Sequence[Number]) -> str:
-    items = [escape(record.reason)] if record.reason else []
-    items += [escape(warning) for warning in record.warnings]
+def _to_know(record: Record, odd: Sequence[Number], prefix: str) -> str:
+    """Reason, warnings and notes; paths of the data set without its place."""
+
+    def text(line: str) -> str:
+        return escape(line.replace(prefix, ""))
+
+    items = [text(line) for line in (record.reason, *record.warnings) if line]
     if odd:
         items.append("unlike the others: " + escape(", ".join(number.head for number in odd)))
-    text = f"<ul>{''.join(f'<li>{item}</li>' for item in items)}</ul>" if items else ""
+    found = f"<ul>{''.join(f'<li>{item}</li>' for item in items)}</ul>" if items else ""
     for title, lines in (("notes", record.notes), ("traceback", record.traceback.splitlines())):
         if lines:
-            text += f"<details><summary>{title}</summary>{'<br>'.join(map(escape, lines))}</details>"
-    return text
+            found += f"<details><summary>{title}</summary>{'<br>'.join(map(text, lines))}</details>"
+    return found
 
 
 def _plot(number: Number, records: Sequence[Record], unusual: Unusual) -> str:
@@ -204,8 +208,9 @@ def _plot(number: Number, records: Sequence[Record], unusual: Unusual) -> str:
         if high > low
     )
     return (
-        f"<figure><figcaption>{escape(number.head)} <span class='faint'>{escape(number.unit)}, median "
-        f'{middle:{number.format}}</span></figcaption><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f"<figure><figcaption>{escape(number.head)} <span class='faint'>median "
+        f"{middle:{number.format}} {escape(number.unit)}</span></figcaption>"
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="{escape(number.head)} of every run">'
         f'<line class="median" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 2}" y2="{HEIGHT - 16}"/>'
         f"{''.join(dots)}{axis}</svg></figure>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -155,7 +156,7 @@ def _staging(out: Path, name: str) -> Path:
     folder = out / UNFINISHED
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f"{name}.", dir=folder))
+        return Path(tempfile.mkdtemp(prefix=f"{name}.{os.getpid()}.", dir=folder))
     except OSError as error:
         raise ResourceError(f"{folder}: cannot be written ({error.strerror or error})") from error
 

@@ -309,19 +309,20 @@ def find_masks(root: Path, without: Path | None = None) -> list[BidsFile]:
 
 
 def find_mask(root: Path, file: BidsFile, masks: Iterable[BidsFile]) -> Path | None:
-    """Return the one of several masks that belongs to an image; None where none does.
+    """Return the one of several masks that belongs to an image, by most entities; None where none does.
 
     Raises
     ------
     DataError
         If several do.
     """
-    found = []
+    fitting: dict[int, list[Path]] = {}
     for mask in masks:
         shared = {key: value for key, value in mask.entities.items() if key in SELECTORS.values()}
         same_session = mask.entities.get("ses") == file.entities.get("ses")
         if same_session and shared.items() <= file.entities.items():
-            found.append(mask.path)
+            fitting.setdefault(len(shared), []).append(mask.path)
+    found = fitting[max(fitting)] if fitting else []
     if len(found) > 1:
         raise DataError(
             f"{file.path}: one mask is needed, found {', '.join(map(str, found))}; give it with ?mask=PATH (relative "
