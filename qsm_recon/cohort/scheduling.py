@@ -127,6 +127,7 @@ def connected(
     }
     with dask.config.set(quiet), _silent_logs():
         if options.slurm:
+            slurm_logs(out).mkdir(parents=True, exist_ok=True)  # or else SLURM ends the jobs without a word
             cluster: Any = slurm_cluster(options, share, needed_bytes, out)
             cluster.adapt(minimum_jobs=0, maximum_jobs=share.workers)
         elif options.scheduler == LOCAL:
@@ -196,14 +197,18 @@ def slurm_cluster(options: argparse.Namespace, share: Share, needed_bytes: float
         walltime=options.slurm_time,
         queue=options.slurm_partition,
         account=options.slurm_account,
-        job_extra_directives=list(options.slurm_option),
+        job_extra_directives=[f"--output={slurm_logs(out)}/%j.txt", *options.slurm_option],
         job_script_prologue=list(options.slurm_setup),
         interface=options.slurm_interface,
         python=sys.executable,
-        log_directory=str(out / "logs" / "slurm"),
-        scheduler_options={"dashboard": False, "dashboard_address": None},
+        scheduler_options={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
         silence_logs="critical",
     )
+
+
+def slurm_logs(out: Path) -> Path:
+    """Where jobs write what they print."""
+    return out / "logs" / "slurm"
 
 
 def _check_workers(client: Client, out: Path) -> None:

@@ -150,4 +150,5 @@ def test_script_of_a_slurm_job(study, cohort):
     (worker,) = [line for line in lines if "distributed" in line and not line.startswith("#")]
     assert worker.startswith(sys.executable)
     assert "--nthreads 1 " in worker
+    assert f"#SBATCH --output={study.out}/logs/slurm/%j.txt" in lines
     assert not study.out.exists()
