@@ -11,6 +11,7 @@ import argparse
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from qsm_recon.cohort.acquisitions import Acquisition, find_acquisitions
 from qsm_recon.cohort.derivatives import GROUP, check_folder, describe_dataset
 from qsm_recon.cohort.method import Method, method_from_options
 from qsm_recon.cohort.record import DONE, FAILED, Record, is_done, read_records
-from qsm_recon.cohort.scheduling import add_scheduling_options, check_scheduling, connected
+from qsm_recon.cohort.scheduling import LOCAL, add_scheduling_options, check_scheduling, connected
 from qsm_recon.command_background import removal_from_options
 from qsm_recon.command_line import EXIT_DONE, EXIT_INTERRUPTED, CommandParser, logger, run_command
 from qsm_recon.command_options import (
@@ -86,7 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_resource_options(
         machine,
         "threads of one run (default: the cores shared out)",
-        "memory of all runs at once (default: most of what is free); with --slurm of one job",
+        "memory of all runs at once (default: most of what is free); elsewhere than on this machine of one run",
     )
     machine.add_argument("--dry-run", action="store_true", help="say what would be done, and write nothing")
     return parser
@@ -186,7 +187,7 @@ def _share(cohort: _Cohort, options: argparse.Namespace) -> tuple[Share, float]:
         cores=thread_count(), available_bytes=available_bytes(),
         threads=options.threads, workers=options.workers, memory_gib=options.memory_limit,
     )  # fmt: skip
-    if options.slurm or options.slurm_script:
+    if options.slurm or options.slurm_script or options.scheduler != LOCAL:  # other machines than this one
         jobs = min(max(1, len(able)), options.workers or options.slurm_jobs)
         share = Share(jobs, options.threads or 1, options.memory_limit)
     if print_for is not None:
@@ -253,7 +254,7 @@ def _records(cohort: _Cohort, options: argparse.Namespace, share: Share, needed:
     able = [task for task in tasks if not task.acquisition.refusal]
     if not able:
         return
-    if options.scheduler == "local" and not options.slurm:
+    if options.scheduler == LOCAL and not options.slurm:
         logger.info("%d runs at once, %d thread(s) each", share.workers, share.threads)
     with connected(options, share, needed, cohort.out) as (client, at_once):
         yield from perform_all(client, able, at_once)
@@ -273,6 +274,9 @@ def _terminable() -> Iterator[None]:
     def handle(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
+    if threading.current_thread() is not threading.main_thread():  # which alone may
+        yield
+        return
     previous = signal.signal(signal.SIGTERM, handle)
     try:
         yield

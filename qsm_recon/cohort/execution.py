@@ -81,7 +81,10 @@ def _outcome(client: Client, future: Any, task: Task, *, again: bool) -> Record 
         died = deaths(task.out, task.name)
         if again and died < MOST_DEATHS:
             return None
-        reason = f"its worker was killed {died} times; the commonest cause is that memory ran out: give fewer --workers"
+        reason = (
+            f"its worker was killed {died} times; the commonest causes are too little memory (give fewer --workers) "
+            "and the time limit of a job (--slurm-time)"
+        )
         return _failed(task, reason)
     return _failed(task, " ".join(f"{type(error).__name__}: {error}".split()))
 

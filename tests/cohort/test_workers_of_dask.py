@@ -114,7 +114,7 @@ def test_a_run_that_kills_its_workers_is_given_up_and_the_others_arrive(study, s
     assert done.code == 1, done.err
     records = {record.name: record for record in read_records(study.out)}
     assert [records[name].status for name in ("sub-01", "sub-02", "sub-03")] == ["failed", "done", "done"]
-    assert records["sub-01"].reason.startswith("its worker was killed 3 times; the commonest cause is that memory ran")
+    assert records["sub-01"].reason.startswith("its worker was killed 3 times; the commonest causes are too little")
     assert row(records["sub-01"])["status"] == "failed"
     assert_nothing_half_written(study, records.values())
 
