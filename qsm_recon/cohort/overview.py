@@ -140,9 +140,9 @@ def _row(record: Record, out: Path, prefix: str, unusual: Unusual) -> str:
     name = escape(record.name)
     return (
         f'<tr id="{name}" data-name="{name}" data-marks="{" ".join(marks)}">'
-        f'<td class="text">{_picture(record, out)}</td>'
-        f'<td class="text name">{name}<br><span class="{escape(record.status)}">{escape(record.status)}</span></td>'
-        f'{cells}<td class="text know">{_to_know(record, odd, prefix)}</td></tr>'
+        f'<td class="text name" data-value="{name}"><div>{name} <span class="{escape(record.status)}">'
+        f"{escape(record.status)}</span></div>{_picture(record, out)}</td>"
+        f'<td class="text know">{_to_know(record, odd, prefix)}</td>{cells}</tr>'
     )
 
 

@@ -25,7 +25,6 @@ function compare(first, second) {
 }
 
 document.querySelectorAll("#runs th").forEach((head, column) => {
-  if (column === 0) return;
   head.tabIndex = 0;
   const sort = () => {
     const downwards = head.getAttribute("aria-sort") === "ascending";
