@@ -107,7 +107,7 @@ def find_acquisitions(
     ParameterError
         If a label is not there, or the pattern is malformed.
     """
-    files = find_images(root, suffix)
+    files = [file for file in find_images(root, suffix) if "sub" in file.entities]
     if not files:
         raise DataError(
             f"{root}: no images sub-*/**/*_part-mag_{suffix}.nii.gz and *_part-phase_{suffix}.nii.gz; give the folder "

@@ -112,6 +112,8 @@ class _Cohort:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.analysis_level == "participant":
+        check_scheduling(options)
     cohort = _plan(options)
     if options.analysis_level == "group":
         records = read_records(cohort.out)
@@ -119,7 +121,6 @@ def _run(options: argparse.Namespace) -> int:
             raise DataError(f"{cohort.out}: holds no results yet; give 'participant' first")
         _write_group(cohort, 0)
         return EXIT_SOME_FAILED if any(record.status == FAILED for record in records) else EXIT_DONE
-    check_scheduling(options)
     share, needed = _share(cohort, options)
     done = len(cohort.acquisitions) - len(cohort.todo)
     logger.info("%s: %d acquisitions, %d of them done already", cohort.root, len(cohort.acquisitions), done)
@@ -147,7 +148,7 @@ def _plan(options: argparse.Namespace) -> _Cohort:
         raise DataError(f"{root}: no such folder; expected the folder of a BIDS data set")
     if "?" in str(root):
         raise ParameterError(f"{root}: a data set whose path holds '?' cannot be named; move it or make a link to it")
-    if out == root or (out.parent == root and out.name.startswith("sub-")):
+    if out == root or (root in out.parents and out.relative_to(root).parts[0].startswith("sub-")):
         raise ParameterError(f"{out}: results must not lie among the raw data; take {root / 'derivatives/qsm_recon'}")
     _require_writable(out)
     check_folder(out, root)
@@ -180,8 +181,8 @@ def _share(cohort: _Cohort, options: argparse.Namespace) -> tuple[Share, float]:
     from qsm_recon.cohort.footprint import Share, footprint, share_out
 
     able = [one for one in cohort.todo if not one.refusal]
-    print_for = footprint(cohort.root, able, solver_from_options(options), removal_from_options(options))
-    needed = 0.0 if print_for is None else print_for.bytes
+    largest = footprint(cohort.root, able, solver_from_options(options), removal_from_options(options))
+    needed = 0.0 if largest is None else largest.bytes
     share = share_out(
         max(1, len(able)), needed,
         cores=thread_count(), available_bytes=available_bytes(),
@@ -190,9 +191,9 @@ def _share(cohort: _Cohort, options: argparse.Namespace) -> tuple[Share, float]:
     if options.slurm or options.slurm_script or options.scheduler != LOCAL:  # other machines than this one
         jobs = min(max(1, len(able)), options.workers or options.slurm_jobs)
         share = Share(jobs, options.threads or 1, options.memory_limit)
-    if print_for is not None:
-        shape = "×".join(map(str, print_for.shape))
-        logger.info("memory: about %.3g GiB a run (%s, %s)", needed / GIB, print_for.acquisition, shape)
+    if largest is not None:
+        shape = "×".join(map(str, largest.shape))
+        logger.info("memory: about %.3g GiB a run (%s, %s)", needed / GIB, largest.acquisition, shape)
     return share, needed
 
 

@@ -58,7 +58,10 @@ class InputFile:
             return None
         if status.st_mtime_ns == self.mtime_ns:
             return self
-        now = InputFile.of(path)
+        try:
+            now = InputFile.of(path)
+        except DataError:
+            return None
         return now if now.sha256 == self.sha256 else None
 
 

@@ -25,7 +25,7 @@ from qsm_recon.units import ppm_to_hz
 SHAPE = (20, 24, 18)
 TIMES = (0.004, 0.012, 0.020)
 B0_TESLA = 3.0
-WAIT_SECONDS = 300
+WAIT_SECONDS = 900
 
 
 @pytest.fixture(scope="session")

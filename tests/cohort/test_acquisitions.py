@@ -40,6 +40,13 @@ def test_all_are_found_in_order_and_each_specification_reads_that_one(scan, stud
         )
 
 
+def test_images_whose_names_say_no_subject_do_not_count(study):
+    study.add("sub-01")
+    place = study.file("sub-01", "echo-1_part-mag_MEGRE.nii.gz")
+    place.with_name("scout_MEGRE.nii.gz").write_bytes(place.read_bytes())
+    assert names(find_acquisitions(study.root)) == ["sub-01"]
+
+
 def test_inherited_sidecars_are_inputs(study):
     study.add("sub-01")
     (study.root / "MEGRE.json").write_text("{}")

@@ -29,7 +29,7 @@ def test_bad_usage_and_input_write_nothing(study, cohort, tmp_path):
         ([], {"level": "participants"}, "invalid choice"),
         ([], {"level": "group"}, "holds no results yet"),
         ([], {"out": study.root}, "results must not lie among the raw data"),
-        ([], {"out": study.root / "sub-01"}, "results must not lie among the raw data"),
+        ([], {"out": study.root / "sub-01/anat/new"}, "results must not lie among the raw data"),
         ([], {"out": tmp_path / "file"}, "is not a folder that can be written"),
         ([], {"out": other}, "it is from fmriprep; choose another OUT_DIR"),
         (["--participant-lable", "01"], {}, "did you mean '--participant-label'"),
