@@ -79,6 +79,30 @@ def logging_to_stderr(*, quiet: bool) -> Iterator[None]:
         logger.handlers[:], logger.level, logger.propagate = before
 
 
+class _Collector(logging.Handler):
+    """Keeps the text of warnings."""
+
+    def __init__(self, texts: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self.texts = texts
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one."""
+        self.texts.append(record.getMessage())
+
+
+@contextmanager
+def collected_warnings() -> Iterator[list[str]]:
+    """Give a list that fills with the warnings that this package logs, wherever else they go."""
+    texts: list[str] = []
+    handler = _Collector(texts)
+    logger.addHandler(handler)
+    try:
+        yield texts
+    finally:
+        logger.removeHandler(handler)
+
+
 @contextmanager
 def iteration_progress(title: str, *, quiet: bool) -> Iterator[Callback | None]:
     """Give a callback that shows progress: a bar on a terminal, a log line now and then elsewhere."""
