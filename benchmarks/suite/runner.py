@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,7 @@ CASE_VOLUMES = 45
 """Volumes (float32) that the data set, its estimation and the metrics take beside the solver's."""
 OVERHEAD_GIB = 0.6
 PADDED = 1.5
+RUN_OPTIONS = ("--workers", "--threads", "--scheduler", "--store", "--results")
 
 
 @dataclass(frozen=True)
@@ -265,10 +267,17 @@ def commit() -> str:
 
 
 def command_line() -> str:
-    """The command as it was given, without the folders of this machine."""
+    """The command as it was given, without the folders of this machine and how it was run there."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     name = f"-m {spec.name}" if spec is not None else Path(sys.argv[0]).name
-    return " ".join(["python", name.removesuffix(".__main__"), *(_without_folder(part) for part in sys.argv[1:])])
+    parts = iter(sys.argv[1:])
+    shown = []
+    for part in parts:
+        if part in RUN_OPTIONS:
+            next(parts, None)
+        elif not part.startswith(tuple(f"{option}=" for option in RUN_OPTIONS)):
+            shown.append(shlex.quote(_without_folder(part)))
+    return " ".join(["python", name.removesuffix(".__main__"), *shown])
 
 
 def _without_folder(argument: str) -> str:
