@@ -64,7 +64,7 @@ class Workers:
         if address is None:
             limit = "auto" if memory_gib is None else int(memory_gib * GIB)
             self._cluster = LocalCluster(
-                n_workers=count, threads_per_worker=1, processes=True, memory_limit=limit, dashboard_address=None
+                n_workers=count, threads_per_worker=1, processes=True, memory_limit=limit, dashboard_address=":0"
             )
         try:
             self._client = Client(self._cluster or address, timeout=20)
