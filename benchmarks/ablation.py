@@ -96,7 +96,7 @@ def find_factor(name: str, vary: str | None, base: str | None) -> Factor:
         found = load_function(f"{name}:FACTOR")
         if not isinstance(found, Factor):
             raise ParameterError(
-                f"{name}: FACTOR is a {type(found).__name__}; expected a benchmarks.suite.factors.Factor"
+                f"{name}: FACTOR is a {type(found).__name__}; expected benchmarks.suite.factors.Factor"
             )
         return found
     if name not in FACTORS:

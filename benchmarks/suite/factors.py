@@ -134,7 +134,10 @@ FACTORS: dict[str, Factor] = {
     for factor in (
         Factor(
             "fidelity", "how the misfit counts, with total variation",
-            {**_words("fidelity", "quadratic", "nonlinear", "l1", "nonlinear-l1"), "l1, then l2": Level(solver="wl1l2")},
+            {
+                **_words("fidelity", "quadratic", "nonlinear", "l1", "nonlinear-l1"),
+                "l1, then l2": Level(solver="wl1l2"),
+            },
             base="admm",
         ),
         Factor(
@@ -159,8 +162,8 @@ FACTORS: dict[str, Factor] = {
         ),
         Factor("kernel", "dipole kernel", _words("kernel", "continuous", "discrete", "green")),
         Factor(
-            "padding", "zeros added around what is computed", {str(n): Level({"padding": n}) for n in (0, 4, 8, 16, 32)},
-            axis="padding (voxels)",
+            "padding", "zeros added around what is computed",
+            {str(n): Level({"padding": n}) for n in (0, 4, 8, 16, 32)}, axis="padding (voxels)",
         ),
         Factor(
             "regulariser", "what is kept small",
@@ -179,7 +182,10 @@ FACTORS: dict[str, Factor] = {
         ),
         Factor(
             "voxel-size", "voxel of the images (mm)",
-            {size: Level(options={"voxel_size": size.replace("×", ",")}) for size in ("2×2×2", "2×2×3", "2×2×4", "3×3×3")},
+            {
+                size: Level(options={"voxel_size": size.replace("×", ",")})
+                for size in ("2×2×2", "2×2×3", "2×2×4", "3×3×3")
+            },
         ),
         Factor(
             "obliquity", "angle between the main field and the third axis",
