@@ -42,6 +42,17 @@ $(VENV)/.installed-test: $(VENV)/.installed
 clean:
 	rm -rf $(VENV) out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
+.PHONY: benchmark benchmark-full
+benchmark: SIZE := reduced
+benchmark-full: SIZE := full
+benchmark benchmark-full: $(VENV)/.installed
+	@$(PIP) -e ".[benchmark]"
+	@$(BIN)/python -m benchmarks.rc2 --stage 1 --size $(SIZE)
+	@$(BIN)/python -m benchmarks.rc2 --stage 2 --size $(SIZE)
+	@$(BIN)/python -m benchmarks.figures --size $(SIZE)
+	@$(BIN)/python -m benchmarks.document
+	@echo "$@: tables are in docs/benchmarks.md, rows and figures in benchmarks/results/suite; an interrupted run goes on"
+
 .PHONY: browser-test
 browser-test: $(VENV)/.installed-test
 	@{ command -v chromium && command -v chromedriver; } >/dev/null || { echo "installing Debian's chromium"; \

@@ -33,8 +33,9 @@ def small_head(tmp_path_factory):
     path = tmp_path_factory.mktemp("heads") / "small.npz"
     np.savez(
         path, magnitude=np.abs(signal).astype(np.float32), magnitude_scale=1.0,
-        phase=np.angle(signal).astype(np.float32), echo_times_s=np.array(TIMES), b0_tesla=B0, voxel_size_mm=np.array([2.0, 2.0, 2.0]), mask=mask, chi_ppm=chi,
-        field_hz=field_hz.astype(np.float32), strong_source=np.zeros(SHAPE, bool),
+        phase=np.angle(signal).astype(np.float32), echo_times_s=np.array(TIMES), b0_tesla=B0,
+        voxel_size_mm=np.array([2.0, 2.0, 2.0]), mask=mask, chi_ppm=chi, field_hz=field_hz.astype(np.float32),
+        strong_source=np.zeros(SHAPE, bool),
     )  # fmt: skip
     return path
 

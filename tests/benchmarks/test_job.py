@@ -84,7 +84,7 @@ def test_missing_data_are_refused_before_any_work(tmp_path):
     for specification in (f"rc1:{tmp_path}/absent", f"head:{tmp_path}/absent.npz"):
         with pytest.raises(DataError, match="absent"):
             check(specification)
-    with pytest.raises(ParameterError, match="expected head:FILE.npz"):
+    with pytest.raises(ParameterError, match=r"expected head:FILE\.npz"):
         check("head:some.npz?field=guess")
 
 
