@@ -13,6 +13,12 @@ from qsm_recon.errors import ParameterError, ResourceError
 
 Outcome = Any
 GIB = 2**30
+SETTINGS = {
+    "distributed.scheduler.allowed-failures": 0,  # what killed one worker would kill the next
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",  # jobs take seconds to minutes; processor time is theirs
+    "distributed.admin.tick.limit": "1h",
+}
 
 
 class Here:
@@ -58,7 +64,7 @@ class Workers:
         import dask
         from distributed import Client, LocalCluster, as_completed
 
-        dask.config.set({"distributed.scheduler.allowed-failures": 0, "distributed.admin.tick.limit": "1h"})
+        dask.config.set(SETTINGS)
         logging.getLogger("distributed").setLevel(logging.ERROR)
         self._cluster = None
         if address is None:
