@@ -1,7 +1,7 @@
 """Studies of single questions: ``python -m benchmarks.study NAME``.
 
-The same runner, schema and tables as the challenge's stages and the ablations.  ``--list`` names the studies; those of
-the 2016 challenge's data need ``--data rc1:DIR``.  Exit code 0: done; 2: bad usage or data; 130: interrupted.
+The same runner, schema and tables as the challenge's stages and the ablations.  Studies of the 2016 challenge's data
+need ``--data rc1:DIR``.  Exit code 0: done; 2: bad usage or data; 130: interrupted.
 """
 
 from __future__ import annotations
