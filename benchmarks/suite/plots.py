@@ -109,8 +109,9 @@ def _panel(axis: Axes, plane: NDArray | None) -> None:
 
 def spider(found: Sequence[Submission], title: str) -> Figure:
     """The eight official metrics of the leaders: the best of all submissions over the value, 1 at the rim."""
-    figure = _figure(7.5, 5.6)
+    figure = _figure(9.5, 5.6)
     axis = figure.add_subplot(projection="polar")
+    axis.tick_params(axis="x", pad=16)
     everyone, shown = scored(found), leaders(found)
     best = {name: min(_values(everyone, name), default=0.0) for name in OFFICIAL_METRICS if _values(everyone, name)}
     names = list(best)
@@ -204,8 +205,8 @@ def metric_correlation(found: Sequence[Submission]) -> Figure:
     axis.set_xticks(range(size), labels, rotation=60, ha="right")
     axis.set_yticks(range(size), labels)
     for (i, j), value in np.ndenumerate(matrix):
-        text = "–" if np.isnan(value) else f"{value:.1f}"
-        axis.text(j, i, text, ha="center", va="center", fontsize=7, color="w" if abs(value) > 0.6 else "k")
+        text = "–" if np.isnan(value) else f"{value:.2f}"
+        axis.text(j, i, text, ha="center", va="center", fontsize=6, color="w" if abs(value) > 0.6 else "k")
     axis.axhline(len(OFFICIAL_METRICS) - 0.5, color="k", linewidth=1)
     axis.axvline(len(OFFICIAL_METRICS) - 0.5, color="k", linewidth=1)
     figure.colorbar(shown, label=f"Spearman's rank correlation over {len(rows)} submissions", shrink=0.8)
@@ -245,6 +246,8 @@ def _kinds(found: Sequence[Submission]) -> dict[str, str]:
     return dict(zip(sorted({one.kind for one in found}), COLOURS * 3, strict=False))
 
 
+NAMED = ("fit", "echoes")
+"""Inputs whose points have names; the markers of the others tell them apart."""
 GIVEN = ("fit", "difference", "fit, field only", "difference, field only", "echoes")
 INPUT_MARKERS = dict(zip(GIVEN, MARKERS, strict=False))
 

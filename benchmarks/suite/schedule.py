@@ -18,6 +18,7 @@ SETTINGS = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",  # jobs take seconds to minutes; processor time is theirs
     "distributed.admin.tick.limit": "1h",
+    "logging": {"distributed": "critical"},  # what goes wrong is in the records
 }
 
 
@@ -65,7 +66,7 @@ class Workers:
         from distributed import Client, LocalCluster, as_completed
 
         dask.config.set(SETTINGS)
-        logging.getLogger("distributed").setLevel(logging.ERROR)
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
         self._cluster = None
         if address is None:
             limit = "auto" if memory_gib is None else int(memory_gib * GIB)
