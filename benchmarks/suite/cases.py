@@ -19,6 +19,8 @@ PHANTOM = "phantom:"
 HEAD = "head:"
 FULL_HEAD_MM = (164, 205, 205)
 HEAD_FIELDS = ("echoes", "true")
+CASES_KEPT = 4
+"""Data sets that stay in memory: those of the challenge's second stage, which every method asks for in turn."""
 
 
 def load(specification: str, *, magnitude: bool = True) -> Case:
@@ -46,7 +48,7 @@ def load(specification: str, *, magnitude: bool = True) -> Case:
     return replace(case, problem=bare)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=CASES_KEPT)
 def _loaded(specification: str) -> Case:
     if not specification.startswith(HEAD):
         return load_case(specification)

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from benchmarks.suite.cases import voxels
+from benchmarks.suite.cases import CASES_KEPT, voxels
 from benchmarks.suite.execute import execute
 from benchmarks.suite.job import Job, sources_version
 from benchmarks.suite.record import Record, Row
@@ -26,6 +26,8 @@ from qsm_recon.version import __version__
 
 CASE_VOLUMES = 45
 """Volumes (float32) that the data set, its estimation and the metrics take beside the solver's."""
+KEPT_VOLUMES = 16
+"""Those of every other data set that stays in memory."""
 OVERHEAD_GIB = 0.6
 PADDED = 1.5
 RUN_OPTIONS = ("--workers", "--threads", "--scheduler", "--store", "--results")
@@ -230,7 +232,7 @@ def run_job(job: Job, store: Path, threads: int, keep_map: bool, facts: Mapping[
 def memory_gib(job: Job) -> float:
     """Estimate of the memory that a job's process takes; nothing where it cannot even be set up."""
     try:
-        volumes = CASE_VOLUMES + PADDED * job.make_solver().memory_volumes()
+        volumes = CASE_VOLUMES + KEPT_VOLUMES * (CASES_KEPT - 1) + PADDED * job.make_solver().memory_volumes()
         return OVERHEAD_GIB + volumes * 4 * voxels(job.case) / GIB
     except QSMError:
         return OVERHEAD_GIB
