@@ -123,8 +123,7 @@ def run_plan(name: str, plan: Plan, settings: RunSettings, order: Any = None) ->
         run.until_done(lambda rows: merge_rows(name, rows, settings.results, order))
     finally:
         run.close()
-        table = merge_rows(name, run.rows(), settings.results, order)
-    return table
+    return merge_rows(name, run.rows(), settings.results, order)
 
 
 class _Run:
@@ -203,6 +202,7 @@ class _Run:
             settings = self._settings
             count = worker_count(settings.workers, settings.threads, needed, available_bytes() / GIB)
             where = "in this process" if count == 0 else f"{count} workers"
+            where = where if settings.scheduler is None else f"on the scheduler {settings.scheduler}"
             self._say(f"{where}, {settings.threads} threads each, largest job about {needed:.1f} GiB", counted=False)
             limit = None if count == 0 else max(needed, available_bytes() / GIB / count)
             self._pool = open_workers(count, limit, settings.scheduler)
