@@ -18,6 +18,7 @@ SETTINGS = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",  # jobs take seconds to minutes; processor time is theirs
     "distributed.admin.tick.limit": "1h",
+    "distributed.worker.memory.monitor-interval": "1s",
     "logging": {"distributed": "critical"},  # what goes wrong is in the records
 }
 
