@@ -79,8 +79,8 @@ def _costs(one: Submission) -> list[str]:
     return [
         each([f"{record.weight:.2g}" for record in records]),
         each([f"{record.iterations}{mark}" for record, mark in zip(records, marks, strict=True)]),
-        each([number(record.cpu_s, 0) for record in records]),
-        number(max(record.peak_gib or 0.0 for record in records)),
+        each([number(record.cpu_s, 0 if (record.cpu_s or 0) >= 10 else 1) for record in records]),
+        number(max(record.peak_gib or 0.0 for record in records), 2),
     ]
 
 

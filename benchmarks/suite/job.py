@@ -21,7 +21,7 @@ from qsm_recon.select.choosers import CHOOSERS
 from qsm_recon.solvers.base import Solver
 from qsm_recon.solvers.registry import make_solver
 
-SCHEMA = 2
+SCHEMA = 3
 """Raised whenever the same job is measured in another way."""
 FIXED = "fixed:"
 WITHOUT_NUMBERS = ("report", "commands", "cohort", "command_", "run.py", "lcurve.py", "evaluate.py", "phantom.py")
