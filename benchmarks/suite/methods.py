@@ -69,8 +69,8 @@ INPUTS = {
         Input("difference, field only", "difference", False, "the provided map and the mask, nothing else"),
     )
 }
-ECHOES = "echoes"
-"""Input of the methods that take the complex echoes themselves."""
+ECHOES, AS_GIVEN = "echoes", "as given"
+"""Input of the methods that take the complex echoes themselves, and of data sets with one field."""
 
 
 def entries(only: list[str] | None = None) -> tuple[Entry, ...]:
@@ -90,9 +90,11 @@ def entries(only: list[str] | None = None) -> tuple[Entry, ...]:
     return tuple(entry for entry in everyone if not only or entry.solver in only)
 
 
-def input_name(entry: Entry, given: Input) -> str:
-    """Name of what a method is given in tables: it may take the echoes themselves."""
-    return ECHOES if entry.solver in NEED_ECHOES else given.name
+def input_name(entry: Entry, given: Input, *, phantom: bool = True) -> str:
+    """Name of what a method is given, in tables; it may take the echoes themselves, and of other data what is there."""
+    if entry.solver in NEED_ECHOES:
+        return ECHOES
+    return given.name if phantom else AS_GIVEN
 
 
 def takes(entry: Entry, given: Input) -> bool:

@@ -246,7 +246,7 @@ def _kinds(found: Sequence[Submission]) -> dict[str, str]:
     return dict(zip(sorted({one.kind for one in found}), COLOURS * 3, strict=False))
 
 
-NAMED = ("fit", "echoes")
+NAMED = ("fit", "echoes", "as given")
 """Inputs whose points have names; the markers of the others tell them apart."""
 GIVEN = ("fit", "difference", "fit, field only", "difference, field only", "echoes")
 INPUT_MARKERS = dict(zip(GIVEN, MARKERS, strict=False))

@@ -115,5 +115,6 @@ def _job(entry: Entry, given: Input, one: Data, weight: str | float) -> Job:
 
 
 def _tags(entry: Entry, given: Input, one: Data, choice: str) -> dict[str, str]:
-    tags = {"method": entry.label, "class": entry.kind, "input": input_name(entry, given), "data": one.case}
+    tags = {"method": entry.label, "class": entry.kind, "data": one.case}
+    tags["input"] = input_name(entry, given, phantom=one.specification.startswith(PHANTOM))
     return {**tags, "choice": choice, **({"snr": one.snr} if one.snr else {})}
