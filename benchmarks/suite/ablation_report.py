@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.suite.factors import Factor
 from benchmarks.suite.record import Record, Row
-from benchmarks.suite.table import SHORT, markdown, metric_cells, number
+from benchmarks.suite.table import SHORT, markdown, metric_cells, number, seconds
 from qsm_recon.metrics import OFFICIAL_METRICS
 
 if TYPE_CHECKING:
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 FURTHER = ("xsim", "hfen")
 PANELS = {
     "nrmse": "NRMSE (%)", "dnrmse_blood": "dNRMSE, blood (%)", "dnrmse_dgm": "dNRMSE, deep grey (%)",
-    "calcification_streaking": "streaking (1)", "xsim": "XSIM (1)", "hfen": "HFEN (%)", "cc": "CC (1)", "gxe": "GXE (%)",
+    "calcification_streaking": "streaking (1)", "xsim": "XSIM (1)", "hfen": "HFEN (%)", "cc": "CC (1)",
+    "gxe": "GXE (%)",
 }  # fmt: skip
 """What figures show, the first five that could be computed, and the seconds."""
 SHOWN = 5
@@ -44,7 +45,7 @@ def ablation_table(rows: Sequence[Row]) -> str:
         mark = "" if record.converged else "*"
         lines.append(
             [row.tags["level"], *metric_cells(record.metrics, (*OFFICIAL_METRICS, *FURTHER)),
-             f"{record.weight:.2g}", f"{record.iterations}{mark}", number(record.cpu_s, 1), number(record.peak_gib, 2)]
+             f"{record.weight:.2g}", f"{record.iterations}{mark}", seconds(record.cpu_s), number(record.peak_gib, 2)]
         )  # fmt: skip
     title = f"**{tags['factor']}**: `{tags['base']}` on {tags['data']}, weight by {tags['weight by']}"
     return "\n\n".join([title, markdown(head, lines), *failed])

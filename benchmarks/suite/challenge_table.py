@@ -8,7 +8,7 @@ from benchmarks.suite.published import BEST, CITATION, SINGLE, STAGES, published
 from benchmarks.suite.record import METRICS, Row
 from benchmarks.suite.stages import EACH, ONE_SET, SNRS
 from benchmarks.suite.standings import PAIR, Submission, rank_correlation, submissions
-from benchmarks.suite.table import SHORT, markdown, metric_cells, number
+from benchmarks.suite.table import SHORT, markdown, metric_cells, number, seconds
 from qsm_recon.metrics import OFFICIAL_METRICS
 from qsm_recon.metrics.scores import SIMILARITY_METRICS
 
@@ -79,7 +79,7 @@ def _costs(one: Submission) -> list[str]:
     return [
         each([f"{record.weight:.2g}" for record in records]),
         each([f"{record.iterations}{mark}" for record, mark in zip(records, marks, strict=True)]),
-        each([number(record.cpu_s, 0 if (record.cpu_s or 0) >= 10 else 1) for record in records]),
+        each([seconds(record.cpu_s) for record in records]),
         number(max(record.peak_gib or 0.0 for record in records), 2),
     ]
 

@@ -10,7 +10,7 @@ from benchmarks.suite.job import Job
 from benchmarks.suite.record import Row
 from benchmarks.suite.runner import Plan, Planned
 from benchmarks.suite.study import Study, StudyOptions, answered, at_once, label_of
-from benchmarks.suite.table import markdown, metric, number
+from benchmarks.suite.table import markdown, metric, number, seconds
 
 # Method, parameters, and the published NRMSE and XSIM (the community's leaderboard).
 ROWS: tuple[tuple[str, dict[str, Any], str], ...] = (
@@ -62,7 +62,7 @@ def _rc1_table(rows: Sequence[Row]) -> str:
     lines = [
         [label_of(row), row.tags["weight by"], f"{row.record.weight:.3g}",
          *(metric(name, row.record.metrics.get(name)) for name in ("nrmse", "xsim", "hfen")),
-         str(row.record.iterations), number(row.record.cpu_s, 0), row.tags["published"] or "–"]
+         str(row.record.iterations), seconds(row.record.cpu_s), row.tags["published"] or "–"]
         for row in sorted(answered(rows), key=lambda row: row.record.metrics.get("nrmse") or 0.0)
     ]  # fmt: skip
     return "\n\n".join(filter(None, [markdown(head, lines), failures(rows)]))
@@ -84,7 +84,7 @@ def _morphology_table(rows: Sequence[Row]) -> str:
     lines = [
         [row.tags["weighting"], row.tags["edge fraction"], row.tags["alpha"],
          *(metric(name, row.record.metrics.get(name)) for name in ("nrmse", "xsim")),
-         number(row.record.extras.get("inner_iterations"), 0), number(row.record.cpu_s, 0)]
+         number(row.record.extras.get("inner_iterations"), 0), seconds(row.record.cpu_s)]
         for row in answered(rows)
     ]  # fmt: skip
     return "\n\n".join(filter(None, [markdown(head, lines), failures(rows)]))

@@ -10,7 +10,7 @@ from benchmarks.suite.job import Job
 from benchmarks.suite.record import Row
 from benchmarks.suite.runner import Plan, Planned
 from benchmarks.suite.study import Study, StudyOptions, answered, at_once, extra, parameters_of
-from benchmarks.suite.table import markdown, metric, number
+from benchmarks.suite.table import markdown, metric, seconds
 
 ITERATIONS = {"wl1": 1200, "l1qsm": 1200, "wh-qsm": 900, "wh-nlqsm": 900}
 USUAL_ITERATIONS = 400
@@ -58,7 +58,7 @@ def _convergence_table(rows: Sequence[Row]) -> str:
         above = 100 * (default.extras["objective"] / lowest - 1)
         lines.append(
             [f"`{method}`", case.removeprefix("phantom:"), str(default.iterations), str(long.iterations),
-             f"{above:.3f}", f"{100 * (long.extras['objective_before'] / lowest - 1):.4f}", number(default.cpu_s, 1)]
+             f"{above:.3f}", f"{100 * (long.extras['objective_before'] / lowest - 1):.4f}", seconds(default.cpu_s)]
         )  # fmt: skip
     head = [
         "method",
@@ -95,7 +95,7 @@ def _inner_accuracy_table(rows: Sequence[Row]) -> str:
     ]
     lines = [
         [f"`{row.tags['method']}`", parameters_of(row), extra(row, "objective", 4), str(row.record.iterations),
-         extra(row, "inner_iterations", 0), number(row.record.cpu_s, 1),
+         extra(row, "inner_iterations", 0), seconds(row.record.cpu_s),
          *(metric(name, row.record.metrics.get(name)) for name in INNER_METRICS)]
         for row in answered(rows)
     ]  # fmt: skip

@@ -15,7 +15,7 @@ from benchmarks.suite.job import Job
 from benchmarks.suite.record import Row
 from benchmarks.suite.runner import Plan, Planned
 from benchmarks.suite.study import Study, StudyOptions, answered, at_once, extra
-from benchmarks.suite.table import markdown, number
+from benchmarks.suite.table import markdown, number, seconds
 from qsm_recon.background.outside_sources import project_onto_outside
 from qsm_recon.datasets.case import Case
 from qsm_recon.datasets.phantom import PhantomParameters, build_phantom
@@ -100,7 +100,7 @@ def _total_field_table(rows: Sequence[Row]) -> str:
     head = ["data", "method", *("all" if depth == 0 else f"{depth} mm" for depth in DEPTHS_MM), "iterations", "CPU s"]
     lines = [
         [row.tags["field"], f"`{row.tags['method']}`", *(extra(row, f"error_below_{depth}_mm") for depth in DEPTHS_MM),
-         str(row.record.iterations), number(row.record.cpu_s, 1)]
+         str(row.record.iterations), seconds(row.record.cpu_s)]
         for row in answered(rows)
     ]  # fmt: skip
     return "\n\n".join(filter(None, [markdown(head, lines), failures(rows)]))

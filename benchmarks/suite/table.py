@@ -31,6 +31,11 @@ def number(value: float | None, digits: int = 1) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
+def seconds(value: float | None) -> str:
+    """Seconds with two significant digits or so."""
+    return number(value, 0 if value is None or value >= 10 else 1 if value >= 1 else 2)
+
+
 def metric(name: str, value: float | None) -> str:
     """A metric with as many digits as mean something."""
     return number(value, DIGITS.get(name, 1))
