@@ -8,7 +8,7 @@ from benchmarks.suite.published import BEST, CITATION, SINGLE, STAGES, published
 from benchmarks.suite.record import METRICS, Row
 from benchmarks.suite.stages import EACH, ONE_SET, SNRS
 from benchmarks.suite.standings import PAIR, Submission, rank_correlation, submissions
-from benchmarks.suite.table import SHORT, markdown, metric_cells, number, seconds
+from benchmarks.suite.table import SHORT, failures, markdown, metric_cells, number, seconds
 from qsm_recon.metrics import OFFICIAL_METRICS
 from qsm_recon.metrics.scores import SIMILARITY_METRICS
 
@@ -30,7 +30,7 @@ def stage_tables(rows: Sequence[Row], stage: int) -> str:
         for name in dict.fromkeys(row.tags["data"] for row in shown if row.tags["data"] not in PAIR):
             alone = [row for row in shown if row.tags["data"] == name]
             parts.append(_table(submissions(alone, choice, snr), stage, name))
-    parts.append(failures(rows))
+    parts += [failures(rows), _missing(rows)]
     return "\n\n".join(filter(None, parts))
 
 
@@ -108,21 +108,13 @@ def _one_set_costs(joint: Sequence[Submission], each: Sequence[Submission]) -> s
     )
 
 
-def failures(rows: Sequence[Row]) -> str:
-    """Rows without a result, with the reason."""
-    lines = [
-        [row.tags.get("method", row.record.job["solver"]), row.tags.get("input", ""), row.tags.get("data", ""),
-         row.record.job["weight"], row.record.failed]
-        for row in rows if row.record.failed
-    ]  # fmt: skip
-    missing = sum(
-        value is None for row in rows if not row.record.failed for value in (row.record.metrics.get(n) for n in METRICS)
-    )
-    note = (
-        f"{missing} metrics of all rows could not be computed (SIM1 has no calcification; the rows say why)."
-        if missing
-        else ""
-    )
-    if not lines:
-        return note
-    return f"No result:\n\n{markdown(['method', 'input', 'data', 'weight by', 'reason'], lines)}\n\n{note}".strip()
+def _missing(rows: Sequence[Row]) -> str:
+    """How many metrics could not be computed, and why."""
+    reasons: dict[str, int] = {}
+    for row in rows:
+        for name in METRICS if not row.record.failed else ():
+            if row.record.metrics.get(name) is None:
+                reason = row.record.not_computed.get(name, "the data set has no truth")
+                reasons[reason] = reasons.get(reason, 0) + 1
+    listed = "; ".join(f"{count} times: {reason}" for reason, count in reasons.items())
+    return f"Metrics that could not be computed, {listed}." if listed else ""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.suite.challenge_table import failures
 from benchmarks.suite.job import Job
 from benchmarks.suite.record import Row
 from benchmarks.suite.runner import Plan, Planned
 from benchmarks.suite.study import Study, StudyOptions, answered, at_once, label_of
-from benchmarks.suite.table import markdown, metric, number, seconds
+from benchmarks.suite.table import failures, markdown, metric, number, seconds
 
 # Method, parameters, and the published NRMSE and XSIM (the community's leaderboard).
 ROWS: tuple[tuple[str, dict[str, Any], str], ...] = (

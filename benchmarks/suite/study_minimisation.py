@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.suite.challenge_table import failures
 from benchmarks.suite.job import Job
 from benchmarks.suite.record import Row
 from benchmarks.suite.runner import Plan, Planned
 from benchmarks.suite.study import Study, StudyOptions, answered, at_once, extra, parameters_of
-from benchmarks.suite.table import markdown, metric, seconds
+from benchmarks.suite.table import failures, markdown, metric, seconds
 
 ITERATIONS = {"wl1": 1200, "l1qsm": 1200, "wh-qsm": 900, "wh-nlqsm": 900}
 USUAL_ITERATIONS = 400

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.suite.cases import PHANTOM, name_of
-from benchmarks.suite.challenge_table import failures
 from benchmarks.suite.job import Job
 from benchmarks.suite.record import Record, Row
 from benchmarks.suite.runner import Known, Plan, Planned
 from benchmarks.suite.study import Study, StudyOptions, answered
-from benchmarks.suite.table import markdown, number
+from benchmarks.suite.table import failures, markdown, number
 from qsm_recon.select.choosers import CHOOSERS
 
 METHODS = ("tkd", "tikhonov", "tv", "fansi", "wl1l2", "medi", "l1qsm")

@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from benchmarks.suite.challenge_table import failures
 from benchmarks.suite.job import Job
 from benchmarks.suite.record import Row
 from benchmarks.suite.runner import Plan, Planned
 from benchmarks.suite.study import Study, StudyOptions, answered, at_once, extra
-from benchmarks.suite.table import markdown, number, seconds
+from benchmarks.suite.table import failures, markdown, number, seconds
 from qsm_recon.background.outside_sources import project_onto_outside
 from qsm_recon.datasets.case import Case
 from qsm_recon.datasets.phantom import PhantomParameters, build_phantom

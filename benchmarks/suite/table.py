@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from benchmarks.suite.record import METRICS
+from benchmarks.suite.record import METRICS, Row
 
 SHORT = {
     "nrmse": "NRMSE", "dnrmse": "dNRMSE", "dnrmse_tissue": "tissue", "dnrmse_blood": "blood", "dnrmse_dgm": "deep grey",
@@ -50,3 +50,12 @@ def method_label(solver: str, parameters: Mapping[str, Any]) -> str:
     """Name of a method with the parameters that are given."""
     given = ", ".join(f"{name} {value}" for name, value in parameters.items())
     return f"`{solver}`" + (f" ({given})" if given else "")
+
+
+def failures(rows: Sequence[Row]) -> str:
+    """Rows without a result, with the reason; nothing where there are none."""
+    lines = [
+        [", ".join(value for value in row.tags.values() if value), row.record.job["weight"], row.record.failed]
+        for row in rows if row.record.failed
+    ]  # fmt: skip
+    return f"No result:\n\n{markdown(['row', 'weight by', 'reason'], lines)}" if lines else ""

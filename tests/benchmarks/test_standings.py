@@ -44,7 +44,7 @@ def test_a_failure_takes_no_part_but_is_printed():
     assert found["medi"].failures == {"SIM2": "out of | memory"}
     assert found["tv"].place == 1
     printed = stage_tables(rows, 1)
-    assert "| `medi` | fit | SIM2 | auto | out of \\| memory |" in printed
+    assert "| `medi`, c, fit, SIM2, one set, SNR1 | auto | out of \\| memory |" in printed
 
 
 @pytest.mark.parametrize(("order", "expected"), [((20, 21, 22, 23, 24), 1.0), ((24, 23, 22, 21, 20), -1.0)])
