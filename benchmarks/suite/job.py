@@ -24,7 +24,17 @@ from qsm_recon.solvers.registry import make_solver
 SCHEMA = 3
 """Raised whenever the same job is measured in another way."""
 FIXED = "fixed:"
-WITHOUT_NUMBERS = ("report", "commands", "cohort", "command_", "run.py", "lcurve.py", "evaluate.py", "phantom.py")
+WITHOUT_NUMBERS = (
+    "report",
+    "commands",
+    "cohort",
+    "adapters",
+    "command_",
+    "run.py",
+    "lcurve.py",
+    "evaluate.py",
+    "phantom.py",
+)
 """Files of the package (beginnings of their paths) on which no figure depends."""
 
 
