@@ -19,6 +19,7 @@ SETTINGS = {
     "distributed.admin.tick.interval": "1s",  # jobs take seconds to minutes; processor time is theirs
     "distributed.admin.tick.limit": "1h",
     "distributed.worker.memory.monitor-interval": "1s",
+    "distributed.comm.timeouts.connect": "120s",  # processes start slowly on a busy machine
     "logging": {"distributed": "critical"},  # what goes wrong is in the records
 }
 
@@ -74,12 +75,14 @@ class Workers:
             self._cluster = LocalCluster(
                 n_workers=count, threads_per_worker=1, processes=True, memory_limit=limit, dashboard_address=":0"
             )
-        try:
-            self._client = Client(self._cluster or address, timeout=20)
-        except (OSError, TimeoutError) as error:
-            raise ResourceError(
-                f"scheduler {address}: it does not answer; start one, or leave the address out"
-            ) from error
+            self._client = Client(self._cluster)
+        else:
+            try:
+                self._client = Client(address, timeout=20)
+            except (OSError, TimeoutError, ValueError) as error:
+                raise ResourceError(
+                    f"scheduler {address}: it does not answer; start one, or leave the address out"
+                ) from error
         self._keys: dict[Any, str] = {}
         self._done = as_completed(with_results=False)
 
