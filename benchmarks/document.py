@@ -36,7 +36,10 @@ def printed(name: str, folder: Path = SUITE_RESULTS) -> str:
         If it is no table of the suite.
     """
     rows = read_rows(name, folder)
-    return f"{_printer(name)(rows)}\n\n{made_by(rows)}".strip()
+    printer = _printer(name)
+    if not rows:
+        return "Not made yet."
+    return f"{printer(rows)}\n\n{made_by(rows)}".strip()
 
 
 def made_by(rows: Sequence[Row]) -> str:
@@ -45,8 +48,6 @@ def made_by(rows: Sequence[Row]) -> str:
         name: sorted({str(row.record.provenance.get(name, "")) for row in rows} - {""})
         for name in ("command", "version", "commit", "machine", "date")
     }
-    if not rows:
-        return ""
     commands = "; ".join(f"`{command}`" for command in facts["command"])
     dates = facts["date"]
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
