@@ -56,6 +56,8 @@ def _paired(found: Sequence[Submission], stage: int, title: str) -> str:
 
 def _table(found: Sequence[Submission], stage: int, title: str) -> str:
     scored = [one for one in found if one.scores.values]
+    if not scored:
+        return f"**{title}**: no submission has a result for all its data sets yet."
     official = ["method", "input", *(SHORT[name] for name in OFFICIAL_METRICS), "top five", "place", "weight",
                 "iterations", "CPU s", "GiB", "published NRMSE"]  # fmt: skip
     lines = [
