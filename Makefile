@@ -56,6 +56,19 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 clean:
 	rm -rf $(VENV) out build docs/_build docs/api docs/notebooks *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
+.PHONY: benchmark benchmark-full
+# Under half an hour on two cores: the slowest methods and the other inputs are left to benchmark-full.
+QUICK := --inputs fit --only tkd tsvd tikhonov tv fansi wl1l2 medi ndi rts tgv fansi-tgv tfi mctfi
+benchmark: SUITE := --size reduced $(QUICK)
+benchmark-full: SUITE := --size full
+benchmark benchmark-full: $(VENV)/.installed
+	@$(PIP) -e ".[benchmark]"
+	@$(BIN)/python -m benchmarks.rc2 --stage 1 $(SUITE)
+	@$(BIN)/python -m benchmarks.rc2 --stage 2 $(SUITE)
+	@$(BIN)/python -m benchmarks.figures $(wordlist 1,2,$(SUITE))
+	@$(BIN)/python -m benchmarks.document
+	@echo "$@: tables are in docs/benchmarks.md, rows and figures in benchmarks/results/suite; an interrupted run goes on"
+
 .PHONY: browser-test
 browser-test: $(VENV)/.installed-test
 	@{ command -v chromium && command -v chromedriver; } >/dev/null || { echo "installing Debian's chromium"; \
