@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow lint install clean
+.PHONY: demo test test-slow lint install clean docs notebooks
 
 demo: $(VENV)/.installed
 	@$(BIN)/python -m qsm_recon.run --algo fansi --dataset "phantom:sim2?size=reduced" --out out || test $$? -eq 3
@@ -14,7 +14,7 @@ test: $(VENV)/.installed-test lint
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -q -n logical --maxprocesses 4 --dist loadfile
 	@echo "test: all passed; run 'make demo' for a reconstruction, 'make test-slow' for the long tests"
 
-test-slow: $(VENV)/.installed-test
+test-slow: $(VENV)/.installed-test $(VENV)/.installed-docs
 	@$(BIN)/python -m pytest -m slow -q
 	@echo "test-slow: all passed"
 
@@ -39,8 +39,35 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	@$(PIP) -e ".[test]"
 	@touch $@
 
+# Warnings are errors.  INTERSPHINX=1 links to the documentation of other packages, which needs the network.
+docs: $(VENV)/.installed-docs
+	@INTERSPHINX=$(INTERSPHINX) $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html docs docs/_build/html
+	@echo "docs: open docs/_build/html/index.html"
+
+notebooks: $(VENV)/.installed-docs
+	@$(BIN)/python notebooks/execute.py
+	@echo "notebooks: executed in place"
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	@echo "installing what documentation and notebooks need"
+	@$(PIP) -e ".[docs,notebooks]"
+	@touch $@
+
 clean:
-	rm -rf $(VENV) out build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) out build docs/_build docs/api docs/notebooks *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.PHONY: benchmark benchmark-full
+# Under half an hour on two cores: the slowest methods and the other inputs are left to benchmark-full.
+QUICK := --inputs fit --only tkd tsvd tikhonov tv fansi wl1l2 medi ndi rts tgv fansi-tgv tfi mctfi
+benchmark: SUITE := --size reduced $(QUICK)
+benchmark-full: SUITE := --size full
+benchmark benchmark-full: $(VENV)/.installed
+	@$(PIP) -e ".[benchmark]"
+	@$(BIN)/python -m benchmarks.rc2 --stage 1 $(SUITE)
+	@$(BIN)/python -m benchmarks.rc2 --stage 2 $(SUITE)
+	@$(BIN)/python -m benchmarks.figures $(wordlist 1,2,$(SUITE))
+	@$(BIN)/python -m benchmarks.document
+	@echo "$@: tables are in docs/benchmarks.md, rows and figures in benchmarks/results/suite; an interrupted run goes on"
 
 .PHONY: browser-test
 browser-test: $(VENV)/.installed-test

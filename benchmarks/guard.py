@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.tables import markdown
+from benchmarks.suite.table import markdown
 from benchmarks.timing import machine, save_results
 from qsm_recon import Problem, load_case
 from qsm_recon.background.detection import TOTAL_BELOW, background_test

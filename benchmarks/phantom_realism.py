@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from benchmarks.best_weight import best_over_weight
-from benchmarks.tables import markdown, number
+from benchmarks.suite.execute import error_percent
+from benchmarks.suite.search import search_with_truth
+from benchmarks.suite.table import markdown, number
 from benchmarks.timing import RESULTS, save_rows
 from qsm_recon import Problem, load_case, make_solver
 from qsm_recon.datasets.case import Case, Truth
@@ -209,8 +210,9 @@ def best_tv(head: Head) -> dict[str, float]:
     truth = Truth(chi, evaluation_mask=head.tissue)
     case = Case(problem, np.diag([*head.voxel_size_mm, 1.0]), head.name, truth)
     solver = make_solver("tv", regularisation_weight=5e-5, weighting="uniform")
-    found = best_over_weight(solver, case, step=1.6, report=lambda line: print(line, flush=True))
-    return {"tv_best_weight": found.best_value, "tv_nrmse": found.best_error}
+    found = search_with_truth(solver, problem, lambda result: error_percent(case, result))
+    best = solver.with_regularisation(found.best_value).solve(problem)
+    return {"tv_best_weight": found.best_value, "tv_nrmse": error_percent(case, best)}
 
 
 def measure(head: Head, reconstruct: bool) -> dict[str, Any]:

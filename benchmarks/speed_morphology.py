@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.best_weight import score
+from benchmarks.suite.execute import score
 from benchmarks.timing import four_transforms_seconds, save_rows
 from qsm_recon import Problem, load_case, make_solver
 

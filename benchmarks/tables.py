@@ -1,12 +1,17 @@
-"""Print the tables of ``docs/results.md`` from the stored figures: ``python -m benchmarks.tables``."""
+"""Print the tables of ``docs/results.md`` from the stored figures: ``python -m benchmarks.tables``.
+
+Those of the challenge, of RC1 and of convergence are from before the suite, which now makes such figures
+(``python -m benchmarks.rc2``, ``python -m benchmarks.study``); its own tables are in ``docs/benchmarks.md``.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any
 
+from benchmarks.suite.table import markdown, method_label, number
 from benchmarks.timing import RESULTS
 from qsm_recon.metrics import OFFICIAL_METRICS
 
@@ -17,21 +22,9 @@ def rows_of(name: str) -> list[dict[str, Any]]:
     return json.loads(path.read_text())["rows"] if path.is_file() else []
 
 
-def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """Lay out a table."""
-    table = [head, ["---"] * len(head), *lines]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in table)
-
-
 def label(row: dict[str, Any]) -> str:
     """Name of a method with the parameters that differ from its defaults."""
-    given = ", ".join(f"{name} {value}" for name, value in row["parameters"].items())
-    return f"`{row['solver']}`" + (f" ({given})" if given else "")
-
-
-def number(value: float | None, digits: int = 1) -> str:
-    """A figure, or a dash."""
-    return "–" if value is None else f"{value:.{digits}f}"
+    return method_label(row["solver"], row["parameters"])
 
 
 def challenge() -> str:

@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.heads import HEADS, head_case, head_files, true_frequency_hz
 from benchmarks.selection import RC1, measure
-from benchmarks.tables import markdown
+from benchmarks.suite.table import markdown
 from benchmarks.timing import RESULTS, save_rows
 from qsm_recon.datasets.case import Case
 from qsm_recon.datasets.registry import load_case

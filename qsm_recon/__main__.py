@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from qsm_recon.command_line import EXIT_BAD_INPUT, EXIT_DONE, CommandParser, run_as_program
+from qsm_recon.command_line import EXIT_BAD_INPUT, EXIT_DONE, CommandParser, add_version_option, run_as_program
 from qsm_recon.version import __version__
 
 COMMANDS = {
     "run": "reconstruct a susceptibility map from a field map or from multi-echo phase",
     "lcurve": "choose the regularisation parameter without the truth, and keep every map on the way",
     "evaluate": "score maps of any software against a truth by the metrics of the 2019 challenge",
+    "cohort": "reconstruct every multi-echo acquisition of a BIDS study, on many workers, and go on where it stopped",
     "phantom": "write the embedded head phantom, with its truth, for any software",
     "doctor": "check this installation by a reconstruction whose answer is known; empty the cache",
 }
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: write python -m qsm_recon.{' '.join(given)}", file=sys.stderr)
         return EXIT_BAD_INPUT
     parser = CommandParser(prog="python -m qsm_recon", description="Say which commands there are.")
-    parser.add_argument("--version", action="version", version=f"qsm_recon {__version__}", help="say the version")
+    add_version_option(parser)
     parser.parse_args(given)
     print(f"qsm_recon {__version__}: quantitative susceptibility mapping by dipole inversion\n")
     width = max(map(len, COMMANDS))

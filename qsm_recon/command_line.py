@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TextIO
 
 from qsm_recon.errors import QSMError, did_you_mean
 from qsm_recon.result import Callback, IterationState
+from qsm_recon.version import __version__
 
 logger = logging.getLogger("qsm_recon")
 
@@ -72,6 +73,11 @@ def _streams() -> list[TextIO]:
     return [stream for stream in (sys.stdout, sys.stderr) if stream is not None]
 
 
+def add_version_option(parser: argparse.ArgumentParser | argparse._ArgumentGroup, more: str = "") -> None:
+    """Add ``--version``, which says the package's version, and what more a command has to say."""
+    parser.add_argument("--version", action="version", version=f"qsm_recon {__version__}{more}", help="say the version")
+
+
 def run_command(program: Callable[[], int], *, quiet: bool = False) -> int:
     """Run a command with log lines on standard error; user errors become one line there and exit code 2."""
     with logging_to_stderr(quiet=quiet):
@@ -100,6 +106,30 @@ def logging_to_stderr(*, quiet: bool) -> Iterator[None]:
         yield
     finally:
         logger.handlers[:], logger.level, logger.propagate = before
+
+
+class _Collector(logging.Handler):
+    """Keeps the text of warnings."""
+
+    def __init__(self, texts: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self.texts = texts
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one."""
+        self.texts.append(record.getMessage())
+
+
+@contextmanager
+def collected_warnings() -> Iterator[list[str]]:
+    """Give a list that fills with the warnings that this package logs, wherever else they go."""
+    texts: list[str] = []
+    handler = _Collector(texts)
+    logger.addHandler(handler)
+    try:
+        yield texts
+    finally:
+        logger.removeHandler(handler)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.command_background import BACKGROUND_OPTIONS, add_background_options
-from qsm_recon.command_line import CommandParser
+from qsm_recon.command_line import CommandParser, add_version_option
 from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.parameters import parse_settings
 from qsm_recon.solvers.base import Solver
@@ -26,7 +27,9 @@ INPUT_FILE_OPTIONS = ("field", "phase", "real", "imaginary", "mask", "magnitude"
 FILE_OPTIONS = (*INPUT_FILE_OPTIONS, "truth", "labels")
 ACQUISITION_OPTIONS = ("field_unit", "b0", "te")
 ECHO_OPTIONS = ("field_estimate", "phase_unit", "phase_sign", "bipolar")
-OTHER_DATA_OPTIONS = (*ECHO_OPTIONS, "b0_direction", "accept_range", "seed", *BACKGROUND_OPTIONS)
+READING_OPTIONS = (*ECHO_OPTIONS, "b0_direction", "accept_range", *BACKGROUND_OPTIONS)
+OTHER_DATA_OPTIONS = (*READING_OPTIONS, "seed")
+RECONSTRUCTION_OPTIONS = ("algo", "set", "regularisation", "select", "two_pass", "reference")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -41,37 +44,21 @@ def build_parser() -> argparse.ArgumentParser:
     general = parser.add_argument_group("what to do")
     general.add_argument("--list", action="store_true", help="list the algorithms and exit")
     general.add_argument("-h", "--help", action="store_true", help="show this help, with the algorithm's parameters")
+    general.add_argument(
+        "--cite",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="print BibTeX of an algorithm or background removal (default: of --algo and --background) and exit",
+    )
     add_method_options(general)
-    general.add_argument(
-        "--regularisation",
-        "--regularization",
-        type=float,
-        metavar="VALUE",
-        help="the main regularisation parameter, whatever its name",
-    )
-    general.add_argument(
-        "--select",
-        metavar="RULE",
-        help="choose the main regularisation parameter by a sweep first: auto, lcurve, zero-curvature, ucurve, "
-        "frequency, discrepancy, stability or gcv",
-    )
-    general.add_argument(
-        "--two-pass",
-        action="store_true",
-        help="reconstruct once more without voxels of unreliable phase, and take these from the first pass",
-    )
-    general.add_argument(
-        "--reference",
-        default="mean",
-        metavar="mean|none|MASK",
-        help="zero point of the map: mean over the mask, none, or mean over a mask file (default: %(default)s)",
-    )
+    add_reconstruction_options(general)
 
     add_data_options(parser)
 
     output = parser.add_argument_group("output and machine")
     output.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="folder (default: %(default)s)")
-    output.add_argument("--keep-stages", action="store_true", help="write the maps of every stage as well (stage_*)")
+    add_stage_option(output)
     output.add_argument(
         "--html", action="store_true", help="write a page with a viewer as well (report.html), which needs no network"
     )
@@ -87,6 +74,39 @@ def add_method_options(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def add_reconstruction_options(group: argparse._ArgumentGroup) -> None:
+    """Add the options of one reconstruction beside its method."""
+    group.add_argument(
+        "--regularisation",
+        "--regularization",
+        type=float,
+        metavar="VALUE",
+        help="the main regularisation parameter, whatever its name",
+    )
+    group.add_argument(
+        "--select",
+        metavar="RULE",
+        help="choose the main regularisation parameter by a sweep first: auto, lcurve, zero-curvature, ucurve, "
+        "frequency, discrepancy, stability or gcv",
+    )
+    group.add_argument(
+        "--two-pass",
+        action="store_true",
+        help="reconstruct once more without voxels of unreliable phase, and take these from the first pass",
+    )
+    group.add_argument(
+        "--reference",
+        default="mean",
+        metavar="mean|none|MASK",
+        help="zero point of the map: mean over the mask, none, or mean over a mask file (default: %(default)s)",
+    )
+
+
+def add_stage_option(group: argparse._ArgumentGroup) -> None:
+    """Add the option to keep what arises on the way."""
+    group.add_argument("--keep-stages", action="store_true", help="write the maps of every stage as well (stage_*)")
+
+
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say what to reconstruct."""
     data = parser.add_argument_group("input (none: the embedded phantom)")
@@ -97,27 +117,6 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--field-unit", choices=("ppm", "ppb", "Hz", "rad", "rad/s"), help="its unit")
     data.add_argument(
         "--phase", type=Path, nargs="+", metavar="NIFTI", help="multi-echo phase, 4D or one per echo; or complex images"
-    )
-    data.add_argument(
-        "--phase-unit",
-        metavar="UNIT",
-        help="unit of the phase, a name or --phase-unit=LOW:HIGH, both ends of one turn (default: recognised, and "
-        "reported)",
-    )
-    data.add_argument(
-        "--phase-sign",
-        choices=("positive", "negative"),
-        help="negative where the scanner writes phase that falls with a growing field (default: positive)",
-    )
-    data.add_argument(
-        "--bipolar",
-        choices=("auto", "yes", "no"),
-        help="odd and even echoes were read in opposite directions (default: auto, found out and reported)",
-    )
-    data.add_argument(
-        "--field-estimate",
-        choices=("fit", "difference"),
-        help="field from echoes: nonlinear fit (default) or differences",
     )
     data.add_argument(
         "--mask",
@@ -135,30 +134,64 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--te", type=float, nargs="+", default=[], metavar="SECONDS", help="echo times in s (default: of JSON files)"
     )
-    data.add_argument(
+    data.add_argument("--truth", type=Path, metavar="NIFTI", help="true susceptibility (ppm): adds error metrics")
+    data.add_argument("--labels", type=Path, metavar="NIFTI", help="label map in the challenge's numbering")
+    add_reading_options(data)
+
+
+def add_reading_options(group: argparse._ArgumentGroup) -> None:
+    """Add the options on how echoes are read and become a field."""
+    group.add_argument(
+        "--phase-unit",
+        metavar="UNIT",
+        help="unit of the phase, a name or --phase-unit=LOW:HIGH, both ends of one turn (default: recognised, and "
+        "reported)",
+    )
+    group.add_argument(
+        "--phase-sign",
+        choices=("positive", "negative"),
+        help="negative where the scanner writes phase that falls with a growing field (default: positive)",
+    )
+    group.add_argument(
+        "--bipolar",
+        choices=("auto", "yes", "no"),
+        help="odd and even echoes were read in opposite directions (default: auto, found out and reported)",
+    )
+    group.add_argument(
+        "--field-estimate",
+        choices=("fit", "difference"),
+        help="field from echoes: nonlinear fit (default) or differences",
+    )
+    group.add_argument(
         "--b0-direction",
         type=float,
         nargs="+",
         metavar="X",
         help="field direction in voxel axes (default: from affine)",
     )
-    data.add_argument("--truth", type=Path, metavar="NIFTI", help="true susceptibility (ppm): adds error metrics")
-    data.add_argument("--labels", type=Path, metavar="NIFTI", help="label map in the challenge's numbering")
-    data.add_argument(
+    group.add_argument(
         "--accept-range", action="store_true", help="accept a field or phase whose range does not fit its unit"
     )
-    add_background_options(data)
+    add_background_options(group)
 
 
 def add_machine_options(group: argparse._ArgumentGroup) -> None:
     """Add the options on how to run."""
-    group.add_argument("--threads", type=int, metavar="N", help="threads (default: all cores)")
-    group.add_argument(
-        "--memory-limit", type=float, metavar="GIB", help="refuse a job that needs more memory (default: all there is)"
-    )
+    add_resource_options(group)
     group.add_argument("--seed", type=int, metavar="N", help="seed of the phantom's noise")
     group.add_argument("--no-cache", action="store_true", help="neither read nor keep a phantom in the user's cache")
+
+
+def add_resource_options(
+    group: argparse._ArgumentGroup,
+    threads: str = "threads (default: all cores)",
+    memory: str = "refuse a job that needs more memory (default: all there is)",
+) -> None:
+    """Add the options on what a command may take; their help texts may be others."""
+    group.add_argument("--threads", type=int, metavar="N", help=threads)
+    group.add_argument("--memory-limit", type=float, metavar="GIB", help=memory)
     group.add_argument("--quiet", action="store_true", help="no progress, warnings only")
+    add_version_option(group)
 
 
 def solver_from_options(options: argparse.Namespace) -> Solver:
@@ -249,16 +282,30 @@ def _case_from_dataset(options: argparse.Namespace) -> Case:
     return case if options.truth is None else case.with_truth(options.truth, options.labels)
 
 
+def describe_mask(case: Case) -> str:
+    """Say which mask is used: the file, which a data set may have found by itself, or how it was made."""
+    return f"mask: {case.sources.get('mask', 'of the data set')}, {int(case.given_mask.sum())} voxels"
+
+
 def data_arguments(options: argparse.Namespace) -> list[str]:
     """Write the options that say what to reconstruct as they would be given to the reconstruction command."""
     names = (*FILE_OPTIONS, *ACQUISITION_OPTIONS, *OTHER_DATA_OPTIONS)
     words = [] if _given(options, FILE_OPTIONS) and not options.dataset else [
         "--dataset", options.dataset or DEFAULT_DATASET
     ]  # fmt: skip
+    return words + option_words(options, names)
+
+
+def option_words(options: argparse.Namespace, names: Iterable[str]) -> list[str]:
+    """Write options as they would be given on a command line; those that were not given are left out."""
+    words: list[str] = []
     for option, name in ((_given(options, (name,)), name) for name in names):
         value = getattr(options, name)
         if option and isinstance(value, str) and value.startswith("-"):  # which would be taken for an option
             words.append(f"{option[0]}={value}")
+            continue
+        if option and name == "set":  # one value each
+            words += [word for setting in value for word in (option[0], setting)]
             continue
         words += option
         if option and value is not True:

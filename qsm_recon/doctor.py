@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from qsm_recon.command_line import EXIT_DONE, CommandParser, run_as_program, run_command
-from qsm_recon.version import __version__
+from qsm_recon.command_line import EXIT_DONE, CommandParser, add_version_option, run_as_program, run_command
 
 EXIT_WRONG = 1
 LINE = 120
@@ -34,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="remove the phantoms, kernels and FFT wisdom that are kept, and do nothing else",
     )
-    parser.add_argument("--version", action="version", version=f"qsm_recon {__version__}", help="say the version")
+    add_version_option(parser)
     return parser
 
 

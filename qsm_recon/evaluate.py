@@ -18,10 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from qsm_recon.command_line import run_as_program
+from qsm_recon.command_line import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED, add_version_option, run_as_program
 from qsm_recon.errors import DataError, ParameterError, QSMError
 from qsm_recon.io import Image, load_image, load_mask, require_same_geometry, write_json
 from qsm_recon.metrics import OFFICIAL_METRICS, SIMILARITY_METRICS, Scores, combine_cases, evaluate, rank
+from qsm_recon.metrics.rc2 import Variant
+from qsm_recon.metrics.scores import METRIC_UNITS
+from qsm_recon.metrics.zero_point import zero_point
 
 HEADINGS = {
     "nrmse": "NRMSE",
@@ -37,7 +40,7 @@ IMPLAUSIBLE_RATIO = 30.0  # a map whose spread differs more than this from the t
 
 
 @dataclass(frozen=True)
-class Case:
+class Reference:
     """What reconstructions are compared with."""
 
     truth: Image
@@ -76,6 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print JSON on standard output, and nothing else")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for error maps and scores.json")
     parser.add_argument("--no-figure", action="store_true", help="draw no error map (default: in the current folder)")
+    add_version_option(parser)
     second = parser.add_argument_group(
         "second simulation", "combine two cases as the challenge did: CHI and those above are the first simulation"
     )
@@ -87,15 +91,18 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, or 2 after one line about what is wrong with the input."""
+    """Run the command; return 0, 2 after one line about what is wrong with the input, or 130 where interrupted."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     options = build_parser().parse_args(arguments)
     try:
         _run(options)
     except QSMError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return EXIT_DONE
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -112,6 +119,7 @@ def _run(options: argparse.Namespace) -> None:
         for path, case in zip(files, cases, strict=True):
             image = _load_map(path, case)
             scores.append(_score(image, case, options))
+            _remark_on_zero_point(image, case, scores[-1], options.variant)
             if not options.no_figure:
                 figures.append(_draw(image, case, scores[-1], folder / f"{names[path]}_error.png"))
         entries.append(Entry(files, tuple(scores), combine_cases(*scores) if len(scores) == 2 else scores[0]))
@@ -129,8 +137,8 @@ def _run(options: argparse.Namespace) -> None:
         print(f"error map: {figure}")
 
 
-def _load_case(truth: Path, mask: Path, labels: Path | None) -> Case:
-    case = Case(
+def _load_case(truth: Path, mask: Path, labels: Path | None) -> Reference:
+    case = Reference(
         load_image(truth, dtype=np.float64), load_mask(mask), load_image(labels, dtype=np.float64) if labels else None
     )
     require_same_geometry(case.truth, case.mask)
@@ -139,7 +147,7 @@ def _load_case(truth: Path, mask: Path, labels: Path | None) -> Case:
     return case
 
 
-def _load_second_case(options: argparse.Namespace) -> Case:
+def _load_second_case(options: argparse.Namespace) -> Reference:
     if options.sim2_truth is None or options.sim2_mask is None:
         raise ParameterError("--sim2 also needs --sim2-truth and --sim2-mask")
     if len(options.sim2) != len(options.maps):
@@ -149,7 +157,7 @@ def _load_second_case(options: argparse.Namespace) -> Case:
     return _load_case(options.sim2_truth, options.sim2_mask, options.sim2_labels)
 
 
-def _load_map(path: Path, case: Case) -> Image:
+def _load_map(path: Path, case: Reference) -> Image:
     """Load a reconstruction and check that it can be compared with the truth."""
     image = load_image(path, dtype=np.float64)
     require_same_geometry(case.truth, image)
@@ -162,7 +170,7 @@ def _load_map(path: Path, case: Case) -> Image:
     return image
 
 
-def _score(image: Image, case: Case, options: argparse.Namespace) -> Scores:
+def _score(image: Image, case: Reference, options: argparse.Namespace) -> Scores:
     try:
         return evaluate(
             image.data,
@@ -179,17 +187,23 @@ def _score(image: Image, case: Case, options: argparse.Namespace) -> Scores:
         raise DataError(f"{source.path}: {text}" if isinstance(source, Image) else str(error)) from error
 
 
-def _draw(image: Image, case: Case, scores: Scores, path: Path) -> Path:
+def _remark_on_zero_point(image: Image, case: Reference, scores: Scores, variant: Variant) -> None:
+    """Warn where another zero point than the truth's moves the scores that depend on it."""
+    found = zero_point(image.data, case.truth.data, case.mask.data, scores, variant=variant)
+    if found.matters:
+        logging.getLogger(__name__).warning("%s: %s", image.path, found.describe())
+
+
+def _draw(image: Image, case: Reference, scores: Scores, path: Path) -> Path:
     from qsm_recon.report.error_figure import error_figure, save_error_figure
 
-    size = np.linalg.norm(image.affine[:3, :3], axis=0)
     error = scores.values["nrmse"]
     figure = error_figure(
         image.data,
         case.truth.data,
         case.mask.data,
-        voxel_size_mm=(float(size[0]), float(size[1]), float(size[2])),
-        title=image.path.name if error is None else f"{image.path.name}: NRMSE {error:.1f} %",
+        affine=image.affine,
+        title=f"{image.path.name} against {case.truth.path.name}" + ("" if error is None else f": NRMSE {error:.1f} %"),
     )
     return save_error_figure(path, figure)
 
@@ -242,7 +256,7 @@ def _listing(entry: Entry, variant: str) -> str:
     if len(columns) > 1:
         lines.append(" " * 32 + "".join(f"{heading:>12}" for heading in ("SIM1", "SIM2", "combined")))
     lines += [
-        f"{name:<32}" + "".join(f"{_number(column.values[name]):>12}" for column in columns)
+        f"{name:<32}" + "".join(f"{_number(column.values[name]):>12}" for column in columns) + _unit(name)
         for name in entry.final.values
     ]
     return "\n".join(lines)
@@ -254,7 +268,12 @@ def _table(entries: Sequence[Entry], variant: str) -> str:
     files = {standing.index: " + ".join(map(str, entries[standing.index].files)) for standing in standings}
     official = f"{'place':>5}{'top five':>10}" + "".join(f"{HEADINGS[name]:>10}" for name in OFFICIAL_METRICS)
     further = f"{'place':>5}" + "".join(f"{name:>10}" for name in SIMILARITY_METRICS)
-    lines = [f"variant {variant}; top five: in how many of the eight a map is among the five best", f"{official}  map"]
+    units = ", ".join(f"{HEADINGS.get(name, name)} in {unit}" for name, unit in METRIC_UNITS.items() if unit != "%")
+    per_cent = ", ".join(HEADINGS.get(name, name) for name, unit in METRIC_UNITS.items() if unit == "%")
+    lines = [
+        f"variant {variant}; top five: in how many of the eight a map is among the five best; {per_cent} in %, {units}",
+        f"{official}  map",
+    ]
     for standing in standings:
         values = entries[standing.index].final.values
         cells = "".join(f"{_number(values[name]):>10}" for name in OFFICIAL_METRICS)
@@ -276,6 +295,11 @@ def _explain(entries: Sequence[Entry], stream: Any) -> None:
         prefix = f"{entry.files[0]}: " if len(entries) > 1 else ""
         for reason, names in by_reason.items():
             print(f"{prefix}not computed: {', '.join(names)} ({reason})", file=stream)
+
+
+def _unit(name: str) -> str:
+    unit = METRIC_UNITS.get(name)
+    return "" if unit is None else f" {unit}"
 
 
 def _number(value: float | None) -> str:

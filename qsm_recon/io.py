@@ -115,6 +115,18 @@ def is_complex(path: str | Path) -> bool:
     return bool(_opened(Path(path)).get_data_dtype().kind == "c")
 
 
+def read_shape(path: str | Path) -> tuple[tuple[int, ...], NDArray[np.floating]]:
+    """Shape and (4, 4) affine in mm of an image, without reading its voxels.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or unreadable.
+    """
+    stored = _opened(Path(path))
+    return tuple(map(int, stored.shape)), read_geometry(stored, Path(path)).affine
+
+
 def _opened(path: Path) -> Any:
     """Open an image without reading its voxels."""
     import nibabel

@@ -8,6 +8,7 @@ page to judge by (``session.html``), to the folder ``--out``.  Whatever stops it
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from collections import Counter
@@ -34,6 +35,7 @@ from qsm_recon.command_options import (
     add_method_options,
     case_from_options,
     data_arguments,
+    describe_mask,
     solver_from_options,
 )
 from qsm_recon.select.choosers import CHOOSERS
@@ -44,8 +46,11 @@ if TYPE_CHECKING:
     from qsm_recon.datasets.case import Case
     from qsm_recon.report.tuning import TuningSession
     from qsm_recon.result import IterationState
+    from qsm_recon.solvers.base import Solver
 
 SECONDS_BETWEEN_LINES = 5.0
+MAPS = "maps"
+"""Folder of a session for its maps as images."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -79,6 +84,9 @@ def build_parser() -> argparse.ArgumentParser:
     output.add_argument(
         "--out", type=Path, default=Path("session"), metavar="DIR", help="folder of the session (default: %(default)s)"
     )
+    output.add_argument(
+        "--keep-maps", action="store_true", help=f"write the map of every point as NIfTI, into DIR/{MAPS}"
+    )
     add_machine_options(output)
     return parser
 
@@ -100,11 +108,11 @@ def _run(options: argparse.Namespace) -> int:
         set_thread_count(options.threads)
     solver = solver_from_options(options)
     require_rounds(options.refine)
-    cases, arguments = [prepared_case(case_from_options(options), solver, options)[0]], [data_arguments(options)]
+    cases, arguments = [_read(options, solver)], [data_arguments(options)]
     same = {name: getattr(options, name) for name in ("quiet", "no_cache", *BACKGROUND_OPTIONS)}
     for specification in options.also:
         further = argparse.Namespace(**{**vars(build_parser().parse_args([])), **same, "dataset": specification})
-        cases.append(prepared_case(case_from_options(further), solver, further)[0])
+        cases.append(_read(further, solver))
         arguments.append(data_arguments(further))
     # Ends that are not given follow the first data set.
     around = solver.resolved(cases[0].problem)
@@ -130,6 +138,8 @@ def _run(options: argparse.Namespace) -> int:
         return EXIT_INTERRUPTED
     progress.clear()
     page = session.write_page(pick)
+    if options.keep_maps:
+        print(f"maps: {len(_write_maps(session, cases))} files in {session.folder / MAPS}/")
     if not options.quiet:
         print(describe_picks(session))
     print(f"page to judge by: {page}")
@@ -140,6 +150,26 @@ def _run(options: argparse.Namespace) -> int:
     for index in range(len(session.cases)):
         print(f"reconstruct with: {session.command(pick.value, index)}")
     return EXIT_DONE
+
+
+def _read(options: argparse.Namespace, solver: Solver) -> Case:
+    """A data set without its background, if that is asked for; says which mask it has."""
+    case = prepared_case(case_from_options(options), solver, options)[0]
+    if not options.quiet:
+        print(describe_mask(case))
+    return case
+
+
+def _write_maps(session: TuningSession, cases: list[Case]) -> list[Path]:
+    """Write the map of every point as NIfTI, placed as its data set is."""
+    written = []
+    for case in cases:
+        index = session.index_of(case.problem)
+        name = re.sub(r"[^\w.-]+", "_", session.cases[index].name)
+        for point in session.of_case(index):
+            path = session.folder / MAPS / f"{name}_{session.parameter}_{point.value:.6e}.nii.gz"
+            written.append(case.save(path, session.susceptibility_ppm(point)))
+    return written
 
 
 def different_names(names: list[str]) -> list[str]:

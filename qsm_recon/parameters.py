@@ -148,6 +148,8 @@ class Method:
     name: ClassVar[str]
     title: ClassVar[str]
     citation: ClassVar[str]
+    bibtex: ClassVar[str] = ""
+    """BibTeX entries of papers that are not in the package's own bibliography, for methods of other packages."""
 
     def __post_init__(self) -> None:
         """Check every parameter against its declaration."""

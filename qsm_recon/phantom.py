@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qsm_recon.command_line import EXIT_DONE, run_as_program, run_command
+from qsm_recon.command_line import EXIT_DONE, add_version_option, run_as_program, run_command
 from qsm_recon.datasets.phantom import PHANTOM_VERSION, PhantomParameters, build_phantom
 from qsm_recon.datasets.phantom.export import LAYOUTS, export_phantom
 from qsm_recon.datasets.phantom.lesions import SYNTAX, parse_lesions
@@ -61,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--rf-phase", type=float, default=0.0, metavar="RAD", help="smooth phase at echo time zero")
     _add_details(parser)
     parser.add_argument("--no-cache", action="store_true", help="neither read nor keep anything in the user's cache")
-    parser.add_argument("--version", action="version", version=f"phantom version {PHANTOM_VERSION}")
+    add_version_option(parser, f" (phantom version {PHANTOM_VERSION})")
     return parser
 
 

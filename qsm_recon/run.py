@@ -9,47 +9,31 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from qsm_recon.background.registry import find_removal
-from qsm_recon.command_background import check_range, describe_removal, prepared_case, removal_from_options
+from qsm_recon.background.registry import find_removal, removals
+from qsm_recon.command_background import removal_from_options
 from qsm_recon.command_line import (
     EXIT_DONE,
-    EXIT_NOT_CONVERGED,
-    iteration_progress,
     logger,
     run_as_program,
     run_command,
 )
 from qsm_recon.command_options import (
     build_parser,
-    case_from_options,
+    describe_mask,
     output_folder,
-    reference_from_options,
     solver_from_options,
 )
-from qsm_recon.errors import DataError
-from qsm_recon.solvers.base import Solver
+from qsm_recon.command_reconstruct import Outcome, reconstruct
+from qsm_recon.errors import ParameterError, did_you_mean
+from qsm_recon.metrics.scores import METRIC_UNITS
+from qsm_recon.parameters import Method
 from qsm_recon.solvers.registry import find_solver, solvers
-
-OUTPUT_VOLUMES = 6
-"""Volumes of the image grid (float32) that result and picture take, beside the solver's."""
-SCORING_VOLUMES = 30
-"""Those that the error metrics take, in double precision; the solver's are free again by then."""
-OVERHEAD_BYTES = 300e6
-"""Libraries and compiled kernels that a run loads: 200 MB, and as much again where it compiles them."""
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from qsm_recon.datasets.case import Case
-    from qsm_recon.result import Reconstruction
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,47 +52,20 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
         if options.background is not None:
             print("\n" + find_removal(options.background).describe("background removal", "--background-set"))
         return EXIT_DONE
-    _set_up_machine(options)
-    solver = solver_from_options(options)
+    if options.cite is not None:
+        print(what_to_cite(options))
+        return EXIT_DONE
+    set_up_machine(options)
+    solver_from_options(options)
     removal_from_options(options)
     folder = output_folder(options)
-    began = time.perf_counter()
-    read = case_from_options(options)
-    stages_s = {"read": time.perf_counter() - began}
-    case, local = prepared_case(read, solver, options)
-    stages_s["background"] = time.perf_counter() - began - stages_s["read"]
-    case, region, reference = reference_from_options(options.reference, case)
-    memory_gib = _require_memory(solver, case)
-    selection: dict[str, Any] = {}
-    if options.select is not None:
-        solver, selection = _select(solver, case, options)
-    result = _solve(solver, case, two_pass=options.two_pass, quiet=options.quiet).with_details(**selection)
-    check_range(result, case, options)
-    solver = solver.resolved(case.problem)  # as it was solved with, for what is printed
-    susceptibility = _referenced(result, region, reference)
-    result = _judged(result, susceptibility, case)
-    began = time.perf_counter()
-    metrics = _score(susceptibility, case, result.mask)
-    timings = {**stages_s, **result.timings_s, "metrics": time.perf_counter() - began}
-
-    from qsm_recon.report.document import run_document
-    from qsm_recon.report.outputs import PAGE_NAME, write_outputs
-
-    document = run_document(
-        case, solver, result, susceptibility,
-        command=command, reference=reference, metrics=metrics, timings_s=timings, memory_estimate_gib=memory_gib,
-        background=None if local is None else describe_removal(local, int(read.problem.mask.sum())),
-        keep_stages=options.keep_stages, page=PAGE_NAME if options.html else None,
-    )  # fmt: skip
-    headline = _headline(solver, case, result, metrics, "" if local is None else local.method)
-    write_outputs(
-        folder, case, result, susceptibility, document, headline, keep_stages=options.keep_stages, page=options.html
-    )
-    _summarise(folder, solver, result, metrics, quiet=options.quiet)
-    return EXIT_DONE if result.converged else EXIT_NOT_CONVERGED
+    outcome = reconstruct(options, command)
+    outcome.write(folder, keep_stages=options.keep_stages, page=options.html)
+    _summarise(folder, outcome, quiet=options.quiet)
+    return outcome.exit_code
 
 
-def _set_up_machine(options: argparse.Namespace) -> None:
+def set_up_machine(options: argparse.Namespace) -> None:
     """Set threads and memory limit; they hold for the whole process."""
     from qsm_recon.backend.memory import set_memory_limit
     from qsm_recon.backend.threads import set_thread_count
@@ -129,129 +86,51 @@ def list_algorithms() -> str:
     return "\n".join(lines)
 
 
-def memory_estimate_bytes(solver: Solver, case: Case) -> float:
-    """Memory that a reconstruction takes on top of the data, in bytes."""
-    from math import prod
+def what_to_cite(options: argparse.Namespace) -> str:
+    """BibTeX of the method that ``--cite`` names, else of the algorithm, and of the background removal.
 
-    shape = case.problem.grid.shape
-    item = 8 if getattr(solver, "precision", "single") == "double" else 4
-    padded = solver.memory_volumes() * item * prod(solver.computed_shape(case.problem))
-    volume = 4 * prod(shape)
-    scoring = 0 if case.truth is None else SCORING_VOLUMES * volume
-    return max(padded + OUTPUT_VOLUMES * volume, scoring) + OVERHEAD_BYTES
+    Raises
+    ------
+    ParameterError
+        If a name is unknown, or a plug-in brings no entry.
+    """
+    from qsm_recon.citations import bibtex
 
-
-def _require_memory(solver: Solver, case: Case) -> float:
-    """Print the memory estimate in GiB and return it; refuse a job that cannot fit."""
-    from qsm_recon.backend.memory import GIB, available_bytes, require_memory
-
-    needed = memory_estimate_bytes(solver, case)
-    data = sum(array.nbytes for array in vars(case.problem).values() if isinstance(array, np.ndarray))
-    logger.info(
-        "memory: about %.3g GiB needed on top of %.3g GiB of data, %.3g GiB available",
-        needed / GIB, data / GIB, available_bytes() / GIB,
-    )  # fmt: skip
-    advice = "close other programs, use a machine with more memory"
-    advice += ", --set precision=single" if getattr(solver, "precision", "single") == "double" else ""
-    advice += ", or less --set padding" if getattr(solver, "padding", None) else ""
-    require_memory(needed, f"{solver.name} on {case.name}", advice)
-    return (needed + data) / GIB
+    methods: list[type[Method]] = [find_method(options.cite) if options.cite else find_solver(options.algo)]
+    if options.background is not None:
+        methods.append(find_removal(options.background))
+    entries = [entry for method in methods for entry in bibtex(method)]
+    return "\n\n".join(dict.fromkeys(entries))
 
 
-def _select(solver: Solver, case: Case, options: argparse.Namespace) -> tuple[Solver, dict[str, Any]]:
-    """Choose the main parameter; returns the solver with it, and what the report says of it."""
-    from qsm_recon.select.tune import solver_by_selection
+def find_method(name: str) -> type[Method]:
+    """Return the class of the algorithm, or else of the background removal, of a name.
 
-    with iteration_progress(f"{solver.name}, choosing", quiet=options.quiet) as callback:
-        chosen, pick = solver_by_selection(solver, case.problem, options.select, callback)
-    main = solver.main_parameter()
-    logger.info("%s = %.4g %s by %s: %s", main.name, pick.value, main.unit, pick.method, pick.reason)
-    return chosen, {"selection": asdict(pick)}
-
-
-def _solve(solver: Solver, case: Case, *, two_pass: bool, quiet: bool) -> Reconstruction:
-    shape = "×".join(str(n) for n in case.problem.grid.shape)
-    logger.info("%s: %s, B0 %.1f° off the nearest axis", case.name, shape, case.problem.grid.b0_angle_deg)
-    for note in (*case.notes, *case.problem.notes):
-        logger.info("note: %s", note)
-    main = solver.main_parameter()
-    if solver.default_rule and getattr(solver, main.name) is None:
-        value = solver.resolved(case.problem).main_value()
-        logger.info("%s = %.4g %s, from the data: %s", main.name, value, main.unit, solver.default_rule)
-    with iteration_progress(solver.name, quiet=quiet) as callback:
-        if not two_pass:
-            return solver.solve(case.problem, callback=callback)
-        from qsm_recon.solvers.two_pass import solve_in_two_passes
-
-        result = solve_in_two_passes(solver, case.problem, callback)
-    logger.info(
-        "two passes: %d unreliable voxels are those of the first", result.details["two_pass"]["unreliable_voxels"]
-    )
-    return result
+    Raises
+    ------
+    ParameterError
+        If there is neither.
+    """
+    if name in removals():
+        return find_removal(name)
+    if name not in solvers():
+        raise ParameterError(
+            f"--cite {name}: no algorithm or background removal has this name"
+            f"{did_you_mean(name, [*solvers(), *removals()])}"
+        )
+    return find_solver(name)
 
 
-def _judged(result: Reconstruction, susceptibility: NDArray, case: Case) -> Reconstruction:
-    """Warn of a map that does not look like tissue; the report keeps the warning."""
-    from qsm_recon.metrics.plausibility import inverted
-
-    warning = inverted(susceptibility, result.mask, case.problem.magnitude)
-    if warning is None:
-        return result
-    logger.warning("warning: %s", warning)
-    return result.with_details(warnings=[*result.details.get("warnings", []), warning])
-
-
-def _score(susceptibility: NDArray, case: Case, covered: NDArray[np.bool_]) -> dict[str, Any]:
-    """Error metrics, where a truth is there; see :meth:`Case.compared`."""
-    if case.truth is None:
-        return {}
-    from qsm_recon.metrics import evaluate
-
-    truth = case.truth
-    mask = case.compared(covered)
-    scores = evaluate(
-        susceptibility,
-        truth.susceptibility_ppm,
-        mask,
-        truth.labels,
-        calcification_moment=truth.calcification_moment,
-    )
-    voxels = {"voxels": int(mask.sum()), "voxels_left_out": int((case.evaluation_mask & ~mask).sum())}
-    return {**scores.values, "not_computed": dict(scores.reasons), **voxels}
-
-
-def _referenced(result: Reconstruction, region: NDArray | None, reference: str) -> NDArray:
-    """The map with its zero reference; the region counts only where the method gives a result."""
-    from qsm_recon.result import referenced
-
-    if region is not None:
-        region = region & result.mask
-        if not region.any():
-            raise DataError(f"{reference}: no voxel of it is left where '{result.solver}' gives a result")
-    return referenced(result.susceptibility_ppm, result.mask, region)
-
-
-def _headline(solver: Solver, case: Case, result: Reconstruction, metrics: dict[str, Any], removal: str) -> str:
-    main = solver.main_parameter()
-    facts = [f"{main.name.replace('_', ' ')} {getattr(solver, main.name):g} {main.unit if main.unit != '1' else ''}"]
-    if removal:
-        facts.insert(0, f"background removed by {removal}")
-    if result.history:
-        facts.append(f"{result.iterations} iterations" + ("" if result.converged else f", {result.stop_reason}"))
-    if metrics.get("nrmse") is not None:
-        facts.append(f"NRMSE {metrics['nrmse']:.1f} %")
-    marked = "" if result.converged else "NOT CONVERGED · "
-    return f"{marked}{solver.title} · {case.name}\n" + " · ".join(fact.strip() for fact in facts)
-
-
-def _summarise(folder: Path, solver: Solver, result: Reconstruction, metrics: dict[str, Any], *, quiet: bool) -> None:
+def _summarise(folder: Path, outcome: Outcome, *, quiet: bool) -> None:
+    solver, result = outcome.solver, outcome.result
     if not result.converged:
         logger.warning("%s did not converge: %s (the result is written and marked)", solver.name, result.stop_reason)
     if quiet:
         return
-    for name, value in metrics.items():
+    print(describe_mask(outcome.case))
+    for name, value in outcome.document["metrics"].items():
         if isinstance(value, float):
-            print(f"{name:>32}: {value:.4g}")
+            print(f"{name:>32}: {value:.4g} {METRIC_UNITS.get(name, '')}".rstrip())
     iterations = f"{result.iterations} iterations, " if result.history else ""
     print(
         f"{solver.name}: {iterations}{result.stop_reason}, {result.timings_s['solve']:.1f} s; "

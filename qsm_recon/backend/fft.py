@@ -67,15 +67,19 @@ class _ScipyBlocks:
         self._plane = shape[1:]
 
     def forward_planes(self, image: NDArray, spectrum: NDArray) -> None:
+        """See :class:`BlockTransforms`."""
         spectrum[...] = scipy.fft.rfft2(image, axes=(1, 2))
 
     def inverse_planes(self, spectrum: NDArray, image: NDArray) -> None:
+        """See :class:`BlockTransforms`."""
         image[...] = scipy.fft.irfft2(spectrum, s=self._plane, axes=(1, 2), norm="forward")
 
     def forward_columns(self, spectrum: NDArray) -> None:
+        """See :class:`BlockTransforms`."""
         spectrum[...] = scipy.fft.fft(spectrum, axis=0)
 
     def inverse_columns(self, spectrum: NDArray) -> None:
+        """See :class:`BlockTransforms`."""
         spectrum[...] = scipy.fft.ifft(spectrum, axis=0, norm="forward")
 
 
@@ -110,15 +114,19 @@ class _FFTWBlocks:
         return plan
 
     def forward_planes(self, image: NDArray, spectrum: NDArray) -> None:
+        """See :class:`BlockTransforms`."""
         self._run(image, spectrum, (1, 2), "FFTW_FORWARD")
 
     def inverse_planes(self, spectrum: NDArray, image: NDArray) -> None:
+        """See :class:`BlockTransforms`."""
         self._run(spectrum, image, (1, 2), "FFTW_BACKWARD")
 
     def forward_columns(self, spectrum: NDArray) -> None:
+        """See :class:`BlockTransforms`."""
         self._run(spectrum, spectrum, (0,), "FFTW_FORWARD")
 
     def inverse_columns(self, spectrum: NDArray) -> None:
+        """See :class:`BlockTransforms`."""
         self._run(spectrum, spectrum, (0,), "FFTW_BACKWARD")
 
 

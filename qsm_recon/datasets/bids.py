@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +30,30 @@ SELECTORS = {
     "reconstruction": "rec",
     "direction": "dir",
     "run": "run",
+    "task": "task",
+    "contrast": "ce",
+    "chunk": "chunk",
 }
 """Option to entity; the entities that tell one acquisition from another."""
 OPTIONS = {
-    **{name: f"value of the entity {entity}-, needed where there are several" for name, entity in SELECTORS.items()},
+    **{
+        name: f"value of the entity {entity}-, needed where there are several; none: names without it"
+        for name, entity in SELECTORS.items()
+    },
     "suffix": "suffix of the images, by default MEGRE",
     "field": "fit (default) or difference of the echoes",
     **ECHO_OPTIONS,
-    "mask": "mask image, relative to DIR; by default the one *_mask of the acquisition in DIR/derivatives, else made",
+    "mask": "mask image, relative to DIR; none to have one made; by default the one *_mask of the acquisition in "
+    "DIR/derivatives, else made",
     "truth": "true susceptibility in ppm, relative to DIR",
     "labels": "label map for the comparison with the truth, relative to DIR",
 }
+DEFAULT_SUFFIX = "MEGRE"
 IMAGE = re.compile(r"\.nii(\.gz)?$")
-COUNTED = ("run", "echo")
+NONE = "none"
+OWN_MASK = "qsmrecon"
+"""Value of ``desc-`` of the masks that this program writes: results, which are no input of another run."""
+COUNTED = ("run", "echo", "chunk")
 """Entities whose values are numbers: ``run-01`` is ``run-1``."""
 ARGUMENTS = {"mag": "magnitude", "phase": "phase", "real": "real", "imag": "imaginary"}
 PARTS = tuple(ARGUMENTS)
@@ -138,7 +150,7 @@ def load(location: str, options: Mapping[str, str], settings: LoadSettings) -> C
     arguments: dict[str, Any] = {ARGUMENTS[part]: [file.path for file in files] for part, files in parts.items()}
     case = case_from_files(
         **(arguments | settings.echo_options(options)),
-        mask=_under(root, options["mask"]) if "mask" in options else find_mask(root, second[0]),
+        mask=_mask(root, options.get("mask"), second[0]),
         truth=_under(root, options.get("truth")),
         labels=_under(root, options.get("labels")),
         b0_tesla=fields.pop(),
@@ -163,9 +175,9 @@ def find_acquisition(root: Path, options: Mapping[str, str]) -> dict[str, list[B
     ParameterError
         If a selector matches nothing, or several acquisitions remain.
     """
-    suffix = options.get("suffix", "MEGRE")
-    found = [BidsFile.parse(path) for path in sorted(root.glob(f"sub-*/**/*_{suffix}.nii*")) if IMAGE.search(path.name)]
-    files = [file for file in found if file.part in PARTS]
+    suffix = options.get("suffix", DEFAULT_SUFFIX)
+    subject = options.get("subject", "").removeprefix("sub-")
+    files = (find_images(root, suffix, subject) if subject else []) or find_images(root, suffix)
     if not files:
         raise DataError(
             f"{root}: no images sub-*/**/*_part-mag_{suffix}.nii.gz and *_part-phase_{suffix}.nii.gz (or part-real and "
@@ -176,7 +188,8 @@ def find_acquisition(root: Path, options: Mapping[str, str]) -> dict[str, list[B
             wanted = options[option].removeprefix(f"{entity}-")
             wanted = str(int(wanted)) if entity in COUNTED and wanted.isdigit() else wanted
             known = sorted({file.entities.get(entity, "") for file in files} - {""})
-            files = [file for file in files if file.entities.get(entity) == wanted]
+            without = wanted == NONE and NONE not in known
+            files = [file for file in files if file.entities.get(entity) == (None if without else wanted)]
             if not files:
                 raise ParameterError(
                     f"data set option {option}: no {entity}-{wanted} in {root}{did_you_mean(wanted, known)}"
@@ -196,13 +209,21 @@ def find_acquisition(root: Path, options: Mapping[str, str]) -> dict[str, list[B
     return {part: parts[part] for part in kinds}
 
 
+def find_images(root: Path, suffix: str, subject: str | None = None) -> list[BidsFile]:
+    """Return all magnitude, phase, real and imaginary images of a suffix, of one subject or of all."""
+    folders = "*" if subject is None else escape(subject)
+    paths = sorted(root.glob(f"sub-{folders}/**/*_{escape(suffix)}.nii*"))
+    files = [BidsFile.parse(path) for path in paths if IMAGE.search(path.name)]
+    return [file for file in files if file.part in PARTS]
+
+
 def _choices(files: Iterable[BidsFile]) -> str:
     """The options that tell acquisitions apart, with their values."""
     texts = []
     for option, entity in SELECTORS.items():
         values = sorted({file.entities.get(entity, "") for file in files})
         if len(values) > 1:
-            texts.append(f"?{option}= ({', '.join(value or 'none' for value in values)})")
+            texts.append(f"?{option}= ({', '.join(value or NONE for value in values)})")
     return " and ".join(texts) or "another folder: their names differ in entities that cannot be selected"
 
 
@@ -214,17 +235,26 @@ def read_metadata(root: Path, file: BidsFile) -> dict[str, Any]:
     DataError
         If a JSON file cannot be read.
     """
-    folders = [folder for folder in (root, *reversed(file.path.parents)) if folder == root or root in folder.parents]
     metadata: dict[str, Any] = {}
+    for path in find_sidecars(root, file):
+        metadata |= read_json(path)
+    return metadata
+
+
+def find_sidecars(root: Path, file: BidsFile) -> list[Path]:
+    """Return the JSON files that apply to an image, from the furthest and most general to the nearest."""
+    folders = [folder for folder in (root, *reversed(file.path.parents)) if folder == root or root in folder.parents]
+    found = []
     for folder in dict.fromkeys(folders):
         applicable = []
-        for path in folder.glob("*.json"):
+        for path in folder.glob(f"*_{file.suffix}.json"):
             candidate = BidsFile.parse(path)
             if candidate.suffix == file.suffix and candidate.entities.items() <= file.entities.items():
                 applicable.append(candidate)
-        for candidate in sorted(applicable, key=lambda c: len(c.entities)):
-            metadata |= read_json(candidate.path)
-    return metadata
+        alone = folder / f"{file.suffix}.json"  # which has no entities at all
+        found += [alone] if alone.is_file() else []
+        found += [candidate.path for candidate in sorted(applicable, key=lambda c: len(c.entities))]
+    return found
 
 
 def _phase_metadata(root: Path, phase: BidsFile, magnitude: BidsFile) -> dict[str, Any]:
@@ -257,21 +287,42 @@ def _number(file: BidsFile, metadata: Mapping[str, Any], name: str) -> float:
     return float(value)
 
 
-def find_mask(root: Path, file: BidsFile) -> Path | None:
-    """Return the one mask under ``derivatives`` that belongs to an image; None where there is none.
+def _mask(root: Path, name: str | None, file: BidsFile) -> Path | None:
+    if name == NONE:
+        return None
+    return find_mask(root, file, find_masks(root)) if name is None else _under(root, name)
+
+
+def find_masks(root: Path, without: Path | None = None) -> list[BidsFile]:
+    """Return all masks of subjects under ``derivatives`` that this program did not write.
+
+    Parameters
+    ----------
+    root
+        The data set.
+    without
+        A folder whose masks do not count.
+    """
+    paths = [path for path in sorted(root.glob("derivatives/**/*_mask.nii*")) if IMAGE.search(path.name)]
+    masks = [BidsFile.parse(path) for path in paths if without is None or without not in path.parents]
+    return [mask for mask in masks if "sub" in mask.entities and mask.entities.get("desc") != OWN_MASK]
+
+
+def find_mask(root: Path, file: BidsFile, masks: Iterable[BidsFile]) -> Path | None:
+    """Return the one of several masks that belongs to an image, by most entities; None where none does.
 
     Raises
     ------
     DataError
-        If there are several.
+        If several do.
     """
-    found = []
-    for path in sorted(root.glob("derivatives/**/*_mask.nii*")):
-        mask = BidsFile.parse(path)
+    fitting: dict[int, list[Path]] = {}
+    for mask in masks:
         shared = {key: value for key, value in mask.entities.items() if key in SELECTORS.values()}
         same_session = mask.entities.get("ses") == file.entities.get("ses")
-        if IMAGE.search(path.name) and "sub" in shared and same_session and shared.items() <= file.entities.items():
-            found.append(path)
+        if same_session and shared.items() <= file.entities.items():
+            fitting.setdefault(len(shared), []).append(mask.path)
+    found = fitting[max(fitting)] if fitting else []
     if len(found) > 1:
         raise DataError(
             f"{file.path}: one mask is needed, found {', '.join(map(str, found))}; give it with ?mask=PATH (relative "

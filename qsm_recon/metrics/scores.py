@@ -24,6 +24,15 @@ OFFICIAL_METRICS = (
 SIMILARITY_METRICS = ("ssim", "xsim", "hfen", "cc", "mi", "mad", "gxe")
 """The further metrics of the challenge's report; higher is better for ssim, xsim, cc and mi."""
 
+HIGHER_IS_BETTER = ("ssim", "xsim", "cc", "mi")
+
+METRIC_UNITS = {
+    **dict.fromkeys(("nrmse", "dnrmse", "dnrmse_tissue", "dnrmse_blood", "dnrmse_dgm", "hfen", "mad", "gxe"), "%"),
+    "calcification_moment_deviation": "ppm·voxels",
+    "mi": "nats",
+}
+"""Units of the metrics that have one."""
+
 CALCIFICATION_METRICS = ("calcification_streaking", "calcification_moment_deviation")
 
 

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.io import atomic_write
+from qsm_recon.report.planes import PLANES, Plane, Turn, bounding_box, draw_letters, draw_outline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MARGIN = 3  # voxels shown around the mask
-AXIS_NAMES = ("x", "y", "z")
 PANEL_WIDTH_INCHES = 2.9
 
 
@@ -25,6 +25,7 @@ def error_figure(
     mask: NDArray,
     *,
     voxel_size_mm: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    affine: NDArray[np.floating] | None = None,
     title: str = "",
     window_ppm: float = 0.1,
 ) -> Figure:
@@ -39,7 +40,10 @@ def error_figure(
     mask
         Region of the evaluation, of the same shape.
     voxel_size_mm
-        Voxel edge lengths along the axes, for the proportions.
+        Voxel edge lengths along the axes, for the proportions; not used where an affine is given.
+    affine
+        (4, 4) voxel-to-world matrix in mm: the views are turned anterior and superior up, the subject's right on the
+        right, and the directions written in.  Without it the views are along the axes as stored, and have no letters.
     title
         Text above the panels.
     window_ppm
@@ -47,32 +51,35 @@ def error_figure(
     """
     from matplotlib.figure import Figure
 
+    turn = Turn((0, 1, 2), (False,) * 3, tuple(voxel_size_mm)) if affine is None else Turn.of(affine)
     inside = np.asarray(mask, dtype=bool)
-    occupied = [np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
-    box = tuple(slice(max(int(i[0]) - MARGIN, 0), int(i[-1]) + 1 + MARGIN) for i in occupied)
-    region = inside[box]
+    whole = turn.apply(inside)
+    box = bounding_box(whole, MARGIN)
+    region = whole[box]
     true, recon = (
-        np.where(region, np.nan_to_num(image[box]) - np.nan_to_num(image[inside]).mean(), 0.0)
+        np.where(region, turn.apply(np.nan_to_num(image))[box] - np.nan_to_num(image[inside]).mean(), 0.0)
         for image in (truth, susceptibility)
     )
     panels = {"truth": true, "reconstruction": recon, "error": recon - true}
     centre = [round(float(indices.mean())) for indices in np.nonzero(region)]
 
-    size_mm = [n * d for n, d in zip(region.shape, voxel_size_mm, strict=True)]
-    planes = [(2, 0, 1), (1, 0, 2), (0, 1, 2)]  # the axis cut, the one drawn to the right, the one drawn upwards
-    heights = [size_mm[up] / size_mm[right] for _, right, up in planes]
+    sizes = turn.voxel_size_mm
+    size_mm = [n * d for n, d in zip(region.shape, sizes, strict=True)]
+    heights = [size_mm[plane.up] / size_mm[plane.right] for plane in PLANES]
     figure = Figure(
-        figsize=(3 * PANEL_WIDTH_INCHES + 0.9, PANEL_WIDTH_INCHES * sum(heights) + 0.7), layout="constrained"
+        figsize=(3 * PANEL_WIDTH_INCHES + 0.9, PANEL_WIDTH_INCHES * sum(heights) + 0.9), layout="constrained"
     )
     axes = figure.subplots(3, 3, height_ratios=heights, squeeze=False)
-    for row, (cut, right, up) in zip(axes, planes, strict=True):
-        for axis, (name, volume) in zip(row, panels.items(), strict=True):
-            plane = volume.take(centre[cut], axis=cut)
-            _show(axis, plane, window_ppm, voxel_size_mm[up] / voxel_size_mm[right])
-            if cut == 2:
-                axis.set_title(name)
-        row[0].set_ylabel(f"{AXIS_NAMES[cut]} = {centre[cut] + box[cut].start}")
-    scale = figure.colorbar(axes[0, 0].images[0], ax=axes, shrink=0.5, pad=0.02)
+    for row, plane in zip(axes, PLANES, strict=True):
+        name, index = turn.stored_index(plane.cut, centre[plane.cut] + box[plane.cut].start, whole.shape[plane.cut])
+        for axis, (heading, volume) in zip(row, panels.items(), strict=True):
+            _show(axis, volume, region, plane, centre[plane.cut], sizes, window_ppm)
+            if affine is not None:
+                draw_letters(axis, plane)
+            if plane is PLANES[0]:
+                axis.set_title(heading)
+        row[0].set_ylabel(f"{name} = {index}" if affine is None else f"{plane.name}, {name} = {index}")
+    scale = figure.colorbar(axes[0, 0].images[0], ax=axes, shrink=0.5, pad=0.02, extend="both")
     scale.set_label("susceptibility less its mean over the mask [ppm]")
     figure.suptitle(title)
     return figure
@@ -89,7 +96,20 @@ def save_error_figure(path: str | Path, figure: Figure, *, dots_per_inch: int = 
     return atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=dots_per_inch))
 
 
-def _show(axis: Axes, plane: NDArray, window_ppm: float, aspect: float) -> None:
-    axis.imshow(plane.T, cmap="gray", vmin=-window_ppm, vmax=window_ppm, origin="lower", aspect=aspect)
+def _show(
+    axis: Axes,
+    volume: NDArray,
+    region: NDArray[np.bool_],
+    plane: Plane,
+    position: int,
+    sizes: tuple[float, ...],
+    window_ppm: float,
+) -> None:
+    view, pixel = volume.take(position, axis=plane.cut), (sizes[plane.right], sizes[plane.up])
+    extent = (0, view.shape[0] * pixel[0], 0, view.shape[1] * pixel[1])
+    axis.imshow(
+        view.T, cmap="gray", vmin=-window_ppm, vmax=window_ppm, origin="lower", interpolation="nearest", extent=extent
+    )
+    draw_outline(axis, np.take(region, position, axis=plane.cut), pixel)
     axis.set_xticks([])
     axis.set_yticks([])

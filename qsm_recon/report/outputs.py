@@ -16,7 +16,14 @@ from qsm_recon.datasets.case import Case
 from qsm_recon.errors import ResourceError
 from qsm_recon.io import atomic_write_text, write_json
 from qsm_recon.report.document import STAGE_PREFIX
-from qsm_recon.report.run_figure import Panel, grey_window, run_figure, save_figure
+from qsm_recon.report.run_figure import (
+    MARGIN_VOXELS,
+    OUTLINED_MARGIN_VOXELS,
+    Panel,
+    grey_window,
+    run_figure,
+    save_figure,
+)
 from qsm_recon.report.run_page import PAGE_NAME, is_run_page, run_page
 from qsm_recon.result import Reconstruction
 
@@ -94,7 +101,10 @@ def write_outputs(
     ResourceError
         If something cannot be written; then nothing is.
     """
-    figure = run_figure(_panels(case, susceptibility, result.mask), result.mask, case.affine, result.history, title)
+    figure = run_figure(
+        _panels(case, susceptibility, result.mask), result.mask, case.affine, result.history, title,
+        margin_voxels=OUTLINED_MARGIN_VOXELS if case.made_mask else MARGIN_VOXELS,
+    )  # fmt: skip
     with all_or_nothing(folder) as staging:
         case.save(staging / MAP_NAME, susceptibility)
         for name, image in result.images.items():
@@ -129,9 +139,9 @@ def _remove_former_page(path: Path) -> None:
 def _panels(case: Case, susceptibility: NDArray[np.float32], covered: NDArray[np.bool_]) -> list[Panel]:
     field, mask, total = case.problem.field_ppm, case.problem.mask, case.stages.get("total_field_ppm")
     panels, magnitude = [], case.problem.magnitude
-    if magnitude is not None and case.made_mask:
+    if magnitude is not None:
         bright = float(np.percentile(magnitude[mask], 99)) or 1.0
-        panels.append(Panel("magnitude, mask", magnitude, 0.5 * bright, 0.5 * bright, "a.u.", outlined=True))
+        panels.append(Panel("magnitude", magnitude, 0.5 * bright, 0.5 * bright, "a.u.", masked=False))
     if total is not None:
         panels.append(_field_panel("total field", total, mask))
     panels.append(_field_panel("field" if total is None else "local field", field, mask))

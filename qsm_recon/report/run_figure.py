@@ -9,24 +9,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.io import atomic_write, axes_to_ras
+from qsm_recon.io import atomic_write
+from qsm_recon.report.planes import PLANES, Plane, Turn, bounding_box, draw_letters, draw_outline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.gridspec import SubplotSpec
 
-WIDTH_INCHES = 10.0
-HISTORY_INCHES = 2.3
+PANELS_ABREAST = 2
+PANEL_INCHES, TITLE_INCHES, HISTORY_INCHES = 8.0, 0.25, 2.6
+LEGEND_COLUMNS = 3
 DOTS_PER_INCH = 120
 MARGIN_VOXELS, OUTLINED_MARGIN_VOXELS = 3, 12
-"""How far around the mask views reach, and where a panel shows what is outside."""
+"""How far around the mask views reach, and where one has to see what a made mask left out."""
 OUTLINE = "tab:orange"
 USUAL_WINDOW_PPM = 0.1
 """Brain tissue lies within this of zero; the usual grey window of susceptibility maps."""
-# Axis cut, axis drawn to the right, axis drawn upwards, and the name, in right-anterior-superior axes.
-PLANES = ((2, 0, 1, "axial"), (1, 0, 2, "coronal"), (0, 1, 2, "sagittal"))
-LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))
 COLOURS = {"primal": "tab:blue", "dual": "tab:red", "update": "tab:green", "": "tab:purple"}
 """Colour of a curve by the beginning of its name."""
 DASHES = {"gradient": "-", "field": "--"}
@@ -37,7 +36,7 @@ DASHES = {"gradient": "-", "field": "--"}
 class Panel:
     """One image of the figure: name, values (nx, ny, nz), the grey window's half width and centre, and the unit.
 
-    An outlined one shows what is outside the mask too, and where the mask ends.
+    One that is not masked shows what is outside the mask too.
     """
 
     name: str
@@ -45,7 +44,7 @@ class Panel:
     window: float
     centre: float = 0.0
     unit: str = "ppm"
-    outlined: bool = False
+    masked: bool = True
 
 
 def grey_window(values: NDArray[np.floating]) -> float:
@@ -69,84 +68,93 @@ def run_figure(
     affine: NDArray[np.floating],
     history: dict[str, list[float]],
     title: str,
+    *,
+    margin_voxels: int = MARGIN_VOXELS,
 ) -> Figure:
-    """Draw panels in three orthogonal views through the mask's centre, and the history of an iteration.
+    """Draw panels in three orthogonal views through the mask's centre, two panels abreast, and an iteration's history.
 
     Parameters
     ----------
     panels
-        What is shown, one row each.
+        What is shown.
     mask
-        (nx, ny, nz) region; the views are cropped to it.
+        (nx, ny, nz) region; the views are cropped to it, and its border is drawn.
     affine
         (4, 4) voxel-to-world matrix; views are drawn with anterior and superior up, the subject's right on the right.
     history
         Monitored numbers per iteration; empty for closed forms.
     title
         Text above everything.
+    margin_voxels
+        How far around the mask the views reach.
     """
     from matplotlib.figure import Figure
 
-    order, flips, sizes = axes_to_ras(affine)
-    region = _to_ras(mask, order, flips)
-    occupied = [np.flatnonzero(region.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
-    margin = OUTLINED_MARGIN_VOXELS if any(panel.outlined for panel in panels) else MARGIN_VOXELS
-    box = tuple(slice(max(int(i[0]) - margin, 0), int(i[-1]) + 1 + margin) for i in occupied)
-    region = region[box]
-    lengths = [n * d for n, d in zip(region.shape, sizes, strict=True)]
-    widths = [lengths[right] for _, right, _, _ in PLANES]
-    tallest = max(lengths[up] for _, _, up, _ in PLANES)
+    turn = Turn.of(affine)
+    whole = turn.apply(mask)
+    box = bounding_box(whole, margin_voxels)
+    region = whole[box]
+    lengths = [n * d for n, d in zip(region.shape, turn.voxel_size_mm, strict=True)]
+    widths = [lengths[plane.right] for plane in PLANES]
+    tallest = max(lengths[plane.up] for plane in PLANES)
+    slices = [
+        "{} = {}".format(*turn.stored_index(p.cut, box[p.cut].start + region.shape[p.cut] // 2, whole.shape[p.cut]))
+        for p in PLANES
+    ]
 
-    row_inches = (WIDTH_INCHES - 1.2) * tallest / sum(widths)
-    row_inches = min(max(row_inches, 1.5), 6.0)
-    heights = [row_inches] * len(panels) + ([HISTORY_INCHES] if history else [])
-    figure = Figure(figsize=(WIDTH_INCHES, sum(heights) + 0.7), layout="constrained")
-    figure.suptitle(title, fontsize=11)
-    grid = figure.add_gridspec(len(heights), 3, width_ratios=widths, height_ratios=heights)
-    for row, panel in enumerate(panels):
-        values = _to_ras(panel.values, order, flips)[box]
-        volume = values if panel.outlined else np.where(region, values, panel.centre)
-        axes = [figure.add_subplot(grid[row, column]) for column in range(3)]
-        for axis, plane in zip(axes, PLANES, strict=True):
-            _draw_plane(axis, volume, plane, panel, sizes, tallest)
-            if panel.outlined:
-                _draw_outline(axis, region, plane, sizes)
-            if row == 0:
-                axis.set_title(plane[3], fontsize=10)
-        axes[0].set_ylabel(panel.name, fontsize=11)
-        scale = figure.colorbar(axes[-1].images[0], ax=axes, shrink=0.75, pad=0.01, aspect=16, extend="both")
-        scale.set_label(panel.unit, fontsize=9)
-        scale.ax.locator_params(nbins=5)
-        scale.ax.tick_params(labelsize=9)
+    abreast = min(len(panels), PANELS_ABREAST)
+    rows = -(-len(panels) // abreast)
+    row_inches = min(max((PANEL_INCHES - 1.2) * tallest / sum(widths), 1.5), 6.0)
+    heights = [row_inches + TITLE_INCHES] * rows + ([HISTORY_INCHES] if history else [])
+    figure = Figure(figsize=(PANEL_INCHES * abreast, sum(heights) + 0.7), layout="constrained")
+    figure.suptitle(title, fontsize=12)
+    grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
+    for row in range(rows):
+        places = grid[row].subgridspec(1, abreast, wspace=0.04)
+        for column, panel in enumerate(panels[row * abreast : (row + 1) * abreast]):
+            values = turn.apply(panel.values)[box]
+            volume = np.where(region, values, panel.centre) if panel.masked else values
+            views = places[column].subgridspec(1, 3, width_ratios=widths, wspace=0.02)
+            axes = [figure.add_subplot(views[0, k]) for k in range(3)]
+            for axis, plane, cut in zip(axes, PLANES, slices, strict=True):
+                _draw_plane(axis, volume, region, plane, panel, turn.voxel_size_mm, tallest)
+                axis.set_title(f"{plane.name}, {cut}", fontsize=9)
+            axes[0].set_ylabel(panel.name, fontsize=11)
+            scale = figure.colorbar(axes[-1].images[0], ax=axes, shrink=0.75, pad=0.01, aspect=16, extend="both")
+            scale.set_label(panel.unit, fontsize=9)
+            scale.ax.locator_params(nbins=5)
+            scale.ax.tick_params(labelsize=9)
     if history:
-        _draw_history(figure, grid[len(panels), :], history)
+        _draw_history(figure, grid[rows], history)
     return figure
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:
-    """Write a figure as PNG in one step.
+    """Write a figure as PNG in one step; its title is in the file's metadata too.
 
     Raises
     ------
     ResourceError
         If the file cannot be written.
     """
-    return atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=DOTS_PER_INCH))
+    metadata = {"Title": " ".join(text.get_text() for text in figure.texts)}
+    return atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=DOTS_PER_INCH, metadata=metadata))
 
 
 def _draw_plane(
     axis: Axes,
     volume: NDArray,
-    plane: tuple[int, int, int, str],
+    region: NDArray[np.bool_],
+    plane: Plane,
     panel: Panel,
     sizes: tuple[float, ...],
     tallest: float,
 ) -> None:
-    """Draw one view to scale in millimetres, in a frame as tall as the tallest view, with the directions' letters."""
-    cut, right, up, _ = plane
-    width, height = volume.shape[right] * sizes[right], volume.shape[up] * sizes[up]
+    """Draw one view to scale in millimetres, in a frame as tall as the tallest view, with letters and outline."""
+    middle = volume.shape[plane.cut] // 2
+    width, height = volume.shape[plane.right] * sizes[plane.right], volume.shape[plane.up] * sizes[plane.up]
     axis.imshow(
-        volume.take(volume.shape[cut] // 2, axis=cut).T,
+        volume.take(middle, axis=plane.cut).T,
         cmap="gray",
         origin="lower",
         interpolation="nearest",
@@ -154,32 +162,15 @@ def _draw_plane(
         vmin=panel.centre - panel.window,
         vmax=panel.centre + panel.window,
     )
-    axis.set_facecolor("0.5")  # the grey of zero, which is the value outside the mask
+    # What the taller views leave over is of the colour outside the mask: the grey of zero, or air.
+    axis.set_facecolor("0.5" if panel.masked else "black")
     axis.set_ylim((height - tallest) / 2, (height + tallest) / 2)
     axis.set_xticks([])
     axis.set_yticks([])
     for spine in axis.spines.values():
         spine.set_visible(False)
-    places = ((0.01, 0.5, right, 0), (0.99, 0.5, right, 1), (0.5, 0.01, up, 0), (0.5, 0.99, up, 1))
-    for x, y, direction, end in places:
-        horizontal = {0.01: "left", 0.99: "right"}.get(x, "center")
-        vertical = {0.01: "bottom", 0.99: "top"}.get(y, "center")
-        letter = LETTERS[direction][end]
-        axis.text(x, y, letter, transform=axis.transAxes, color="white", fontsize=8, ha=horizontal, va=vertical)
-
-
-def _draw_outline(
-    axis: Axes, region: NDArray[np.bool_], plane: tuple[int, int, int, str], sizes: tuple[float, ...]
-) -> None:
-    """Draw the border of the mask in one view."""
-    cut, right, up, _ = plane
-    # A frame of empty voxels closes the line where the mask reaches the border of the picture.
-    inside = np.pad(region.take(region.shape[cut] // 2, axis=cut).T, 1).astype(float)
-    rows, columns = (
-        (np.arange(n) - 0.5) * size for n, size in zip(inside.shape, (sizes[up], sizes[right]), strict=True)
-    )
-    if inside.any():
-        axis.contour(columns, rows, inside, levels=[0.5], colors=OUTLINE, linewidths=0.8)
+    draw_outline(axis, region.take(middle, axis=plane.cut), (sizes[plane.right], sizes[plane.up]), OUTLINE)
+    draw_letters(axis, plane)
 
 
 def _draw_history(figure: Figure, place: SubplotSpec, history: dict[str, list[float]]) -> None:
@@ -224,10 +215,5 @@ def _tidy(axis: Axes, label: str) -> None:
     axis.set_xlabel("iteration", fontsize=9)
     axis.set_ylabel(label, fontsize=9)
     axis.tick_params(labelsize=9)
-    columns = 1 + len(axis.get_lines()) // 6
-    axis.legend(fontsize=7.5, loc="best", ncols=columns, framealpha=0.7, edgecolor="none")
-
-
-def _to_ras(volume: NDArray, order: tuple[int, ...], flips: tuple[bool, ...]) -> NDArray:
-    turned = volume.transpose(order)
-    return turned[tuple(slice(None, None, -1) if flip else slice(None) for flip in flips)]
+    # Above the axes, where it can cover no curve.
+    axis.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=LEGEND_COLUMNS, frameon=False)

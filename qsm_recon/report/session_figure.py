@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+TITLE_PAD = 20
+"""Points between axes and title where a line of names lies between them."""
 MARKERS = ("*", "o", "s", "^", "D", "v", "P", "X", "<", ">")
 
 
-def session_figure(curve: Curve, picks: Sequence[Pick], parameter: str) -> Figure:
+def session_figure(curve: Curve, picks: Sequence[Pick], parameter: str, title: str = "") -> Figure:
     """Draw an L-curve, its curvature, spectra, misfits and the estimated error, with what each rule picks.
 
     Parameters
@@ -28,13 +30,17 @@ def session_figure(curve: Curve, picks: Sequence[Pick], parameter: str) -> Figur
     picks
         What the rules say; those that found nothing are listed without a mark.
     parameter
-        Name of the parameter.
+        Name of the parameter, with its unit.
+    title
+        Text above everything.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     figure = Figure(figsize=(16, 8), layout="constrained")
     FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize=12)
     corner, bend, bands, misfit, error, ratio = figure.subplots(2, 3).ravel()
     corner.loglog(curve.data_cost, curve.regularisation_cost, ".-", color="grey")
     corner.set(xlabel="data cost", ylabel="regularisation cost", title="L-curve")
@@ -47,13 +53,15 @@ def session_figure(curve: Curve, picks: Sequence[Pick], parameter: str) -> Figur
     if curve.band_means is not None:
         for band, name in enumerate(("magic cone", "near it", "off it")):
             bands.loglog(curve.parameter, curve.band_means[:, band], ".-", label=name)
-        bands.legend(fontsize="small")
-    bands.set(xlabel=parameter, ylabel="mean of |F χ|", title="spectrum by distance from the magic cone")
+        _legend_above(bands)
+    bands.set(xlabel=parameter, ylabel="mean of |F χ|")
+    bands.set_title("spectrum by distance from the magic cone", pad=TITLE_PAD)
     misfit.loglog(curve.parameter, curve.data_cost, ".-", color="black", label="data cost")
     if curve.noise_cost is not None:
         misfit.loglog(curve.parameter, curve.noise_cost, "--", color="tab:red", label="that of the noise")
-    misfit.legend(fontsize="small")
-    misfit.set(xlabel=parameter, title="misfit")
+    _legend_above(misfit)
+    misfit.set(xlabel=parameter, ylabel="data cost")
+    misfit.set_title("misfit", pad=TITLE_PAD)
     if curve.risk is not None:
         known = np.isfinite(curve.risk) & (curve.risk > 0)
         error.loglog(curve.parameter[known], 1e3 * np.sqrt(curve.risk[known]), ".-", color="black")
@@ -63,6 +71,8 @@ def session_figure(curve: Curve, picks: Sequence[Pick], parameter: str) -> Figur
         ratio.axhline(LEFT_OFF_CONE, color="tab:red", ls="--", lw=1)
     ratio.set(xlabel=parameter, title="residual off the magic cone over that on it (power)")
     _mark(corner, (bend, bands, misfit, error, ratio), curve, picks)
+    for axis in (bend, bands, misfit, error, ratio):
+        axis.xaxis.set_minor_formatter(NullFormatter())  # they would run into each other
     return figure
 
 
@@ -76,7 +86,18 @@ def _mark(corner: Axes, others: Sequence[Axes], curve: Curve, picks: Sequence[Pi
             np.exp(np.interp(np.log(pick.value), t, np.log(v))) for v in (curve.data_cost, curve.regularisation_cost)
         )
         colour = f"C{index}"
-        corner.plot(x, y, marker, ms=9, color=colour, label=f"{pick.method}: {pick.value:.3g}")
+        # The earlier ones on top: auto is the first, and often lies where the rule does that it follows.
+        corner.plot(
+            x, y, marker, color=colour, label=f"{pick.method}: {pick.value:.3g}",
+            ms=9 + 5 * (index == 0), mec="white", mew=0.6, zorder=5 - 0.1 * index,
+        )  # fmt: skip
         for axis in others:
             axis.axvline(pick.value, color=colour, lw=1, alpha=0.7)
-    corner.legend(fontsize="small")
+    # Beside the axes: it has a line for every rule, and would cover the curve.
+    corner.figure.legend(*corner.get_legend_handles_labels(), loc="outside right upper", title="picks", frameon=False)
+
+
+def _legend_above(axis: Axes) -> None:
+    """Name the curves in one line between title and axes, where the names cover none of them."""
+    columns = len(axis.get_lines())
+    axis.legend(fontsize="small", loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False, borderpad=0)

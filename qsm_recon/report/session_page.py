@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.io import atomic_write_text, axes_to_ras
+from qsm_recon.io import atomic_write_text
+from qsm_recon.metrics.scores import METRIC_UNITS
+from qsm_recon.report.planes import LETTERS, PLANES, Plane, Turn, bounding_box
 from qsm_recon.select.curve import Curve, curvature
 from qsm_recon.select.pick import Pick
 from qsm_recon.select.session import StoredPoint
@@ -24,8 +26,8 @@ PAGE = "session.html"
 MOST_BYTES = 24e6
 """Image bytes of all maps before compression; slices are left out evenly until they fit."""
 LEAST_RANGE_PPM = 0.2
-# Axis cut, axis drawn to the right, axis drawn upwards, and the name, in right-anterior-superior axes.
-PLANES = ((2, 0, 1, "axial"), (1, 0, 2, "coronal"), (0, 1, 2, "sagittal"))
+MARGIN_VOXELS = 1
+"""Around the mask, for its outline."""
 
 
 def write_session_page(session: TuningSession, pick: Pick | None = None) -> Path:
@@ -44,10 +46,11 @@ def write_session_page(session: TuningSession, pick: Pick | None = None) -> Path
     content = {
         "algorithm": session.algorithm,
         "parameter": session.parameter,
-        "unit": session.solver(session.points[0].value).declared()[session.parameter].unit,
+        "unit": session.unit,
         "chosen": _pick(pick),
         "picks": [_pick(item) for item in session.picks()],
         "curve": _curve(session.curve()),
+        "metric_units": METRIC_UNITS,
         "cases": [_case(session, case, share, blobs) for case in range(len(session.cases))],
     }
     folder = files("qsm_recon.report") / "page"
@@ -98,9 +101,9 @@ def _risk(curve: Curve) -> dict[str, Any] | None:
 
 def _case(session: TuningSession, index: int, most_bytes: float, blobs: list[str]) -> dict[str, Any]:
     case, points = session.cases[index], session.of_case(index)
-    order, flips, sizes = axes_to_ras(np.array(case.affine))
-    maps = [_to_ras(session.susceptibility_ppm(point), order, flips) for point in points]
-    box = _bounding_box(maps)
+    turn = Turn.of(np.array(case.affine))
+    maps = [turn.apply(session.susceptibility_ppm(point)) for point in points]
+    box = bounding_box(np.logical_or.reduce([image != 0 for image in maps]), MARGIN_VOXELS)
     reach = max(
         LEAST_RANGE_PPM, *(float(np.percentile(np.abs(image[image != 0]), 99)) for image in maps if image.any())
     )
@@ -112,12 +115,9 @@ def _case(session: TuningSession, index: int, most_bytes: float, blobs: list[str
     return {
         "name": case.name,
         "shape": shape,
-        "voxel": sizes,
+        "voxel": turn.voxel_size_mm,
         "range": reach,
-        "planes": [
-            {"name": name, "cut": cut, "right": right, "up": up, "slices": slices[cut]}
-            for cut, right, up, name in PLANES
-        ],
+        "planes": [_plane(plane, turn, slices[plane.cut], box[plane.cut].start, maps[0].shape) for plane in PLANES],
         "points": [_facts(session, point, index) for point in points],
     }
 
@@ -135,18 +135,18 @@ def _facts(session: TuningSession, point: StoredPoint, case: int) -> dict[str, A
     }
 
 
-def _to_ras(volume: NDArray, order: tuple[int, ...], flips: tuple[bool, ...]) -> NDArray:
-    turned = volume.transpose(order)
-    return turned[tuple(slice(None, None, -1) if flip else slice(None) for flip in flips)]
-
-
-def _bounding_box(maps: list[NDArray]) -> tuple[slice, ...]:
-    """Smallest box that holds all that is not zero."""
-    filled = np.logical_or.reduce([image != 0 for image in maps])
-    if not filled.any():
-        return tuple(slice(0, n) for n in filled.shape)
-    ranges = [np.flatnonzero(filled.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
-    return tuple(slice(int(index[0]), int(index[-1]) + 1) for index in ranges)
+def _plane(plane: Plane, turn: Turn, slices: list[int], start: int, shape: tuple[int, ...]) -> dict[str, Any]:
+    """A view: its axes, the letters of its edges, and for each slice where it lies in the file."""
+    stored = [turn.stored_index(plane.cut, start + position, shape[plane.cut]) for position in slices]
+    return {
+        "name": plane.name,
+        "cut": plane.cut,
+        "right": plane.right,
+        "up": plane.up,
+        "slices": slices,
+        "stored": [f"{name} = {index}" for name, index in stored],
+        "ends": [*LETTERS[plane.right], *LETTERS[plane.up]],
+    }
 
 
 def _kept_slices(shape: tuple[int, ...], most_bytes: float) -> list[list[int]]:
@@ -159,10 +159,10 @@ def _kept_slices(shape: tuple[int, ...], most_bytes: float) -> list[list[int]]:
 
 
 def _pack(image: NDArray, reach: float, slices: list[list[int]]) -> bytes:
-    """Slices of the three planes one after the other, 8 bit, row by row from the top."""
-    levels = np.clip(np.rint((image / reach) * 127) + 128, 1, 255).astype(np.uint8)
+    """Slices of the three planes one after the other, 8 bit, row by row from the top; 0 is outside the mask."""
+    levels = np.where(image == 0, 0, np.clip(np.rint((image / reach) * 127) + 128, 1, 255)).astype(np.uint8)
     parts = []
-    for cut, right, up, _ in PLANES:
-        turned = levels.transpose(cut, up, right)[slices[cut], ::-1]
+    for plane in PLANES:
+        turned = levels.transpose(plane.cut, plane.up, plane.right)[slices[plane.cut], ::-1]
         parts.append(np.ascontiguousarray(turned).tobytes())
     return b"".join(parts)

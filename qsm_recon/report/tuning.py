@@ -12,6 +12,7 @@ from qsm_recon.select.pick import Pick
 from qsm_recon.select.session import Session
 from qsm_recon.select.tune import Follower, run_session
 from qsm_recon.solvers.base import Solver
+from qsm_recon.solvers.registry import find_solver
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +28,18 @@ class TuningSession(Session):
         """Draw L-curve, curvature, spectra and misfit with what each rule picks; see :meth:`Session.curve`."""
         from qsm_recon.report.session_figure import session_figure
 
-        return session_figure(self.curve(case), self.picks(case), self.parameter)
+        names = [item.name for item in (self.cases if case is None else [self.cases[case]])]
+        pick, unit = self.pick(case=case), self.unit
+        found = "found no interior optimum" if pick.value is None else f"chose {pick.value:.4g} {unit}".rstrip()
+        title = f"{self.algorithm} on {' + '.join(names)}: auto {found} for the {self.parameter.replace('_', ' ')}"
+        label = f"{self.parameter} [{unit}]" if unit else self.parameter
+        return session_figure(self.curve(case), self.picks(case), label, title)
+
+    @property
+    def unit(self) -> str:
+        """Unit of the parameter that is swept; empty where it has none."""
+        unit = find_solver(self.algorithm).declared()[self.parameter].unit
+        return "" if unit == "1" else unit
 
     def write_page(self, pick: Pick | None = None) -> Path:
         """Write ``session.html``, one file that needs no network; it opens at the pick."""

@@ -95,6 +95,7 @@ class _Relay(Follower):
         self._callback = callback
 
     def iteration(self, value: float, state: IterationState) -> None:
+        """See :class:`Follower`."""
         if self._callback is not None:
             self._callback(state)
 

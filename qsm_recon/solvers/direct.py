@@ -42,6 +42,7 @@ class _Direct(Solver):
     precision: str = parameter("single", "1", "arithmetic", choices=("single", "double"))
 
     def memory_volumes(self) -> float:
+        """See :class:`Solver`."""
         return 6.0
 
     def grid_padding(self, mask: NDArray[np.bool_], grid: Grid) -> tuple[int, int, int]:

@@ -11,6 +11,7 @@ webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not in
 if not (shutil.which("chromium") and shutil.which("chromedriver")):
     pytest.skip("chromium and chromedriver are not installed", allow_module_level=True)
 
+from scipy import ndimage  # noqa: E402
 from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
@@ -52,7 +53,8 @@ def session(tmp_path_factory):
     def score(truth):
         return lambda image: {"nrmse": float(100 * np.linalg.norm(image - truth) / np.linalg.norm(truth))}
 
-    run_session(session, list(problems), sweep_values(solver, count=8), metrics=[score(truth) for truth in truths])
+    values = sweep_values(solver.resolved(problems[0]), count=8)
+    run_session(session, list(problems), values, metrics=[score(truth) for truth in truths])
     session.write_page()
     return session
 
@@ -151,7 +153,7 @@ def test_the_picture_is_the_map(page, session):
     image = session.susceptibility_ppm(session.of_case(0)[2])[::-1]  # the first axis runs to the left
     filled = np.logical_or.reduce([session.susceptibility_ppm(p) != 0 for p in session.of_case(0)])[::-1]
     box = tuple(
-        slice(index.min(), index.max() + 1)
+        slice(max(index.min() - 1, 0), index.max() + 2)
         for index in (np.flatnonzero(filled.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3))
     )
     image = image[box]
@@ -162,7 +164,45 @@ def test_the_picture_is_the_map(page, session):
     keep[shown.shape[0] - 1 - middle[1]] = False
     keep[:, middle[0]] = False
     assert shown.shape == expected.shape
-    assert np.abs(shown - expected)[keep].max() <= 2.5  # steps of 8 bit over twice the window
+    inside = image[:, :, middle[2]].T[::-1] != 0
+    border = ndimage.binary_dilation(inside) & ~inside
+    assert np.abs(shown - expected)[keep & ~border].max() <= 2.5  # steps of 8 bit over twice the window
+    assert set(shown[keep & border]) == {164}  # the outline, just outside
+
+
+def test_left_and_right_are_named_and_slices_are_those_of_the_file(page, session):
+    letters = [
+        [span.text for span in view.find_elements(By.TAG_NAME, "span")]
+        for view in page.find_elements(By.CSS_SELECTOR, "#views .view")
+    ]
+    assert letters == [list("LRPA"), list("LRIS"), list("PAIS")]
+    left, right = page.find_elements(By.CSS_SELECTOR, "#views .view:first-child span")[:2]
+    assert left.rect["x"] < right.rect["x"]
+    filled = np.logical_or.reduce([session.susceptibility_ppm(p) != 0 for p in session.of_case(0)])
+    last = np.flatnonzero(filled.any(axis=(1, 2)))[-1]
+    move(
+        page, "slice-2", 1
+    )  # of the sagittal ones; the first axis runs to the left, so the leftmost has the last index
+    WebDriverWait(page, 10).until(lambda b: text(b, "caption-2") == f"sagittal, i = {last}")
+
+
+def test_the_page_says_when_the_map_is_not_at_the_pick(page, session):
+    points, pick = session.of_case(0), session.pick()
+    nearest = int(np.argmin([abs(np.log(point.value / pick.value)) for point in points]))
+    page.find_element(By.ID, "to-pick").click()
+    wait_until_drawn(page, f"0-{nearest}")
+    assert abs(points[nearest].value / pick.value - 1) > 1e-3
+    said = text(page, "shown")
+    assert "nearest computed weight" in said
+    assert f"{points[nearest].value:.4g}"[:5] in said
+    assert f"{pick.value:.4g}"[:5] in said
+    move(page, "point", 0)
+    wait_until_drawn(page, "0-0")
+    assert text(page, "shown").startswith(f"The pick of {pick.method} is")
+    # A session whose pick is one of its points says so.
+    page.execute_script("session.chosen.value = session.cases[0].points[0].value; show()")
+    assert text(page, "shown") == f"This is the map at the pick of {pick.method}."
+    page.execute_script("session.chosen.value = arguments[0]; show()", pick.value)
 
 
 def test_a_click_moves_the_other_views(page):
@@ -214,7 +254,7 @@ def test_the_plots_have_all_points_and_picks(page, session):
 
 
 def test_the_misfit_is_drawn_with_that_of_the_noise(page, session):
-    names = [item.text for item in page.find_elements(By.CSS_SELECTOR, "#chart-misfit text[paint-order]")]
+    names = [item.text for item in page.find_elements(By.CSS_SELECTOR, "#chart-misfit text.legend")]
     assert names == ["data cost", "noise"]
     paths = page.find_elements(By.CSS_SELECTOR, "#chart-misfit path")
     heights = [page.execute_script("return arguments[0].getBBox()", path) for path in paths]

@@ -89,6 +89,64 @@ def test_any_history_can_be_drawn(head, tmp_path, history):
     assert path.stat().st_size > 10_000
 
 
+def test_titles_name_the_slices_of_the_file(head):
+    mask, values = head
+    stored = AFFINE.copy()
+    stored[0, 0] = -1  # from right to left, as many scanners write
+    for affine, i in ((AFFINE, 10), (stored, 20 - 1 - 10)):
+        axes, images, _ = views(run_figure([Panel("χ", values, 1)], mask, affine, {}, ""))
+        assert [axis.get_title() for axis in axes] == ["axial, k = 8", "coronal, j = 12", f"sagittal, i = {i}"]
+        in_mask = np.where(mask, values, 0)
+        turned = in_mask[i].T  # the margin of three voxels is cut off where the image ends
+        assert_array_equal(images[2], turned)
+
+
+def test_letters_stand_out_from_bright_tissue(head):
+    mask, values = head
+    axes, _, _ = views(run_figure([Panel("χ", values, 1)], mask, AFFINE, {}, ""))
+    for text in (text for axis in axes for text in axis.texts):
+        (rim,) = text.get_path_effects()
+        assert rim._gc == {"linewidth": 2.2, "foreground": "black"}
+        assert text.get_color() == "white"
+
+
+def test_the_border_of_the_mask_is_drawn_between_voxels(head):
+    mask, values = head
+    figure = run_figure([Panel("χ", values, 1), Panel("error", values, 1)], mask, AFFINE, {}, "")
+    axial = [axis for axis in figure.axes if axis.get_title().startswith("axial")]
+    assert len(axial) == 2
+    for axis in axial:
+        corners = np.vstack([path.vertices for line in axis.collections for path in line.get_paths()])
+        # The views begin at the image's border, 2 voxels before the mask; a contour cuts the corners by half a voxel.
+        assert_allclose((corners.min(axis=0), corners.max(axis=0)), ((2, 2), (18, 22)))
+        assert_allclose(axis.get_xlim(), (0, 20))
+
+
+def test_two_panels_stand_abreast(head):
+    mask, values = head
+    names = ("magnitude", "field", "susceptibility")
+    figure = run_figure([Panel(name, values, 1) for name in names], mask, AFFINE, {"objective": [2.0, 1.0]}, "")
+    figure.draw_without_rendering()
+    first, second, third = (
+        next(axis for axis in figure.axes if axis.get_ylabel() == name).get_position() for name in names
+    )
+    assert first.x1 < second.x0
+    assert first.y0 == pytest.approx(second.y0, abs=0.01)
+    assert third.y1 < first.y0
+    assert third.x0 == pytest.approx(first.x0, abs=0.01)
+
+
+def test_no_legend_lies_over_a_curve(head):
+    mask, values = head
+    history = {name: [1.0, 0.5, 0.1] for name in ("objective", "fidelity", "primal_residual_field", "update")}
+    figure = run_figure([Panel("χ", values, 1)], mask, AFFINE, history, "")
+    figure.draw_without_rendering()
+    legends = [(axis.get_legend(), axis) for axis in figure.axes if axis.get_legend() is not None]
+    assert len(legends) == 2
+    for legend, axis in legends:
+        assert legend.get_window_extent().y0 >= axis.get_window_extent().y1 - 1
+
+
 def test_convergence_curves_are_the_history(head):
     mask, values = head
     history = {"objective": [3.0, 2.0, 1.0], "fidelity": [2.0, 1.0, 0.5], "primal_residual_field": [1.0, 0.1, 0.01]}

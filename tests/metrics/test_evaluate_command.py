@@ -137,6 +137,32 @@ def test_runs_as_a_module(files):
     assert finished.stderr == "error: absent.nii: no such file\n"
 
 
+def test_the_listing_has_units(files, capsys):
+    assert main(["chi.nii.gz", *CASE, "--no-figure"]) == 0
+    lines = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()[1:]}
+    assert lines["nrmse"][1:] == ["%"]
+    assert lines["calcification_moment_deviation"][1:] == ["ppm·voxels"]
+    assert lines["xsim"][1:] == []
+
+
+@pytest.mark.parametrize("first", [1.0, -1.0])
+def test_error_figure_names_left_and_right(head, first):
+    """Whatever the direction of storage, the subject's right is on the right."""
+    affine = np.diag([first, 1.0, 2.0, 1.0])
+    spot = head.truth.copy()
+    spot[40, 23, 20] = 5  # towards the end of the first axis
+    figure = error_figure(head.reconstruction, spot, head.mask, affine=affine)
+    axial, coronal, sagittal = figure.axes[0], figure.axes[3], figure.axes[6]
+    letters = [[text.get_text() for text in axis.texts] for axis in (axial, coronal, sagittal)]
+    assert letters == [list("LRPA"), list("LRIS"), list("PAIS")]
+    assert axial.get_ylabel().startswith("axial, k = ")
+    plane = int(axial.get_ylabel().rpartition(" ")[2])
+    spot[:, :, plane] = spot[:, :, 20]
+    image = np.asarray(error_figure(head.reconstruction, spot, head.mask, affine=affine).axes[0].images[0].get_array())
+    column = np.argwhere(image > 2)[0][1]
+    assert (column > image.shape[1] / 2) == (first > 0)
+
+
 def test_error_figure_shows_what_is_scored(head):
     figure = error_figure(head.reconstruction, head.truth, head.mask, voxel_size_mm=(1, 1, 2), title="t")
     axes = figure.axes[:9]

@@ -3,9 +3,11 @@
 import json
 import shlex
 
+import numpy as np
 import pytest
 
 from qsm_recon import lcurve
+from qsm_recon.io import load_image
 from qsm_recon.report.tuning import TuningSession
 
 FAST = ("--algo", "tikhonov", "--points", "7")
@@ -34,9 +36,31 @@ def test_the_same_command_again_computes_nothing(on_disk, tmp_path, capsys):
     assert {path: path.stat().st_mtime_ns for path in folder.glob("points/*")} == before
 
 
+def test_the_maps_of_a_session_can_be_written(on_disk, small, tmp_path, capsys):
+    folder = tmp_path / "session"
+    lcurve.main([*FAST, "--out", str(folder), "--quiet", *on_disk])
+    assert not (folder / "maps").exists()
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("points/*")}
+    assert lcurve.main([*FAST, "--out", str(folder), "--keep-maps", *on_disk]) == 0
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("points/*")} == before  # nothing is computed again
+    session = TuningSession.open(folder)
+    points = session.of_case(0)
+    written = sorted(
+        folder.glob("maps/*.nii.gz"), key=lambda path: float(path.name.split("_")[-1].removesuffix(".nii.gz"))
+    )
+    assert len(written) == len(points) == 9
+    for path, point in zip(written, points, strict=True):
+        image = load_image(path)
+        assert np.array_equal(image.data, session.susceptibility_ppm(point))
+        assert np.array_equal(image.affine, np.eye(4))
+        assert image.data.std() > 0
+    said = capsys.readouterr().out
+    assert f"maps: 9 files in {folder}/maps/" in said
+    assert f"mask.nii.gz, {int(small.mask.sum())} voxels" in said
+
+
 def test_the_command_on_the_page_reproduces_its_point(on_disk, tmp_path):
     from qsm_recon import run
-    from qsm_recon.io import load_image
 
     folder = tmp_path / "session"
     lcurve.main([*FAST, "--out", str(folder), "--set", "padding=2", "--quiet", *on_disk])

@@ -222,6 +222,21 @@ def test_selection_without_a_folder_agrees(finished, small):
     assert len(curve) == 17
 
 
+def test_the_figure_says_who_chose_and_its_legends_lie_over_no_curve(finished):
+    figure = finished.plot()
+    figure.draw_without_rendering()
+    (title, *_) = figure.texts
+    assert title.get_text().startswith(f"tikhonov on ball: auto chose {finished.pick().value:.4g} ")
+    (picks,) = figure.legends
+    right = max(axis.get_window_extent().x1 for axis in figure.axes)
+    assert picks.get_window_extent().x0 >= right
+    assert [text.get_text().split(":")[0] for text in picks.get_texts()] == [pick.method for pick in finished.picks()]
+    legends = [(axis.get_legend(), axis) for axis in figure.axes if axis.get_legend() is not None]
+    assert len(legends) == 2
+    for legend, axis in legends:
+        assert legend.get_window_extent().y0 >= axis.get_window_extent().y1 - 1
+
+
 def test_notebooks_get_a_session_that_plots(tmp_path, small):
     session = tune(make_solver("tv"), small.problem, tmp_path / "tv", count=7)
     figure = session.plot()

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from qsm_recon.command_reconstruct import OVERHEAD_BYTES, memory_estimate_bytes
 from qsm_recon.operators.grid import Grid
 from qsm_recon.operators.padding import padded_shape
 from qsm_recon.problem import Problem
-from qsm_recon.run import OVERHEAD_BYTES, memory_estimate_bytes
 from qsm_recon.solvers.registry import make_solver
 
 SHAPE, RADIUS, CHI = (36, 38, 12), 2.5, 0.6

@@ -3,6 +3,7 @@
 // A small line chart in SVG. Every axis is either logarithmic or linear.
 const SVG = "http://www.w3.org/2000/svg";
 const SIZE = { width: 420, height: 300, left: 58, right: 12, top: 26, bottom: 40 };
+const LEGEND_Y = 32;
 
 function element(name, attributes, text) {
   const made = document.createElementNS(SVG, name);
@@ -52,7 +53,9 @@ function logarithmicTicks(low, high) {
 // settings: title, x, y (labels), logX, logY, series [{x, y, colour, dash, name, onPoint}], vertical [{at, colour}],
 // marks [{x, y, colour, name}]; returns a function that moves the highlight to the x, y of a point.
 function drawChart(host, settings) {
-  const { width, height, left, right, top, bottom } = SIZE;
+  const { width, height, left, right, bottom } = SIZE;
+  const named = settings.series.filter((series) => series.name);
+  const top = SIZE.top + (named.length ? 16 : 0);
   const svg = element("svg", { viewBox: `0 0 ${width} ${height}`, role: "img" });
   svg.append(element("text", { x: width / 2, y: 14, "text-anchor": "middle", "font-weight": 600 }, settings.title));
   const all = (name) => settings.series.flatMap((series) => series[name]);
@@ -78,15 +81,14 @@ function drawChart(host, settings) {
     svg.append(element("path", { d: path, fill: "none", stroke: series.colour, "stroke-width": 1.5,
       "stroke-dasharray": series.dash || "none" }));
   });
-  const named = settings.series.filter((series) => series.name);
-  named.forEach((series, i) => {
-    // At the end of the y axis that the curves leave free; the halo keeps it legible over what crosses it.
-    const y = settings.legend === "bottom" ? height - bottom - 10 - 14 * (named.length - 1 - i) : top + 14 + 14 * i;
-    svg.append(element("line", { x1: left + 8, x2: left + 28, y1: y - 4, y2: y - 4, stroke: series.colour,
+  // Names stand between title and axes, where they can cover no curve.
+  let from = left;
+  for (const series of named) {
+    svg.append(element("line", { x1: from, x2: from + 18, y1: LEGEND_Y - 4, y2: LEGEND_Y - 4, stroke: series.colour,
       "stroke-width": 1.5, "stroke-dasharray": series.dash || "none" }));
-    svg.append(element("text", { x: left + 33, y, fill: series.colour, stroke: "#fff", "stroke-width": 3,
-      "paint-order": "stroke" }, series.name));
-  });
+    svg.append(element("text", { class: "legend", x: from + 23, y: LEGEND_Y, fill: series.colour }, series.name));
+    from += 40 + 6.2 * series.name.length;
+  }
   for (const mark of settings.marks || []) {
     const dot = element("circle", { cx: x.place(mark.x), cy: y.place(mark.y), r: 6, fill: mark.colour, stroke: "#fff" });
     dot.append(element("title", {}, mark.name));

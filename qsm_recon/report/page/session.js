@@ -1,6 +1,7 @@
 const session = JSON.parse(document.getElementById("content").textContent);
 const COLOURS = ["#c2410c", "#2563eb", "#16a34a", "#9333ea", "#db2777", "#0891b2", "#a16207", "#475569", "#0f766e", "#be123c"];
 const DIFFERENCE_GAIN = 4;
+const OUTLINE = [164, 126, 92, 255];
 const byId = (id) => document.getElementById(id);
 const state = { case: 0, point: 0, window: 0.1, difference: false, position: [0, 0, 0] };
 const unpacked = new Map();
@@ -34,6 +35,14 @@ function nearest(slices, position) {
   return best;
 }
 
+// Whether a pixel outside the mask touches it.
+function isBorder(i, width, size, inside) {
+  if (inside(i)) return false;
+  const column = i % width;
+  return (column > 0 && inside(i - 1)) || (column < width - 1 && inside(i + 1))
+    || (i >= width && inside(i - width)) || (i + width < size && inside(i + width));
+}
+
 function buildViews() {
   const data = currentCase();
   byId("views").replaceChildren(...data.planes.map((plane, index) => {
@@ -53,7 +62,17 @@ function buildViews() {
     Object.assign(slider, { type: "range", id: `slice-${index}`, min: 0, max: plane.slices.length - 1, step: 1 });
     slider.setAttribute("aria-label", `${plane.name} slice`);
     slider.addEventListener("input", () => { state.position[plane.cut] = plane.slices[slider.value]; draw(); });
-    figure.append(canvas, slider, plane.name);
+    const view = document.createElement("div");
+    view.className = "view";
+    view.append(canvas, ...plane.ends.map((letter, end) => {
+      const mark = document.createElement("span");
+      mark.className = `end-${end}`;
+      mark.textContent = letter;
+      return mark;
+    }));
+    const caption = document.createElement("figcaption");
+    caption.id = `caption-${index}`;
+    figure.append(view, slider, caption);
     return figure;
   }));
 }
@@ -69,15 +88,17 @@ async function draw() {
   data.planes.forEach((plane, index) => {
     const number = nearest(plane.slices, state.position[plane.cut]);
     byId(`slice-${index}`).value = number;
+    byId(`caption-${index}`).textContent = `${plane.name}, ${plane.stored[number]}`;
     const [start, size] = sliceOf(data.planes, data.shape, index, number);
     const canvas = byId(`view-${index}`);
     const context = canvas.getContext("2d");
     const pixels = context.createImageData(canvas.width, canvas.height);
+    const inside = (i) => image[start + i] !== 0;
     for (let i = 0; i < size; i++) {
-      const level = compared ? DIFFERENCE_GAIN * (image[start + i] - compared[start + i])
+      const level = !inside(i) ? 0 : compared ? DIFFERENCE_GAIN * (image[start + i] - compared[start + i])
         : state.difference ? 0 : image[start + i] - 128;
       const grey = 127.5 + level * gain;  // clamped by the array
-      pixels.data.set([grey, grey, grey, 255], 4 * i);
+      pixels.data.set(isBorder(i, canvas.width, size, inside) ? OUTLINE : [grey, grey, grey, 255], 4 * i);
     }
     context.putImageData(pixels, 0, 0);
     context.fillStyle = "rgba(251, 191, 36, .35)";
@@ -94,12 +115,27 @@ function show() {
   byId("point").value = state.point;
   byId("window-label").textContent = state.window.toFixed(3);
   byId("command").textContent = point.command;
+  sayWhatIsShown(point);
   highlights.forEach((move) => move(point));
   document.querySelectorAll("#points tbody tr").forEach((row, i) => row.classList.toggle("selected", i === state.point));
   return draw();
 }
 
-const unit = () => (session.unit === "1" ? "" : session.unit);
+const unit = () => session.unit;
+const measure = (value) => `${value.toPrecision(4)} ${unit()}`.trim();
+
+// Rules pick between the points; the map at the pick itself is not among those computed.
+function sayWhatIsShown(point) {
+  const chosen = session.chosen.value, note = byId("shown");
+  const values = currentCase().points.map((each) => Math.log(each.value));
+  const isNearest = chosen !== null && state.point === nearest(values, Math.log(chosen));
+  const isPick = isNearest && Math.abs(point.value / chosen - 1) < 5e-4;
+  note.classList.toggle("nearest", isNearest && !isPick);
+  note.textContent = chosen === null ? "" : isPick ? `This is the map at the pick of ${session.chosen.method}.`
+    : isNearest ? `Shown is the nearest computed weight, ${measure(point.value)}, not the pick of `
+      + `${session.chosen.method}, ${measure(chosen)}, for which no map was computed here.`
+    : `The pick of ${session.chosen.method} is ${measure(chosen)}.`;
+}
 
 function choosePoint(index) {
   state.point = Math.max(0, Math.min(currentCase().points.length - 1, index));
@@ -144,7 +180,8 @@ function buildCharts() {
   const corner = drawChart(byId("chart-lcurve"), {
     title: "L-curve", x: "data cost", y: "regularisation cost", logX: true, logY: true,
     series: [{ x: curve.data, y: curve.regularisation, colour: "#444", onPoint: toPoint }],
-    marks: found.map((pick) => ({ colour: pick.colour, name: `${pick.method}: ${pick.value.toPrecision(3)}`,
+    // The first on top: auto often lies where the rule does that it follows.
+    marks: [...found].reverse().map((pick) => ({ colour: pick.colour, name: `${pick.method}: ${pick.value.toPrecision(3)}`,
       x: interpolate(curve.parameter, curve.data, pick.value),
       y: interpolate(curve.parameter, curve.regularisation, pick.value) })),
   });
@@ -159,7 +196,6 @@ function buildCharts() {
     const bands = ["magic cone", "near it", "off it"];
     drawChart(byId("chart-bands"), {
       title: "spectrum by distance from the cone", x, y: "mean |F χ|", logX: true, logY: true, vertical,
-      legend: "bottom",
       series: bands.map((name, i) => ({ x: curve.parameter, y: curve.bands[i], name, colour: COLOURS[i] })),
     });
   }
@@ -208,11 +244,13 @@ function buildPickTable() {
     }));
 }
 
+const metricUnit = (name) => (session.metric_units[name] ? ` [${session.metric_units[name]}]` : "");
+
 function buildPointTable() {
   const points = currentCase().points;
   const metrics = [...new Set(points.flatMap((point) => Object.keys(point.metrics)))];
   const heading = [session.parameter, "data cost", "regularisation cost", "iterations", "seconds",
-    ...metrics.map((name) => name.replaceAll("_", " "))].map((text) => [text]);
+    ...metrics.map((name) => `${name.replaceAll("_", " ")}${metricUnit(name)}`)].map((text) => [text]);
   fillTable(byId("points"), [...heading, ["note", "text"]], points.map((point, i) => {
     const numbers = [point.value, point.data, point.regularisation, point.iterations, point.seconds,
       ...metrics.map((name) => point.metrics[name])];
@@ -229,7 +267,7 @@ function start() {
   byId("title").textContent = `${session.algorithm}: ${session.cases.map((data) => data.name).join(" + ")}`;
   const chosen = session.chosen;
   byId("summary").textContent = chosen.value === null ? `${chosen.method}: ${chosen.reason}`
-    : `${session.parameter} = ${chosen.value.toPrecision(4)} ${unit()} by ${chosen.method}: ${chosen.reason}`;
+    : `${session.parameter} = ${measure(chosen.value)}, chosen by ${chosen.method}: ${chosen.reason}`;
   byId("case").replaceChildren(...session.cases.map((data, i) => new Option(data.name, i)));
   byId("case-label").hidden = session.cases.length < 2;
   byId("case").addEventListener("change", (event) => chooseCase(Number(event.target.value)));

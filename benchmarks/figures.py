@@ -1,0 +1,97 @@
+"""Figures after those of the challenge's report: ``python -m benchmarks.figures [--size full|reduced]``.
+
+From what ``python -m benchmarks.rc2`` stored: the five leaders with error maps, spider plots, stage 1 against stage 2,
+SNR 100 against 1000 (Bland-Altman), correlation of metrics, and metrics by class of method and of input.  A figure
+whose rows or maps are not stored is left out, with a line that says so.  PNG files beside the tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.rc2 import table_name
+from benchmarks.suite import plots
+from benchmarks.suite.cases import load
+from benchmarks.suite.command import guarded
+from benchmarks.suite.record import Row
+from benchmarks.suite.stages import EACH, ONE_SET
+from benchmarks.suite.standings import PAIR, Submission, submissions
+from benchmarks.suite.store import STORE, SUITE_RESULTS, Store, read_rows
+from qsm_recon.io import atomic_write
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHOWN_CASE = "SIM2"
+DOTS_PER_INCH = 110
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw what can be drawn."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.figures", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--size", choices=("full", "reduced"), default="reduced", help="of the phantom")
+    parser.add_argument("--store", type=Path, default=STORE, metavar="DIR", help="maps")
+    parser.add_argument("--results", type=Path, default=SUITE_RESULTS, metavar="DIR", help="tables, and where to write")
+    options = parser.parse_args(arguments)
+    return guarded(lambda: _Drawing(options.size, options.results, Store(options.store)).draw())
+
+
+class _Drawing:
+    """All figures of one size of the phantom."""
+
+    def __init__(self, size: str, results: Path, store: Store) -> None:
+        self._size, self._results, self._store = size, results, store
+        rows = {stage: _paired(read_rows(table_name(stage, size), results)) for stage in (1, 2)}
+        self._first = submissions(rows[1], ONE_SET, "SNR1")
+        self._second = {snr: submissions(rows[2], EACH, snr) for snr in ("SNR1", "SNR2")}
+
+    def draw(self) -> int:
+        """Draw; the exit code."""
+        first, (low, high) = self._first, self._second.values()
+        for name, found, title in (("stage1", first, "Stage 1"), ("stage2", low, "Stage 2, SNR 100")):
+            if not plots.scored(found):
+                print(f"{name}: nothing is stored for the {self._size} phantom; run python -m benchmarks.rc2 first")
+                continue
+            self._top_five(f"{name}_{self._size}_top_five", found, title)
+            self._save(f"{name}_{self._size}_spider", plots.spider(found, title))
+            self._save(f"{name}_{self._size}_metric_correlation", plots.metric_correlation(found))
+            self._save(f"{name}_{self._size}_scatter_matrix", plots.scatter_matrix(found))
+        if plots.scored(first) and plots.scored(low):
+            self._save(f"stages_{self._size}", plots.stages(first, low))
+        if plots.scored(low) and plots.scored(high):
+            self._save(f"stage2_{self._size}_snr", plots.bland_altman(low, high, ("SNR 100", "SNR 1000")))
+        return 0
+
+    def _top_five(self, name: str, found: Sequence[Submission], title: str) -> None:
+        shown = plots.leaders(found)
+        maps = {id(one): self._store.load_map(one.records[SHOWN_CASE].key) for one in shown}
+        kept = [one for one in shown if maps[id(one)] is not None]
+        if len(kept) < len(shown):
+            print(f"{name}: {len(shown) - len(kept)} of {len(shown)} maps are not kept here; rc2 computes them again")
+        if not kept:
+            return
+        case = load(kept[0].records[SHOWN_CASE].job["case"])
+        assert case.truth is not None
+        images = [image for one in kept if (image := maps[id(one)]) is not None]
+        heading = f"{title}: the leaders on {SHOWN_CASE}, {self._size} phantom"
+        truth = case.truth.susceptibility_ppm
+        self._save(name, plots.top_five(kept, images, truth, case.evaluation_mask, heading))
+
+    def _save(self, name: str, figure: Figure) -> None:
+        path = self._results / f"{name}.png"
+        atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=DOTS_PER_INCH, metadata={"Software": None}))
+        print(f"{path.name}")
+
+
+def _paired(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row.tags["data"] in PAIR]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The benchmark suite: one runner, one schema of results, one printer of tables."""

@@ -1,0 +1,23 @@
+"""How every command of the suite ends: one line for what is wrong, nothing lost when it is interrupted."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from qsm_recon.errors import QSMError
+
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+def guarded(action: Callable[[], int]) -> int:
+    """Run a command's action and return its exit code."""
+    try:
+        return action()
+    except QSMError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        print("interrupted: what is done is stored, the same command goes on from there", file=sys.stderr)
+        return EXIT_INTERRUPTED

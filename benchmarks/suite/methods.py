@@ -1,0 +1,103 @@
+"""The methods of the challenge's tables, cheap and well-known ones first, and the inputs they are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.suite.table import method_label
+from qsm_recon.errors import ParameterError, did_you_mean
+from qsm_recon.solvers.registry import solvers
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method with parameters, and its class for figures."""
+
+    solver: str
+    kind: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Its name in tables."""
+        return method_label(self.solver, self.parameters)
+
+
+ENTRIES = (
+    Entry("tkd", "closed form"),
+    Entry("tsvd", "closed form"),
+    Entry("tikhonov", "closed form"),
+    Entry("tv", "total variation"),
+    Entry("fansi", "total variation"),
+    Entry("wl1l2", "l1 fidelity"),
+    Entry("medi", "morphology"),
+    Entry("ndi", "descent"),
+    Entry("rts", "two steps"),
+    Entry("tgv", "generalised variation"),
+    Entry("fansi-tgv", "generalised variation"),
+    Entry("wl1l2", "l1 fidelity", {"regularisation_weighting": "r2star"}),
+    Entry("tfi", "morphology"),
+    Entry("wl1", "l1 fidelity"),
+    Entry("mctfi", "morphology"),
+    Entry("l1qsm", "l1 fidelity"),
+    Entry("wh-qsm", "weakly harmonic"),
+    Entry("wh-nlqsm", "weakly harmonic"),
+    Entry("admm", "l1 fidelity", {"fidelity": "l1", "regulariser": "tgv"}),
+)
+VARIED = ("tikhonov", "tv", "fansi", "wl1l2", "medi")
+"""Methods that are also given the other inputs."""
+NEED_ECHOES = ("mctfi",)
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a method is given."""
+
+    name: str
+    field: str
+    magnitude: bool
+    description: str
+
+
+INPUTS = {
+    given.name: given
+    for given in (
+        Input("fit", "fit", True, "nonlinear fit of the complex echoes, magnitude and noise"),
+        Input("difference", "difference", True, "frequency map as the challenge provided it, magnitude"),
+        Input("fit, field only", "fit", False, "the fitted field and the mask, nothing else"),
+        Input("difference, field only", "difference", False, "the provided map and the mask, nothing else"),
+    )
+}
+ECHOES, AS_GIVEN = "echoes", "as given"
+"""Input of the methods that take the complex echoes themselves, and of data sets with one field."""
+
+
+def entries(only: list[str] | None = None) -> tuple[Entry, ...]:
+    """The methods, plug-ins last; or those of some names.
+
+    Raises
+    ------
+    ParameterError
+        If a name is unknown.
+    """
+    known = {entry.solver for entry in ENTRIES}
+    everyone = (*ENTRIES, *(Entry(name, "plug-in") for name in solvers() if name not in known))
+    names = {entry.solver for entry in everyone}
+    for name in only or ():
+        if name not in names:
+            raise ParameterError(f"--only: method '{name}' is unknown{did_you_mean(name, names)}")
+    return tuple(entry for entry in everyone if not only or entry.solver in only)
+
+
+def input_name(entry: Entry, given: Input, *, phantom: bool = True) -> str:
+    """Name of what a method is given, in tables; it may take the echoes themselves, and of other data what is there."""
+    if entry.solver in NEED_ECHOES:
+        return ECHOES
+    return given.name if phantom else AS_GIVEN
+
+
+def takes(entry: Entry, given: Input) -> bool:
+    """Whether a method can do with an input."""
+    needs = entry.solver in NEED_ECHOES or "r2star" in entry.parameters.values()
+    return given.name == "fit" if needs else True

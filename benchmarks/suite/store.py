@@ -1,0 +1,125 @@
+"""Where results are kept: records and maps by checksum, and the tables' rows beside the benchmarks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.suite.record import Record, Row, tidy_csv
+from benchmarks.timing import RESULTS
+from qsm_recon.errors import DataError
+from qsm_recon.io import atomic_write, atomic_write_text, plain
+
+SUITE_RESULTS = RESULTS / "suite"
+STORE = Path(__file__).resolve().parents[2] / "build" / "benchmarks"
+
+
+class Store:
+    """Records and maps of jobs, in a folder that may be deleted; what tables show is kept elsewhere.
+
+    Parameters
+    ----------
+    folder
+        It is made where missing.
+    """
+
+    def __init__(self, folder: Path = STORE) -> None:
+        self.folder = Path(folder)
+
+    def record_path(self, key: str) -> Path:
+        """File of a record."""
+        return self.folder / "records" / f"{key}.json"
+
+    def map_path(self, key: str) -> Path:
+        """File of a map."""
+        return self.folder / "maps" / f"{key}.npz"
+
+    def add(self, record: Record) -> None:
+        """Keep a record; its file is whole, or not there."""
+        path = self.record_path(record.key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write_text(path, json.dumps(plain(record.as_dict()), indent=1, allow_nan=False) + "\n")
+
+    def find(self, key: str) -> Record | None:
+        """The record of a job that has a result; one that failed is asked again, and one that is damaged."""
+        try:
+            record = Record.from_dict(json.loads(self.record_path(key).read_text("utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+        return record if record.key == key and not record.failed else None
+
+    def save_map(self, key: str, susceptibility_ppm: NDArray) -> None:
+        """Keep a map."""
+        path = self.map_path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+        def write(temporary: Path) -> None:
+            with temporary.open("wb") as stream:
+                np.savez_compressed(stream, susceptibility_ppm=np.asarray(susceptibility_ppm, np.float32))
+
+        atomic_write(path, write)
+
+    def load_map(self, key: str) -> NDArray[np.float32] | None:
+        """A map; None where it is not kept."""
+        path = self.map_path(key)
+        if not path.is_file():
+            return None
+        with np.load(path, allow_pickle=False) as stored:
+            image: NDArray[np.float32] = stored["susceptibility_ppm"]
+        return image
+
+
+def results_path(name: str, folder: Path = SUITE_RESULTS) -> Path:
+    """File of a table's rows."""
+    return folder / f"{name}.json"
+
+
+def read_rows(name: str, folder: Path = SUITE_RESULTS) -> list[Row]:
+    """Rows of a table; none where it has not been made.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read.
+    """
+    path = results_path(name, folder)
+    if not path.is_file():
+        return []
+    try:
+        return [Row.from_dict(stored) for stored in json.loads(path.read_text("utf-8"))["rows"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not a table of this suite ({error}); move it away and run again") from error
+
+
+def merge_rows(name: str, rows: Sequence[Row], folder: Path = SUITE_RESULTS, order: Any = None) -> list[Row]:
+    """Put rows into a table, as JSON and CSV; rows of other jobs stay as they were.
+
+    Parameters
+    ----------
+    name
+        Of the table.
+    rows
+        New rows; they replace those of the same job, whatever program made these.
+    folder
+        Where tables are.
+    order
+        Key that rows are sorted by; by default those that were there go first.
+
+    Returns
+    -------
+    list of Row
+        All of the table.
+    """
+    merged = {row.identity(): row for row in read_rows(name, folder)}
+    merged.update({row.identity(): row for row in rows})
+    table = list(merged.values()) if order is None else sorted(merged.values(), key=order)
+    folder.mkdir(parents=True, exist_ok=True)
+    content = json.dumps({"rows": [plain(row.as_dict()) for row in table]}, indent=1, allow_nan=False)
+    atomic_write_text(results_path(name, folder), content + "\n")
+    atomic_write_text(results_path(name, folder).with_suffix(".csv"), tidy_csv(table))
+    return table

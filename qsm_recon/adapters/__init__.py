@@ -1,0 +1,1 @@
+"""Thin adapters: the reconstruction command as others' frameworks call it."""

@@ -1,0 +1,54 @@
+"""How much memory a run is expected to take, and how a machine is shared out."""
+
+import pytest
+
+from qsm_recon.backend.memory import GIB
+from qsm_recon.background.registry import find_removal
+from qsm_recon.cohort.acquisitions import find_acquisitions
+from qsm_recon.cohort.footprint import footprint, share_out
+from qsm_recon.command_reconstruct import OVERHEAD_BYTES
+from qsm_recon.errors import ParameterError
+from qsm_recon.solvers.registry import make_solver
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, (8, 1)),  # one thread each
+        ({"runs": 3}, (3, 2)),
+        ({"needed": 10 * GIB}, (5, 1)),  # 85 % of 64 GiB hold five
+        ({"needed": 40 * GIB}, (1, 8)),
+        ({"needed": 100 * GIB}, (1, 8)),  # it will be refused, by name
+        ({"threads": 4}, (2, 4)),
+        ({"workers": 3}, (3, 2)),
+        ({"workers": 3, "threads": 1}, (3, 1)),
+        ({"memory": 8}, (2, 4)),
+    ],
+)
+def test_share(asked, expected):
+    share = share_out(
+        asked.get("runs", 100), asked.get("needed", 4 * GIB),
+        cores=8, available_bytes=64 * GIB,
+        threads=asked.get("threads"), workers=asked.get("workers"), memory_gib=asked.get("memory"),
+    )  # fmt: skip
+    assert (share.workers, share.threads) == expected
+    assert share.memory_gib == (None if "memory" not in asked else 4)
+
+
+@pytest.mark.parametrize("asked", [{"threads": 0}, {"workers": -1}, {"memory_gib": 0.0}])
+def test_numbers_must_be_positive(asked):
+    with pytest.raises(ParameterError, match="expected a positive number"):
+        share_out(1, 1.0, cores=1, available_bytes=1.0, **asked)
+
+
+def test_footprint_is_that_of_the_largest_which_can_be_read(study):
+    for name in ("sub-01", "sub-02", "sub-03"):
+        study.add(name)
+    study.file("sub-01", "echo-1_part-mag_MEGRE.nii.gz").write_bytes(bytes(200_000))  # large, and no image
+    found = find_acquisitions(study.root)
+    small = footprint(study.root, found, make_solver("tkd"), None)
+    assert small.acquisition in ("sub-02", "sub-03")
+    assert small.shape == (20, 24, 18)
+    large = footprint(study.root, found, make_solver("tgv", padding=40), find_removal("pdf")())
+    assert large.bytes - OVERHEAD_BYTES > 5 * (small.bytes - OVERHEAD_BYTES) > 0
+    assert footprint(study.root, found[:1], make_solver("tkd"), None) is None

@@ -1,0 +1,73 @@
+"""What the README shows works as it stands there."""
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+run_module, lcurve, evaluate, phantom = (
+    importlib.import_module(f"qsm_recon.{name}") for name in ("run", "lcurve", "evaluate", "phantom")
+)
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+def commands():
+    """Words of every command line in the README, without the interpreter."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", README.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [shlex.split(line)[2:] for line in lines if line.startswith(".venv/bin/python -m qsm_recon.")]
+
+
+def test_every_command_of_the_readme_is_understood():
+    """Options that were renamed, or never were, would be refused here."""
+    parsers = {
+        "qsm_recon.run": run_module.build_parser(),
+        "qsm_recon.lcurve": lcurve.build_parser(),
+        "qsm_recon.evaluate": evaluate.build_parser(),
+        "qsm_recon.phantom": phantom.build_parser(),
+    }
+    found = commands()
+    assert {words[0] for words in found} >= {"qsm_recon.run", "qsm_recon.lcurve", "qsm_recon.evaluate"}
+    for name, *words in found:
+        parsers[name].parse_args(words)
+
+
+@pytest.mark.slow
+def test_the_bids_example_runs_on_a_bids_data_set(tmp_path, monkeypatch, run):
+    """A set that the phantom's command writes, its mask among the derivatives as in any other."""
+    monkeypatch.chdir(tmp_path)
+    size = ["--size", "reduced", "--voxel-size", "5", "5", "5", "--no-cache"]
+    assert phantom.main(["--out", "study", "--format", "bids", *size]) == 0
+    (words,) = [words for words in commands() if any(word.startswith("bids:") for word in words)]
+    done = run(*(word.replace("/data/study", "study").replace("subject=01", "subject=sim2") for word in words[1:]))
+    assert done.code == 0, done.err
+    assert "mask: study/derivatives/truth/sub-sim2/anat/sub-sim2_mask.nii.gz, " in done.out
+    assert (tmp_path / "result" / "chi.nii.gz").exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "module", "arguments"),
+    [
+        (2, run_module, ["--algo", "none"]),
+        (2, lcurve, ["--algo", "none"]),
+        (2, evaluate, ["a.nii", "--truth", "t.nii", "--mask", "m.nii"]),
+        (2, phantom, ["--out", "x", "--snr", "-1"]),
+    ],
+)
+def test_bad_input_has_the_code_of_the_table(code, module, arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert module.main(arguments) == code
+    assert f"| {code} | bad usage or input" in README.read_text("utf-8")
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_evaluation_ends_with_its_code(monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate, "_load_case", interrupt)
+    assert evaluate.main(["a.nii", "--truth", "t.nii", "--mask", "m.nii"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"

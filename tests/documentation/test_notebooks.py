@@ -1,0 +1,39 @@
+"""Notebooks: executed, small, and they still run."""
+
+import json
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
+
+
+def test_there_are_notebooks():
+    assert [path.stem[0] for path in NOTEBOOKS] == list("123456")
+
+
+@every_notebook
+def test_executed_from_top_to_bottom_without_error(path):
+    code = [cell for cell in json.loads(path.read_text("utf-8"))["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    assert not [output for cell in code for output in cell["outputs"] if output["output_type"] == "error"]
+
+
+@every_notebook
+def test_small_and_of_no_machine(path):
+    text = path.read_text("utf-8")
+    assert len(text) < 300_000
+    assert not re.search(r"/(work|root|home|tmp)/", text)
+
+
+@pytest.mark.slow
+@every_notebook
+def test_runs(path):
+    pytest.importorskip("nbclient")
+    execute = runpy.run_path(str(FOLDER / "execute.py"))["execute"]
+    code = [cell for cell in execute(path).cells if cell.cell_type == "code"]
+    assert all(cell.execution_count for cell in code)
