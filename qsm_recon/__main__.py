@@ -12,7 +12,7 @@ COMMANDS = {
     "run": "reconstruct a susceptibility map from a field map or from multi-echo phase",
     "lcurve": "choose the regularisation parameter without the truth, and keep every map on the way",
     "evaluate": "score maps of any software against a truth by the metrics of the 2019 challenge",
-    "cohort": "reconstruct every multi-echo acquisition of a BIDS study, on many workers, and go on where it stopped",
+    "cohort": "reconstruct a BIDS study by many workers; the same command goes on where it stopped",
     "phantom": "write the embedded head phantom, with its truth, for any software",
     "doctor": "check this installation by a reconstruction whose answer is known; empty the cache",
 }

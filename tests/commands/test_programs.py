@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import os
 import subprocess
 import sys
@@ -50,6 +51,17 @@ def test_version(capsys):
         main(["--version"])
     assert stopped.value.code == 0
     assert capsys.readouterr().out == f"qsm_recon {__version__}\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_says_the_version(name, capsys):
+    """Which it cannot where two of its groups have the same option: merging branches has done that."""
+    room = PACKAGE / name
+    command = importlib.import_module(f"qsm_recon.{name}.command" if room.is_dir() else f"qsm_recon.{name}")
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["--version"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out.startswith(f"qsm_recon {__version__}")
 
 
 def test_command_written_with_a_space_is_put_right(capsys):
