@@ -1,4 +1,4 @@
-"""The checks: each says ``ok``, ``note`` (works, but slower or with less) or ``wrong``, with figures and a way out."""
+"""The checks: each says ``ok``, ``note`` (works, but slower or with less) or ``wrong``, and figures or a way out."""
 
 from __future__ import annotations
 
@@ -50,10 +50,6 @@ class Finding:
     trace: str = ""
 
 
-Judged = tuple[str, str]
-"""Verdict and text."""
-
-
 def run_checks(facts: dict[str, Any]) -> Iterator[Finding]:
     """Run all checks, one after another; none stops those after it.
 
@@ -62,7 +58,7 @@ def run_checks(facts: dict[str, Any]) -> Iterator[Finding]:
     facts
         Of :func:`qsm_recon.checkup.machine.machine_facts`.
     """
-    checks: tuple[tuple[str, Callable[[], Judged]], ...] = (
+    checks: tuple[tuple[str, Callable[[], tuple[str, str]]], ...] = (
         ("required packages", lambda: check_requirements(machine.requirements())),
         ("processor", lambda: check_processor(facts["threads"])),
         ("memory", lambda: check_memory(facts["memory_gib"]["available"])),
@@ -75,7 +71,7 @@ def run_checks(facts: dict[str, Any]) -> Iterator[Finding]:
         yield _found(name, check)
 
 
-def _found(name: str, check: Callable[[], Judged]) -> Finding:
+def _found(name: str, check: Callable[[], tuple[str, str]]) -> Finding:
     began = time.perf_counter()
     trace = ""
     try:
@@ -88,7 +84,7 @@ def _found(name: str, check: Callable[[], Judged]) -> Finding:
     return Finding(name, verdict, text, time.perf_counter() - began, trace)
 
 
-def check_requirements(known: list[str] | None) -> Judged:
+def check_requirements(known: list[str] | None) -> tuple[str, str]:
     """Whether each required package is there, can be imported and is new enough."""
     from packaging.requirements import Requirement
 
@@ -124,7 +120,7 @@ def _importable(package: str) -> bool:
     return True
 
 
-def check_processor(threads: dict[str, Any]) -> Judged:
+def check_processor(threads: dict[str, Any]) -> tuple[str, str]:
     """Whether others use the processor."""
     text = f"{threads['used']} threads on {threads['cores']} cores"
     load = threads["load"]
@@ -133,7 +129,7 @@ def check_processor(threads: dict[str, Any]) -> Judged:
     return "ok", text
 
 
-def check_memory(available_gib: float) -> Judged:
+def check_memory(available_gib: float) -> tuple[str, str]:
     """Whether a whole head fits by the default algorithm."""
     from qsm_recon.backend.fft import fast_length
     from qsm_recon.backend.memory import GIB
@@ -148,7 +144,7 @@ def check_memory(available_gib: float) -> Judged:
     return "ok", text
 
 
-def check_cache(cache: dict[str, Any]) -> Judged:
+def check_cache(cache: dict[str, Any]) -> tuple[str, str]:
     """Whether the cache can be used, and has room."""
     size = f"{cache['bytes'] / 1e9:.2f} of at most {cache['limit_gb']:g} GB in {cache['place']}"
     if not cache["writable"]:
@@ -161,7 +157,7 @@ def check_cache(cache: dict[str, Any]) -> Judged:
     return "ok", size
 
 
-def check_temporary_folder(folder: dict[str, Any]) -> Judged:
+def check_temporary_folder(folder: dict[str, Any]) -> tuple[str, str]:
     """Whether temporary files can be written."""
     with tempfile.TemporaryFile() as file:
         file.write(bytes(1 << 20))
@@ -171,7 +167,7 @@ def check_temporary_folder(folder: dict[str, Any]) -> Judged:
     return ("note" if free is not None and free < LEAST_DISK_GB else "ok"), text
 
 
-def check_transforms() -> Judged:
+def check_transforms() -> tuple[str, str]:
     """Whether a Fourier transform of an odd and even size is numpy's, and its inverse leads back."""
     from qsm_recon.backend.fft import FourierTransform
 
@@ -189,7 +185,7 @@ def check_transforms() -> Judged:
     return "wrong", f"{text}: the library of the Fourier transforms is broken; install pyfftw and scipy again"
 
 
-def check_reconstruction() -> Judged:
+def check_reconstruction() -> tuple[str, str]:
     """Whether three balls of known susceptibility come out right, from files to file."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
