@@ -16,6 +16,7 @@ from qsm_recon.version import __version__
 
 if TYPE_CHECKING:
     from qsm_recon.datasets.case import Case
+    from qsm_recon.datasets.files import case_from_files
     from qsm_recon.datasets.registry import load_case
     from qsm_recon.errors import DataError, ParameterError, QSMError, ResourceError
     from qsm_recon.metrics import evaluate
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Case": "datasets.case",
+    "case_from_files": "datasets.files",
     "load_case": "datasets.registry",
     "DataError": "errors",
     "ParameterError": "errors",
@@ -61,6 +63,7 @@ __all__ = [
     "Solver",
     "TuningSession",
     "__version__",
+    "case_from_files",
     "evaluate",
     "load_case",
     "make_solver",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from qsm_recon.errors import QSMError, did_you_mean
 from qsm_recon.result import Callback, IterationState
@@ -20,6 +21,8 @@ EXIT_DONE = 0
 EXIT_BAD_INPUT = 2
 EXIT_NOT_CONVERGED = 3
 EXIT_INTERRUPTED = 130
+EXIT_UNREAD = 141
+"""What a shell reports of a program whose reader has gone."""
 SECONDS_BETWEEN_LOG_LINES = 2.0
 
 
@@ -42,6 +45,32 @@ class CommandParser(argparse.ArgumentParser):
                 message += suggestion.partition(" (known")[0]
         print(f"error: {message}; --help shows what there is", file=sys.stderr)
         raise SystemExit(EXIT_BAD_INPUT)
+
+
+def run_as_program(main: Callable[[], int]) -> NoReturn:
+    """Run a command as a process of its own.  Where its reader has gone (``| head``) it ends without a word."""
+    code: Any
+    try:
+        try:
+            code = main()
+        except SystemExit as stop:  # the option parser's way to end
+            code = stop.code
+        for stream in _streams():
+            stream.flush()
+    except BrokenPipeError:
+        code = EXIT_UNREAD
+        # What is left in the buffers would be written at the interpreter's end, which would fail again.
+        for stream in _streams():
+            try:
+                stream.flush()
+            except BrokenPipeError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    sys.exit(code)
+
+
+def _streams() -> list[TextIO]:
+    """Standard output and error, those that are open."""
+    return [stream for stream in (sys.stdout, sys.stderr) if stream is not None]
 
 
 def add_version_option(parser: argparse.ArgumentParser | argparse._ArgumentGroup, more: str = "") -> None:

@@ -179,6 +179,7 @@ def add_machine_options(group: argparse._ArgumentGroup) -> None:
     """Add the options on how to run."""
     add_resource_options(group)
     group.add_argument("--seed", type=int, metavar="N", help="seed of the phantom's noise")
+    group.add_argument("--no-cache", action="store_true", help="neither read nor keep a phantom in the user's cache")
 
 
 def add_resource_options(
@@ -274,6 +275,7 @@ def _case_from_dataset(options: argparse.Namespace) -> Case:
         accept_range=options.accept_range,
         phase_sign=options.phase_sign,
         bipolar=options.bipolar,
+        cache=not options.no_cache,
     )
     if options.labels is not None and options.truth is None:
         raise ParameterError("--labels: give the truth they belong to as well (--truth)")

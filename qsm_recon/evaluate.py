@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from qsm_recon.command_line import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED, add_version_option
+from qsm_recon.command_line import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED, add_version_option, run_as_program
 from qsm_recon.errors import DataError, ParameterError, QSMError
 from qsm_recon.io import Image, load_image, load_mask, require_same_geometry, write_json
 from qsm_recon.metrics import OFFICIAL_METRICS, SIMILARITY_METRICS, Scores, combine_cases, evaluate, rank
@@ -307,4 +307,4 @@ def _number(value: float | None) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_as_program(main)

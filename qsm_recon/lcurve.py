@@ -26,6 +26,7 @@ from qsm_recon.command_line import (
     EXIT_NOT_CONVERGED,
     CommandParser,
     logger,
+    run_as_program,
     run_command,
 )
 from qsm_recon.command_options import (
@@ -108,7 +109,7 @@ def _run(options: argparse.Namespace) -> int:
     solver = solver_from_options(options)
     require_rounds(options.refine)
     cases, arguments = [_read(options, solver)], [data_arguments(options)]
-    same = {name: getattr(options, name) for name in ("quiet", *BACKGROUND_OPTIONS)}
+    same = {name: getattr(options, name) for name in ("quiet", "no_cache", *BACKGROUND_OPTIONS)}
     for specification in options.also:
         further = argparse.Namespace(**{**vars(build_parser().parse_args([])), **same, "dataset": specification})
         cases.append(_read(further, solver))
@@ -272,4 +273,4 @@ class Progress(Follower):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_as_program(main)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qsm_recon.command_line import EXIT_DONE, add_version_option, run_command
+from qsm_recon.command_line import EXIT_DONE, add_version_option, run_as_program, run_command
 from qsm_recon.datasets.phantom import PHANTOM_VERSION, PhantomParameters, build_phantom
 from qsm_recon.datasets.phantom.export import LAYOUTS, export_phantom
 from qsm_recon.datasets.phantom.lesions import SYNTAX, parse_lesions
@@ -122,4 +121,4 @@ def _details(options: argparse.Namespace) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_as_program(main)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.summary import html_table, one_line, sizes, spread
+
 
 @dataclass(frozen=True)
 class IterationState:
@@ -36,7 +38,7 @@ Callback = Callable[[IterationState], bool | None]
 """Called after every iteration; returning False stops the solver, which then returns what it has."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Reconstruction:
     """A susceptibility map and how it came about.
 
@@ -87,6 +89,38 @@ class Reconstruction:
         from dataclasses import replace
 
         return replace(self, details={**self.details, **facts})
+
+    def __repr__(self) -> str:
+        facts = [f"{sizes(self.susceptibility_ppm.shape)} voxels", f"χ from {self._range()}", self._ending()]
+        return one_line("Reconstruction", self.solver, facts)
+
+    def _repr_html_(self) -> str:
+        rows = {
+            "voxels": f"{sizes(self.susceptibility_ppm.shape)}, {int(self.mask.sum())} in the mask",
+            "susceptibility": f"{self._range()} (1st to 99th percentile in the mask)",
+            "parameters": ", ".join(
+                f"{name}={_plainly(value)}" for name, value in self.parameters.items() if value is not None
+            ),
+            "ended": self._ending(),
+            "seconds": ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.timings_s.items()),
+            "further maps": ", ".join(self.images),
+            "warnings": "; ".join(map(str, self.details.get("warnings", []))),
+        }
+        return html_table(f"Reconstruction by {self.solver}", {name: text for name, text in rows.items() if text})
+
+    def _range(self) -> str:
+        return f"{spread(self.susceptibility_ppm[self.mask])} ppm"
+
+    def _ending(self) -> str:
+        steps = f" after {self.iterations} iterations" if self.iterations else ""
+        return f"converged{steps}" if self.converged else f"NOT CONVERGED{steps}: {self.stop_reason}"
+
+
+def _plainly(value: Any) -> str:
+    """A parameter as text; an array by its shape."""
+    if isinstance(value, np.ndarray):
+        return f"array of {sizes(value.shape)}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def referenced(

@@ -17,6 +17,7 @@ from qsm_recon.command_background import removal_from_options
 from qsm_recon.command_line import (
     EXIT_DONE,
     logger,
+    run_as_program,
     run_command,
 )
 from qsm_recon.command_options import (
@@ -138,4 +139,4 @@ def _summarise(folder: Path, outcome: Outcome, *, quiet: bool) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_as_program(main)

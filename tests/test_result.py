@@ -35,3 +35,36 @@ def test_further_details_leave_the_rest(chi_and_mask):
     assert more.details == {"a": 1, "b": 2}
     assert result.details == {"a": 1}
     assert more.susceptibility_ppm is chi
+
+
+# ---- how results show themselves ----
+
+
+def reconstruction(chi, mask, **changes):
+    values = {"parameters": {"weight": 3e-4, "edges": np.ones((2, 3))}, "converged": True, "stop_reason": "small steps"}
+    return Reconstruction(chi, mask, "fansi", **{**values, "iterations": 120, "timings_s": {"solve": 1.25}, **changes})
+
+
+def test_repr_is_one_short_line_that_says_the_most(chi_and_mask):
+    chi, mask = chi_and_mask
+    low, high = np.percentile(chi[mask], (1, 99))
+    text = repr(reconstruction(chi, mask))
+    expected = f"4×5×6 voxels, χ from {low:.3g} to {high:.3g} ppm, converged after 120 iterations"
+    assert text == f"<Reconstruction 'fansi': {expected}>"
+    failed = repr(reconstruction(chi, mask, converged=False, stop_reason="at most 120 iterations"))
+    assert failed.endswith("NOT CONVERGED after 120 iterations: at most 120 iterations>")
+    chi = np.where(mask, np.nan, chi)
+    assert "χ from nan to nan ppm" in repr(reconstruction(chi, mask)), "NaN must show"
+
+
+def test_html_summary_escapes_all_text_and_leaves_out_what_is_empty(chi_and_mask):
+    chi, mask = chi_and_mask
+    details = {"warnings": ["<script>alert(1)</script> & more"]}
+    page = reconstruction(chi, mask, details=details, images={"background_<b>": chi})._repr_html_()
+    assert "<script>" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; more" in page
+    assert "background_&lt;b&gt;" in page
+    assert "weight=0.0003, edges=array of 2×3" in page
+    assert "solve 1.2" in page
+    assert len(page) < 2000
+    assert "warnings" not in reconstruction(chi, mask)._repr_html_()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import threading
 from collections.abc import Callable
 from functools import cache, partial
@@ -22,7 +21,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import DTypeLike, NDArray
 
-from qsm_recon.backend.cache_folder import cache_folder
+from qsm_recon.backend.cache_folder import cache_folder, write_in_one_step
 from qsm_recon.backend.threads import run_tasks, slab_edges, thread_count
 
 logger = logging.getLogger(__name__)
@@ -165,20 +164,24 @@ def _load_fftw() -> Any | None:
         return None
     path = _wisdom_file()
     if path is not None:
-        # Wisdom only saves planning time: whatever is wrong with the file, planning afresh is right.
-        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, LookupError):
-            pyfftw.import_wisdom(tuple(text.encode() for text in json.loads(path.read_text("utf-8"))))
+        _read_wisdom(pyfftw, path)
     return pyfftw
+
+
+def _read_wisdom(library: Any, path: Path) -> None:
+    # Wisdom only saves planning time: whatever is wrong with the file, planning afresh is right.
+    with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, LookupError):
+        library.import_wisdom(tuple(text.encode() for text in json.loads(path.read_text("utf-8"))))
 
 
 def _save_wisdom(library: Any) -> None:
     path = _wisdom_file()
     if path is None:
         return
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    _read_wisdom(library, path)  # what another process has found since
+    text = json.dumps([text.decode() for text in library.export_wisdom()])
     with contextlib.suppress(OSError):
-        temporary.write_text(json.dumps([text.decode() for text in library.export_wisdom()]), "utf-8")
-        temporary.replace(path)
+        write_in_one_step(path, lambda file: file.write(text.encode()))
 
 
 def library_name() -> str:

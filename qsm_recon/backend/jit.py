@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from qsm_recon.backend.cache_folder import cache_folder
+from qsm_recon.backend.cache_upkeep import begin_use
 
 
 def _sources_digest() -> str:
@@ -23,6 +24,7 @@ def _sources_digest() -> str:
 _compiled_folder = cache_folder(f"kernels/{_sources_digest()}")
 if _compiled_folder is not None:
     os.environ.setdefault("NUMBA_CACHE_DIR", str(_compiled_folder))
+    begin_use(_compiled_folder)
 
 import numba  # noqa: E402  (numba reads the variable above when it is imported)
 

@@ -1,8 +1,7 @@
 """``python -m qsm_recon.cohort BIDS_DIR OUT_DIR participant``."""
 
-import sys
-
 from qsm_recon.cohort.command import main
+from qsm_recon.command_line import run_as_program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_as_program(main)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from qsm_recon.errors import DataError
 from qsm_recon.problem import Problem
+from qsm_recon.result import Reconstruction
+from qsm_recon.summary import html_table, one_line, sizes
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +37,7 @@ class Truth:
     calcification_moment: float | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Case:
     """A data set made ready.
 
@@ -122,17 +124,54 @@ class Case:
         """Whether the mask was made rather than given."""
         return self.sources.get("mask", "").startswith("made ")
 
-    def save(self, path: str | Path, image: NDArray) -> Path:
+    def save(self, path: str | Path, image: NDArray | Reconstruction) -> Path:
         """Write an image of the case's shape (.nii or .nii.gz), placed as its input is.
+
+        Parameters
+        ----------
+        path
+            Where to; its folder is made where missing.
+        image
+            (nx, ny, nz) values, or a result, of which the susceptibility in ppm is written.
 
         Raises
         ------
+        DataError
+            If the image has another shape, or the name does not end in .nii or .nii.gz.
         ResourceError
             If it cannot be written.
         """
         from qsm_recon.io import save_image
 
-        return save_image(path, image, self.affine, self.scanner_affine)
+        values = image.susceptibility_ppm if isinstance(image, Reconstruction) else image
+        shape = self.problem.grid.shape
+        if values.shape[:3] != shape:
+            raise DataError(f"{path}: the image has shape {values.shape}, the case '{self.name}' {shape}")
+        if not str(path).endswith((".nii", ".nii.gz")):
+            raise DataError(f"{path}: expected a name that ends in .nii or .nii.gz")
+        return save_image(path, values, self.affine, self.scanner_affine)
+
+    def __repr__(self) -> str:
+        return one_line("Case", self.name, list(self._facts().values()))
+
+    def _repr_html_(self) -> str:
+        rows = {**self._facts(), "notes": "; ".join((*self.notes, *self.problem.notes))}
+        rows |= {f"{role} from": source for role, source in self.sources.items()}
+        return html_table(f"Case {self.name}", {name: text for name, text in rows.items() if text})
+
+    def _facts(self) -> dict[str, str]:
+        problem = self.problem
+        grid, count = problem.grid, len(problem.echo_times_s)
+        tesla = "" if problem.b0_tesla is None else f" of {problem.b0_tesla:g} T"
+        facts = {
+            "voxels": f"{sizes(grid.shape)} voxels of {sizes(tuple(round(d, 3) for d in grid.voxel_size_mm))} mm",
+            "mask": f"{int(problem.mask.sum())} in the mask",
+            "main field": f"B0{tesla} {grid.b0_angle_deg:.1f}° off the nearest axis",
+            "echoes": f"{count} echo{'es' if count > 1 else ''}" if count else "",
+            "field": f"{problem.field_kind} field" if problem.field_kind != "unknown" else "",
+            "truth": "truth known" if self.truth is not None else "",
+        }
+        return {name: text for name, text in facts.items() if text}
 
     def with_truth(
         self,

@@ -35,6 +35,8 @@ class LoadSettings:
         ``positive`` or ``negative``; None leaves it to the data set.
     bipolar
         ``auto``, ``yes`` or ``no``; None leaves it to the data set.
+    cache
+        Whether what is simulated may come from, and be kept in, the user's cache.
     """
 
     field_estimate: str | None = None
@@ -43,6 +45,7 @@ class LoadSettings:
     accept_range: bool = False
     phase_sign: str | None = None
     bipolar: str | None = None
+    cache: bool = True
 
     def echo_options(self, options: Mapping[str, str]) -> dict[str, str]:
         """How the echoes are to be read, from these settings and the options ``phase_sign`` and ``bipolar``.

@@ -103,7 +103,7 @@ def load(location: str, options: Mapping[str, str], settings: LoadSettings) -> C
         "detail_seed": whole_number(options, "detail_seed"),
     }
     parameters = PhantomParameters(**with_preset(options.get("anatomy", "published"), given))
-    return phantom_case(build_phantom(parameters), origin, bipolar)
+    return phantom_case(build_phantom(parameters, cache=settings.cache), origin, bipolar)
 
 
 def _lesions(options: Mapping[str, str], name: str) -> tuple[Lesion, ...] | None:

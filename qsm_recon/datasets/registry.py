@@ -67,6 +67,7 @@ def load_case(
     accept_range: bool = False,
     phase_sign: str | None = None,
     bipolar: str | None = None,
+    cache: bool = True,
 ) -> Case:
     """Load a data set.
 
@@ -88,6 +89,8 @@ def load_case(
     bipolar
         Whether odd and even echoes were read in opposite directions: ``auto``, ``yes`` or ``no``; None leaves it to the
         data set.
+    cache
+        Whether a phantom may come from, and be kept in, the user's cache.
 
     Raises
     ------
@@ -97,7 +100,7 @@ def load_case(
         If the data are missing or inconsistent.
     """
     kind, location, options = parse_specification(specification)
-    settings = LoadSettings(field_estimate, b0_direction, phase_unit, accept_range, phase_sign, bipolar)
+    settings = LoadSettings(field_estimate, b0_direction, phase_unit, accept_range, phase_sign, bipolar, cache)
     case: Case = kind.reader.load(location, options, settings)
     return case
 

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from qsm_recon.backend.cache_folder import cache_folder
+from qsm_recon.command_options import build_parser, case_from_options
 from qsm_recon.datasets.phantom import PhantomParameters, build_phantom
 from qsm_recon.datasets.phantom.cache import cached, cached_files, key
+from qsm_recon.datasets.registry import load_case
 from qsm_recon.errors import ParameterError
 
 
@@ -91,3 +93,19 @@ def test_damaged_cache_is_computed_again(own_cache):
 def test_key_depends_on_every_parameter():
     assert key("images", {"snr": 100.0}) != key("images", {"snr": 1000.0})
     assert key("images", {"snr": 100.0}) != key("anatomy", {"snr": 100.0})
+
+
+@pytest.mark.slow  # three phantoms are built
+def test_no_cache_means_none(own_cache):
+    specification = "phantom:sim1?size=reduced&voxel_size=8,8,8&field=true"
+    options = build_parser().parse_args(["--dataset", specification, "--no-cache"])
+    without = case_from_options(options).problem
+    assert cached_files() == []
+    kept = load_case(specification).problem
+    assert len(cached_files()) == 2
+    for path in cached_files():
+        path.write_bytes(b"what is there is not read either")
+    again = load_case(specification, cache=False).problem
+    assert np.array_equal(without.field_ppm, kept.field_ppm)
+    assert np.array_equal(again.field_ppm, kept.field_ppm)
+    assert {path.read_bytes() for path in cached_files()} == {b"what is there is not read either"}

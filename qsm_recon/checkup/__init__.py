@@ -1,0 +1,1 @@
+"""What the doctor looks at: the machine, the installation, and a reconstruction whose answer is known."""

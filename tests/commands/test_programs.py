@@ -1,0 +1,112 @@
+"""Commands as programs: the list of them, and a reader that stops reading."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import qsm_recon
+from qsm_recon.__main__ import COMMANDS, main
+from qsm_recon.command_line import run_as_program
+from qsm_recon.version import __version__
+
+PACKAGE = Path(qsm_recon.__file__).parent
+
+
+def program(path):
+    """What a file does where it is run as a program; None for one that cannot be."""
+    tops = ast.parse(path.read_text("utf-8")).body
+    found = [node for node in tops if isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'"]
+    return "\n".join(map(ast.unparse, found[0].body)) if found else None
+
+
+def test_every_command_is_listed():
+    files = {path.stem for path in PACKAGE.glob("*.py") if program(path)} - {"__main__"}
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__main__.py")}
+    assert set(COMMANDS) == files | rooms
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, "__main__"])
+def test_every_command_runs_as_a_program_that_its_reader_may_leave(name):
+    path = PACKAGE / f"{name}.py"
+    assert program(path if path.exists() else PACKAGE / name / "__main__.py") == "run_as_program(main)"
+
+
+def test_list_has_a_line_for_each(capsys):
+    assert main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 120 for line in lines)
+    listed = [line.split()[2] for line in lines if line.startswith("  python -m ")]
+    assert listed == [f"qsm_recon.{name}" for name in COMMANDS]
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--version"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out == f"qsm_recon {__version__}\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_says_the_version(name, capsys):
+    """Which it cannot where two of its groups have the same option: merging branches has done that."""
+    room = PACKAGE / name
+    command = importlib.import_module(f"qsm_recon.{name}.command" if room.is_dir() else f"qsm_recon.{name}")
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["--version"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out.startswith(f"qsm_recon {__version__}")
+
+
+def test_command_written_with_a_space_is_put_right(capsys):
+    assert main(["run", "--algo", "tv"]) == 2
+    assert capsys.readouterr().err == "error: write python -m qsm_recon.run --algo tv\n"
+
+
+def test_unknown_word_is_refused(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["reconstruct"])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == "error: unknown argument reconstruct; --help shows what there is\n"
+
+
+LONG = [["qsm_recon.run", "--list"], ["qsm_recon.evaluate", "--help"]]
+
+
+def start(words, **streams):
+    """Start a command that writes into a pipe which nobody reads any more."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    targets = {name: writer if target is None else target for name, target in streams.items()}
+    try:
+        return subprocess.Popen([sys.executable, "-m", *words], text=True, **targets)
+    finally:
+        os.close(writer)
+
+
+def test_a_command_ends_quietly_where_its_reader_has_gone():
+    processes = [start(words, stdout=None, stderr=subprocess.PIPE) for words in LONG]
+    ended = [(words, process.communicate(timeout=120)[1], process.returncode)
+             for words, process in zip(LONG, processes, strict=True)]  # fmt: skip
+    for words, said, code in ended:
+        assert said == "", words
+        # Of a help text longer than the buffer the option parser itself lets go.
+        assert code == 141 or (code == 0 and "--help" in words), words
+
+
+def test_an_error_that_nobody_reads_ends_quietly_too():
+    process = start(["qsm_recon.run", "--field", "absent.nii", "--field-unit", "Hz"], stdout=None, stderr=None)
+    assert process.wait(timeout=120) == 141
+
+
+@pytest.mark.parametrize("code", [0, 2, 3, 130])
+def test_what_is_read_to_its_end_keeps_its_code(code):
+    with pytest.raises(SystemExit) as stopped:
+        run_as_program(lambda: code)
+    assert stopped.value.code == code
