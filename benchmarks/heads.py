@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.datasets.assembly import Acquisition, Assembly
+from qsm_recon.datasets.assembly import Assembly, ScanSettings
 from qsm_recon.datasets.case import Case, Truth
 from qsm_recon.field import EchoSeries
 from qsm_recon.io import Image
@@ -51,7 +51,7 @@ def head_case(path: Path, field: str = "echoes") -> Case:
         parts = {name: stored[name] for name in ("chi_ppm", "field_hz")}
     affine = np.diag([*grid.voxel_size_mm, 1.0])
     b0_tesla = echoes.b0_tesla
-    gathered = Assembly(Acquisition(b0_tesla, echoes.echo_times_s))
+    gathered = Assembly(ScanSettings(b0_tesla, echoes.echo_times_s))
     series = gathered.add_echoes(echoes.magnitude, echoes.phase_rad, mask)
     reference = Image(mask, affine, path, affine, "its voxel size, with B0 along the third axis")
     if field == "echoes":

@@ -34,7 +34,7 @@ with 4 at 0.4 and 0.9, with 6 at 0.7 and 0.9, with 8 as in the whole volume."""
 
 
 @dataclass(frozen=True)
-class Acquisition:
+class ScanSettings:
     """What the files of a case do not say themselves.
 
     Parameters
@@ -82,7 +82,7 @@ class Acquisition:
 class Assembly:
     """What has been gathered so far: the arguments of the problem, where they came from, what was done to them."""
 
-    acquisition: Acquisition
+    acquisition: ScanSettings
     parts: dict[str, Any] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

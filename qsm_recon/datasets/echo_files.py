@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.datasets.assembly import Acquisition, Assembly, named
+from qsm_recon.datasets.assembly import Assembly, ScanSettings, named
 from qsm_recon.datasets.echo_order import check_times, sidecar_values
 from qsm_recon.datasets.images import EchoImages, PathLike, as_paths, load_echoes, require_same_echoes
 from qsm_recon.errors import DataError, ParameterError
@@ -90,7 +90,7 @@ def load_parts(
 
 
 def read_echoes(
-    acquisition: Acquisition, magnitude: EchoImages, phase: EchoImages, mask: Image | None, reading: EchoReading
+    acquisition: ScanSettings, magnitude: EchoImages, phase: EchoImages, mask: Image | None, reading: EchoReading
 ) -> tuple[Assembly, Image]:
     """Check magnitude and phase and estimate the field.
 
@@ -151,7 +151,7 @@ def read_echoes(
     return gathered, phase.as_image
 
 
-def _from_sidecars(acquisition: Acquisition, phase: EchoImages) -> tuple[Acquisition, list[str]]:
+def _from_sidecars(acquisition: ScanSettings, phase: EchoImages) -> tuple[ScanSettings, list[str]]:
     """Check the echo times against JSON files beside the phase, and take from these what is missing."""
     notes = []
     if acquisition.echo_times_s:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qsm_recon.datasets.assembly import Acquisition, Assembly
+from qsm_recon.datasets.assembly import Assembly, ScanSettings
 from qsm_recon.datasets.case import Case
 from qsm_recon.datasets.echo_files import EchoReading, check_echo_values, load_parts, load_polar, read_echoes
 from qsm_recon.datasets.field_range import check_field_range, check_field_unit, to_ppm, unusual_spread
@@ -117,10 +117,10 @@ def case_from_files(
     _check_combination(field, phase, field_estimate, phase_sign, bipolar, truth, labels, evaluation_mask)
     mask_image = None if mask is None else load_mask(mask)
     if field is not None:
-        gathered = Assembly(Acquisition(b0_tesla, tuple(echo_times_s), b0_direction))
+        gathered = Assembly(ScanSettings(b0_tesla, tuple(echo_times_s), b0_direction))
         reference = _read_field(gathered, field, field_unit, magnitude, mask_image, accept_range)
     else:
-        acquisition = Acquisition(b0_tesla, tuple(echo_times_s), b0_direction)
+        acquisition = ScanSettings(b0_tesla, tuple(echo_times_s), b0_direction)
         reading = EchoReading(field_estimate, phase_unit, phase_sign, bipolar, accept_range)
         images = load_parts(real, imaginary) if real and imaginary else load_polar(magnitude, phase)  # type: ignore[arg-type]
         gathered, reference = read_echoes(acquisition, *images, mask_image, reading)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from qsm_recon.datasets.assembly import Acquisition, Assembly
+from qsm_recon.datasets.assembly import Assembly, ScanSettings
 from qsm_recon.datasets.case import Case, Truth
 from qsm_recon.datasets.options import (
     BIPOLAR_CHOICES,
@@ -131,7 +131,7 @@ def phantom_case(phantom: Phantom, field_from: str = "fit", bipolar: str = "auto
     if field_from not in FIELDS:
         raise ParameterError(f"phantom field '{field_from}' is unknown{did_you_mean(field_from, FIELDS)}")
     reference = Image(phantom.field_ppm, phantom.affine, Path("phantom"), phantom.affine)
-    gathered = Assembly(Acquisition(phantom.b0_tesla, phantom.echo_times_s, phantom.b0_direction))
+    gathered = Assembly(ScanSettings(phantom.b0_tesla, phantom.echo_times_s, phantom.b0_direction))
     gathered.field_kind = "total" if phantom.parameters.background else "local"
     series = gathered.add_echoes(np.abs(phantom.echoes), np.angle(phantom.echoes), phantom.mask)
     if field_from == "true":
