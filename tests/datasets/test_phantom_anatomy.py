@@ -221,8 +221,8 @@ def test_every_array_of_the_published_phantom_is_frozen(case, name, request):
     found = float(np.linalg.norm(values))
     assert found == pytest.approx(norm, rel=1e-5)
     direction = np.random.default_rng(1).standard_normal(values.size)
-    # Another noise, texture or vein moves this by about 1 times its share of the norm; rounding by its own, and by the few
-    # voxels at borders that fall to the other tissue on another processor (3.5e-4 between two makes).
+    # Another noise, texture or vein moves this by about 1 times its share of the norm; rounding by its own, and
+    # by the few voxels at borders that fall to the other tissue on another processor (3.5e-4 between two makes).
     assert values @ direction / found == pytest.approx(product, abs=2e-3)
 
 
