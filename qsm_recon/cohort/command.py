@@ -35,7 +35,6 @@ from qsm_recon.command_options import (
 )
 from qsm_recon.datasets.bids import DEFAULT_SUFFIX
 from qsm_recon.errors import DataError, ParameterError, ResourceError
-from qsm_recon.version import __version__
 
 if TYPE_CHECKING:
     from qsm_recon.cohort.footprint import Share
@@ -57,7 +56,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "analysis_level", choices=LEVELS, help="participant: reconstruct; group: only write table and overview anew"
     )
-    parser.add_argument("--version", action="version", version=f"qsm_recon {__version__}")
     which = parser.add_argument_group("which acquisitions")
     which.add_argument(
         "--participant-label", "--participant_label", nargs="+", action="extend", default=[], metavar="LABEL",
