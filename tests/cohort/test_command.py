@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import sys
 
 import pytest
@@ -50,6 +51,13 @@ def test_data_sets_that_cannot_be_used(study, cohort, tmp_path):
     study.add("sub-01")
     (study.root / "dataset_description.json").write_text("{")
     assert "dataset_description.json: not a readable JSON file" in cohort().err
+    (study.root / "dataset_description.json").unlink()
+    study.out.mkdir()
+    (study.out / "dataset_description.json").write_text(
+        '{"GeneratedBy": [{"Name": "qsm_recon"}], "DatasetLinks": null}'
+    )
+    assert "dataset_description.json: 'DatasetLinks' is None; expected an object" in cohort().err
+    shutil.rmtree(study.out)
     study.root.rename(tmp_path / "what?")
     study.root = tmp_path / "what?"
     assert "path holds '?'" in cohort().err
