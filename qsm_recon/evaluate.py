@@ -13,6 +13,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -214,12 +215,13 @@ def _figure_names(files: Sequence[Path]) -> dict[Path, str]:
         raise ParameterError("a map is given twice")
     names = {path: path.name.removesuffix(".gz").removesuffix(".nii") for path in files}
     taken = list(names.values())
-    return {
-        path: name
-        if taken.count(name) == 1
-        else "_".join((*(part for part in path.parent.parts if part not in ("/", "..")), name))
-        for path, name in names.items()
-    }
+    unique: dict[Path, str] = {}
+    for path, name in names.items():
+        parts = () if taken.count(name) == 1 else (part for part in path.parent.parts if part not in ("/", ".."))
+        wanted = "_".join((*parts, name))
+        same = (f"{wanted}_{number}" for number in count(2))  # ../a/chi and a/chi
+        unique[path] = wanted if wanted not in unique.values() else next(n for n in same if n not in unique.values())
+    return unique
 
 
 def _progress(groups: list[Any]) -> Any:

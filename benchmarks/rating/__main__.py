@@ -8,6 +8,7 @@ given to the first, how the ratings correlate with the metrics.  Exit code 0: do
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,7 +74,9 @@ def _write(options: argparse.Namespace) -> int:
         print(f"note: {note}")
     print(f"page for the raters: {page}")
     print(f"key, to be kept from them: {key}")
-    print(f"when they have saved their files: python -m benchmarks.rating --collect *.json --key {key}")
+    print(
+        f"when they have saved their files: python -m benchmarks.rating --collect *.json --key {shlex.quote(str(key))}"
+    )
     return EXIT_DONE
 
 

@@ -77,7 +77,7 @@ def read_ratings(files: Sequence[Path], keys: Sequence[Path]) -> Ratings:
             or not isinstance(content.get("ratings"), dict)
         ):
             raise DataError(f"{path}: not a file of ratings saved by the page")
-        if content.get("page") not in by_page:
+        if not isinstance(content.get("page"), str) or content["page"] not in by_page:
             raise DataError(
                 f"{path}: ratings of page {content.get('page')}, and the key is of {', '.join(by_page)}; give the key "
                 "of that page (--key)"
@@ -176,11 +176,24 @@ def table(summary: dict[str, Any]) -> str:
 
 def _read_key(path: Path) -> dict[str, Any]:
     key = read_json(path)
-    if key.get("format") != FORMAT or not isinstance(key.get("submissions"), dict) or not key["submissions"]:
+    submissions = key.get("submissions")
+    if key.get("format") != FORMAT or not isinstance(submissions, dict) or not submissions:
         raise DataError(f"{path}: not the key of a rating page")
-    if any(not isinstance(item, dict) or not {"file", "sha256"} <= item.keys() for item in key["submissions"].values()):
-        raise DataError(f"{path}: not the key of a rating page; its submissions lack file or sha256")
+    if not isinstance(key.get("page"), str):
+        raise DataError(f"{path}: not the key of a rating page; it does not say of which page")
+    for name, item in submissions.items():
+        if not isinstance(item, dict) or not all(isinstance(item.get(part), str) for part in ("file", "sha256")):
+            raise DataError(f"{path}: not the key of a rating page; its '{name}' lacks file or sha256")
+        metrics = item.get("metrics") or {}
+        if not isinstance(metrics, dict) or not all(_is_metric(value) for value in metrics.values()):
+            raise DataError(f"{path}: the metrics of '{name}' are no numbers by name; give the key as it was written")
+    if len({item["file"] for item in submissions.values()}) < len(submissions):
+        raise DataError(f"{path}: names one file for two maps; give the key as it was written")
     return key
+
+
+def _is_metric(value: Any) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
 
 
 def _identity(submission: dict[str, Any]) -> tuple[str, str]:

@@ -144,7 +144,8 @@ def _keep(files: list[BidsFile], entity: str, labels: Sequence[str], option: str
     wanted = {label.removeprefix(f"{entity}-") for label in labels}
     known = {file.entities[entity] for file in files if entity in file.entities}
     for label in sorted(wanted - known):
-        raise ParameterError(f"{option}: no images of {entity}-{label} in {root}{did_you_mean(label, known)}")
+        there = did_you_mean(label, known) if known else f"; none of those chosen has {entity}- in its name"
+        raise ParameterError(f"{option}: no images of {entity}-{label} in {root}{there}")
     return [file for file in files if file.entities.get(entity) in wanted]
 
 

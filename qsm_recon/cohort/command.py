@@ -117,6 +117,9 @@ def _run(options: argparse.Namespace) -> int:
         records = read_records(cohort.out)
         if not records:
             raise DataError(f"{cohort.out}: holds no results yet; give 'participant' first")
+        if options.dry_run:
+            print(f"table and overview of {len(records)} acquisitions: {cohort.out / GROUP}.tsv, .html")
+            return EXIT_DONE
         _write_group(cohort, 0)
         return EXIT_SOME_FAILED if any(record.status == FAILED for record in records) else EXIT_DONE
     share, needed = _share(cohort, options)
@@ -207,7 +210,12 @@ def _work(cohort: _Cohort, options: argparse.Namespace, share: Share, needed: fl
 
     names = [one.name for one in cohort.todo]
     made = not cohort.out.exists()
-    cohort.out.mkdir(parents=True, exist_ok=True)
+    try:
+        cohort.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # what access() allows may fail all the same: full discs, network folders, root
+        raise ResourceError(
+            f"{cohort.out}: cannot be made ({error.strerror or error}); choose another OUT_DIR"
+        ) from error
     tidy(cohort.out, names)
     came: list[Record] = []
     problem = None
@@ -222,11 +230,11 @@ def _work(cohort: _Cohort, options: argparse.Namespace, share: Share, needed: fl
         problem = "interrupted"
     except ResourceError as error:
         if not came:
-            if made and not any(cohort.out.iterdir()):
-                cohort.out.rmdir()
+            _remove_empty(cohort.out, made)
             raise
         problem = str(error)
     tidy(cohort.out, names)
+    _remove_empty(cohort.out, made)
     if came:
         _write_group(cohort, len(names) - len(came))
     failed = [record for record in came if record.status == FAILED]
@@ -238,6 +246,12 @@ def _work(cohort: _Cohort, options: argparse.Namespace, share: Share, needed: fl
         return EXIT_INTERRUPTED if problem == "interrupted" else EXIT_SOME_FAILED
     _say_where(cohort, options)
     return EXIT_SOME_FAILED if failed else EXIT_DONE
+
+
+def _remove_empty(out: Path, made: bool) -> None:
+    """Leave no empty folder of this command's making."""
+    if made and not any(out.iterdir()):
+        out.rmdir()
 
 
 def _records(cohort: _Cohort, options: argparse.Namespace, share: Share, needed: float) -> Iterator[Record]:

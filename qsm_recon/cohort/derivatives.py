@@ -8,7 +8,7 @@ BIDS specification 1.11, derivatives of imaging data: https://bids-specification
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from qsm_recon.cohort.acquisitions import Acquisition
 from qsm_recon.command_reconstruct import Outcome
 from qsm_recon.datasets.bids import OWN_MASK
-from qsm_recon.errors import ParameterError
+from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.io import atomic_write_text, read_json, write_json
 from qsm_recon.report.document import software_versions
 from qsm_recon.report.outputs import FIGURE_NAME, MAP_NAME, REPORT_NAME
@@ -174,18 +174,40 @@ def publish(staging: Path, files: list[Path], out: Path) -> dict[str, int]:
     return sizes
 
 
+def remove_outdated(out: Path, paths: Iterable[str]) -> None:
+    """Remove files of an earlier call that no longer go with the map, such as its stages, and folders left empty.
+
+    Parameters
+    ----------
+    out
+        The folder of results.
+    paths
+        Relative to it; what lies elsewhere is left alone.
+    """
+    for relative in map(Path, paths):
+        if relative.is_absolute() or ".." in relative.parts:
+            continue
+        path = out / relative
+        path.unlink(missing_ok=True)
+        if path.parent.is_dir() and not any(path.parent.iterdir()):
+            path.parent.rmdir()
+
+
 def check_folder(out: Path, root: Path) -> None:
     """Check, before anything is done, that a folder may hold the results and both data sets can be described.
 
     Raises
     ------
     DataError
-        If a description cannot be read.
+        If a description cannot be read, or is not of the standard's form.
     ParameterError
         If the folder holds the results of another program.
     """
     for folder in (root, out):
         there = read_json(folder / DESCRIPTION) if (folder / DESCRIPTION).is_file() else {}
+    for name, kind, what in (("GeneratedBy", list, "a list"), ("DatasetLinks", dict, "an object")):
+        if not isinstance(there.get(name, kind()), kind):
+            raise DataError(f"{out / DESCRIPTION}: '{name}' is {there[name]!r}; expected {what}")
     makers = [maker.get("Name") for maker in there.get("GeneratedBy", []) if isinstance(maker, dict)]
     if there and PROGRAM not in makers:
         found = ", ".join(map(str, makers)) or "raw data"

@@ -85,6 +85,8 @@ class Record:
         Of this package.
     outputs
         Size in bytes of each file written, by path relative to the folder of results.
+    left
+        Files of earlier calls that are still there where this one failed.
     facts
         The row of the group table.
     warnings, notes
@@ -103,6 +105,7 @@ class Record:
     inputs: Mapping[str, InputFile] = field(default_factory=dict)
     version: str = __version__
     outputs: Mapping[str, int] = field(default_factory=dict)
+    left: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -138,9 +141,16 @@ def read_record(path: Path) -> Record | None:
         content.pop("key")
         inputs = {name: InputFile(**values) for name, values in content.pop("inputs").items()}
         content |= {name: tuple(content[name]) for name in ("warnings", "notes", "command")}
+        content["left"] = tuple(content.get("left", ()))  # which earlier records lack
         return Record(**content, inputs=inputs)
     except (DataError, KeyError, TypeError, AttributeError):
         return None
+
+
+def written_before(out: Path, name: str) -> tuple[str, ...]:
+    """Return the files of an acquisition that earlier calls have written, relative to the folder of results."""
+    record = read_record(record_path(out, name))
+    return () if record is None else tuple(sorted({*record.outputs, *record.left}))
 
 
 def read_records(out: Path) -> list[Record]:

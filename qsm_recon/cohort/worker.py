@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from qsm_recon.cohort.acquisitions import Acquisition
-from qsm_recon.cohort.record import DONE, FAILED, InputFile, Record, all_files
+from qsm_recon.cohort.record import DONE, FAILED, InputFile, Record, all_files, written_before
 from qsm_recon.errors import QSMError, ResourceError
 
 UNFINISHED = ".unfinished"
@@ -62,7 +62,8 @@ class Task:
     def record(self, status: str, **members: Any) -> Record:
         """What became of it."""
         one = self.acquisition
-        return Record(one.name, one.entities, status, self.method, command=self.command, **members)
+        left = written_before(self.out, one.name) if status == FAILED else ()
+        return Record(one.name, one.entities, status, self.method, command=self.command, left=left, **members)
 
 
 @dataclass
@@ -105,7 +106,7 @@ def perform(task: Task) -> Record:
 def _perform(task: Task, staging: Path, progress: _Progress) -> Record:
     from qsm_recon.backend.memory import set_memory_limit
     from qsm_recon.backend.threads import set_thread_count
-    from qsm_recon.cohort.derivatives import arrange, facts_of, publish
+    from qsm_recon.cohort.derivatives import arrange, facts_of, publish, remove_outdated
     from qsm_recon.command_options import build_parser
     from qsm_recon.command_reconstruct import reconstruct
 
@@ -120,6 +121,7 @@ def _perform(task: Task, staging: Path, progress: _Progress) -> Record:
     files = arrange(outcome, staging / "written", tree, task.acquisition, task.root)
     try:
         outputs = publish(tree, files, task.out)
+        remove_outdated(task.out, set(written_before(task.out, task.name)) - set(outputs))
     except OSError as error:
         raise ResourceError(f"{task.out}: cannot be written ({error.strerror or error})") from error
     given = outcome.document["input"]

@@ -211,6 +211,7 @@ class Assembly:
     def _check_thickness(self, grid: Grid) -> None:
         """Refuse a few slices, and warn of a thin slab: the field of what lies beyond it is in it, unknown."""
         mask, name = self.parts["mask"], self.sources.get("mask", "mask")
+        thin = []
         for axis in range(3):
             layers = int(np.count_nonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))))
             if 0 < layers < FEWEST_SLICES:
@@ -219,10 +220,12 @@ class Assembly:
                     "determine susceptibility, as most of their field comes from above and below; give a volume"
                 )
             if 0 < layers < THIN_SLAB:
-                self.warn(
-                    f"the mask is a slab of {layers} slices; much of its field comes from beyond it, and the "
-                    "susceptibility of sources as wide as the slab is thick comes out too low"
-                )
+                thin.append(layers)
+        if thin:
+            self.warn(
+                f"the mask is a slab of {min(thin)} slices; much of its field comes from beyond it, and the "
+                "susceptibility of sources as wide as the slab is thick comes out too low"
+            )
 
     def finish(self, reference: Image, name: str, truth: Truth | None = None) -> Case:
         """Validate and return the case.

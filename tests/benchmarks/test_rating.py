@@ -237,6 +237,7 @@ def test_bad_usage_is_one_line_and_nothing_is_written(arguments, message, head, 
     ("change", "message"),
     [
         ({"page": "another"}, "ratings of page another"),
+        ({"page": [1]}, "ratings of page [1]"),
         ({"ratings": {"beauty": {}}}, "'beauty' is no category"),
         ({"ratings": {"noise": {"map 01": 4}}}, "is 4; expected 0 to 3"),
         ({"ratings": {"noise": {"map 01": True}}}, "is True"),
@@ -251,6 +252,34 @@ def test_ratings_that_cannot_be_are_refused(change, message, head, capsys):
     Path("B.json").write_text(json.dumps(read("B.json") | change), "utf-8")
     assert main(["--collect", *files, "--out", "rating", "--quiet"]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda key, item: key.pop("page"), "does not say of which page"),
+        (lambda key, item: item.update(file=3), "'map 01' lacks file or sha256"),
+        (lambda key, item: item.pop("sha256"), "'map 01' lacks file or sha256"),
+        (lambda key, item: item.update(metrics=[3]), "the metrics of 'map 01' are no numbers by name"),
+        (lambda key, item: item.update(metrics={"nrmse": "low"}), "the metrics of 'map 01' are no numbers by name"),
+        (lambda key, item: item.update(file=key["submissions"]["map 02"]["file"]), "names one file for two maps"),
+    ],
+)
+def test_a_key_that_was_edited_is_refused(change, message, head, tmp_path, capsys):
+    key = make_page()[2]
+    path = saved(key, "A", alike(0, 1, 2))
+    change(key, key["submissions"]["map 01"])
+    Path("edited.json").write_text(json.dumps(key), "utf-8")
+    assert main(["--collect", path, "--key", "edited.json", "--out", "summary", "--quiet"]) == 2
+    found = capsys.readouterr().err
+    assert found.startswith("error: edited.json: ")
+    assert message in found
+    assert not (tmp_path / "summary").exists()
+
+
+def test_the_command_for_collecting_can_be_pasted(head, capsys):
+    assert main([*FILES, "--out", "a <b>", "--quiet"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith(" --key 'a <b>/key.json'")
 
 
 def test_a_key_of_other_maps_is_refused(head, capsys):

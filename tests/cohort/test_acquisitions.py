@@ -68,6 +68,8 @@ def test_labels(study):
         find_acquisitions(root, participants=["03"])
     with pytest.raises(ParameterError, match=r"--session-label: no images of ses-x in"):
         find_acquisitions(root, sessions=["x"])
+    with pytest.raises(ParameterError, match=r"no images of ses-a in .*; none of those chosen has ses- in its name$"):
+        find_acquisitions(root, participants=["02"], sessions=["a"])
 
 
 def test_another_suffix(study):

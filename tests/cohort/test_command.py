@@ -1,6 +1,9 @@
 """The command line: what it refuses, and what it says without computing."""
 
+import errno
 import json
+import os
+import shutil
 import sys
 
 import pytest
@@ -48,6 +51,13 @@ def test_data_sets_that_cannot_be_used(study, cohort, tmp_path):
     study.add("sub-01")
     (study.root / "dataset_description.json").write_text("{")
     assert "dataset_description.json: not a readable JSON file" in cohort().err
+    (study.root / "dataset_description.json").unlink()
+    study.out.mkdir()
+    (study.out / "dataset_description.json").write_text(
+        '{"GeneratedBy": [{"Name": "qsm_recon"}], "DatasetLinks": null}'
+    )
+    assert "dataset_description.json: 'DatasetLinks' is None; expected an object" in cohort().err
+    shutil.rmtree(study.out)
     study.root.rename(tmp_path / "what?")
     study.root = tmp_path / "what?"
     assert "path holds '?'" in cohort().err
@@ -109,9 +119,41 @@ def test_runs_that_are_refused_need_no_workers(study, cohort):
     assert described["SourceDatasets"] == [{"URL": "../study"}]
 
 
+def test_a_folder_that_cannot_be_made_is_named(study, cohort, monkeypatch):
+    """What a full disc does, which access() does not foresee."""
+    pytest.importorskip("distributed")
+    study.add("sub-01")
+
+    def full(path, *_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr("pathlib.Path.mkdir", full)
+    done = cohort()
+    assert (done.code, done.out) == (2, "")
+    expected = f"error: {study.out}: cannot be made (No space left on device); choose another OUT_DIR"
+    assert done.err.splitlines()[-1] == expected
+
+
+def test_a_command_that_is_interrupted_before_anything_is_done_leaves_no_folder(study, cohort, monkeypatch):
+    pytest.importorskip("distributed")
+    study.add("sub-01")
+
+    def interrupt(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("distributed.LocalCluster", interrupt)
+    done = cohort("--workers", "1")
+    assert done.code == 130
+    assert "interrupted; what is done stays, 1 are left" in done.err
+    assert not study.out.exists()
+
+
 def test_group_level_writes_table_and_page_anew(study, cohort):
     study.add("sub-01")
     Record("sub-09", {"sub": "09"}, FAILED, {}, reason="gone").write(study.out)
+    done = cohort("--dry-run", level="group")
+    assert (done.code, done.out) == (0, f"table and overview of 1 acquisitions: {study.out}/group_Chimap.tsv, .html\n")
+    assert not (study.out / "group_Chimap.tsv").exists()
     done = cohort(level="group")
     assert (done.code, done.out) == (1, "")
     assert "gone" in (study.out / "group_Chimap.tsv").read_text()

@@ -1,5 +1,6 @@
 """When an acquisition counts as done."""
 
+import json
 import os
 
 import pytest
@@ -37,6 +38,14 @@ def test_it_is_done_and_nothing_is_read_or_written(finished, monkeypatch):
     assert finished.done()
     assert record_path(finished.out, "sub-01").stat().st_mtime_ns == before
     assert read_record(record_path(finished.out, "sub-01")) == finished.record
+
+
+def test_a_record_from_before_it_told_what_was_left_still_counts(finished):
+    path = record_path(finished.out, "sub-01")
+    content = json.loads(path.read_text())
+    assert content.pop("left") == []
+    path.write_text(json.dumps(content))
+    assert finished.done()
 
 
 def test_a_touched_file_is_read_once_and_the_record_learns_its_time(finished, monkeypatch):

@@ -94,6 +94,41 @@ def test_a_failure_leaves_its_reason_and_what_was_there_before(study, task):
     assert len(tree(study.out)) == len(before) + 1
 
 
+def test_maps_of_an_earlier_method_do_not_stay_beside_the_new_map(study, task):
+    """Nor where a run failed in between; the files of another acquisition and of the user stay."""
+    study.add("sub-01")
+    study.add("sub-01_run-2")
+    first = perform(task("sub-01", *METHOD, "--keep-stages"))
+    other = perform(task("sub-01_run-2", *METHOD, "--keep-stages"))
+    stages = {path for path in first.outputs if "_stage_" in path}
+    assert len(stages) > 5
+    mine = study.out / "sub-01/qsm_recon/sub-01_stage_mine.nii.gz"
+    mine.write_text("x")
+    echo = study.file("sub-01", "echo-2_part-phase_MEGRE.nii.gz")
+    content = echo.read_bytes()
+    echo.write_bytes(b"broken")
+    failed = perform(task("sub-01", *METHOD))
+    assert (failed.status, set(failed.left)) == (FAILED, set(first.outputs))
+    assert set(first.outputs) <= set(tree(study.out))
+    assert set(perform(task("sub-01", *METHOD)).left) == set(first.outputs)  # and fails again
+    echo.write_bytes(content)
+    last = perform(task("sub-01", *METHOD))
+    assert (last.status, last.left) == (DONE, ())
+    logs = ["logs/sub-01.json", "logs/sub-01_run-2.json"]
+    kept = mine.relative_to(study.out).as_posix()
+    assert tree(study.out) == sorted([*last.outputs, *other.outputs, *logs, kept])
+
+
+def test_nothing_outside_of_the_results_is_removed(tmp_path):
+    outside = tmp_path / "outside"
+    outside.write_text("x")
+    (tmp_path / "out/a").mkdir(parents=True)
+    (tmp_path / "out/a/map").write_text("x")
+    derivatives.remove_outdated(tmp_path / "out", ["../outside", str(outside), "a/map", "gone/map"])
+    assert tree(tmp_path) == ["outside"]
+    assert not (tmp_path / "out/a").exists()
+
+
 def test_a_fault_of_the_program_is_a_failure_with_its_traceback(study, task, monkeypatch):
     study.add("sub-01")
     monkeypatch.setattr(derivatives, "facts_of", lambda *_: 1 / 0)

@@ -10,7 +10,14 @@ from qsm_recon.version import __version__
 
 @pytest.mark.parametrize(
     ("command", "more"),
-    [("run", ""), ("evaluate", ""), ("lcurve", ""), ("phantom", f" (phantom version {PHANTOM_VERSION})")],
+    [
+        ("run", ""),
+        ("evaluate", ""),
+        ("lcurve", ""),
+        ("phantom", f" (phantom version {PHANTOM_VERSION})"),
+        ("cohort.command", ""),
+        ("adapters.qsmci", ""),
+    ],
 )
 def test_every_command_says_the_packages_version(command, more, capsys):
     with pytest.raises(SystemExit) as stopped:

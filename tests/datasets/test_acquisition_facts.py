@@ -271,6 +271,10 @@ def test_few_slices_are_refused_and_thin_slabs_warned_of(scan, files):
             slab(count)
     assert noted(slab(4), "warning", "slab of 4 slices")
     assert not noted(slab(9), "warning")
+    block = np.zeros_like(scan.mask)
+    block[8:14, 8:13, 6:11] = True  # thin along every axis, which is said once
+    case = case_from_files(field=files.field, mask=files.write("block", block))
+    assert ["slab of 5 slices" in note for note in case.notes if "slab of" in note] == [True]
 
 
 # ---- masks ----

@@ -62,6 +62,16 @@ def test_listing_and_error_map(files, tmp_path, capsys):
     assert (tmp_path / "chi_error.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_maps_in_folders_of_one_name_get_error_maps_of_their_own(files, tmp_path, monkeypatch, capsys):
+    for folder in ("a", "work/a"):
+        save_image(f"{folder}/chi.nii.gz", files.reconstruction, AFFINE)
+    monkeypatch.chdir(tmp_path / "work")
+    case = [word if word.startswith("--") else f"../{word}" for word in CASE]
+    assert main(["../a/chi.nii.gz", "a/chi.nii.gz", *case]) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == ["error map: a_chi_error.png", "error map: a_chi_2_error.png"]
+    assert {path.name for path in (tmp_path / "work").glob("*.png")} == {"a_chi_error.png", "a_chi_2_error.png"}
+
+
 def test_many_files_are_ranked(files, tmp_path, capsys):
     save_image("other/chi.nii.gz", files.truth + 0.1 * (files.reconstruction - files.truth), AFFINE)
     assert main(["chi.nii.gz", "other/chi.nii.gz", *CASE, "--json", "--out", "scores"]) == 0
