@@ -16,6 +16,7 @@ from qsm_recon.datasets.case import Case
 from qsm_recon.errors import ResourceError
 from qsm_recon.io import atomic_write_text, write_json
 from qsm_recon.report.document import STAGE_PREFIX
+from qsm_recon.report.former_run import former_files, remove_former
 from qsm_recon.report.run_figure import (
     MARGIN_VOXELS,
     OUTLINED_MARGIN_VOXELS,
@@ -24,12 +25,10 @@ from qsm_recon.report.run_figure import (
     run_figure,
     save_figure,
 )
-from qsm_recon.report.run_page import PAGE_NAME, is_run_page, run_page
+from qsm_recon.report.run_page import PAGE_NAME, run_page
 from qsm_recon.result import Reconstruction
 
 MAP_NAME, REPORT_NAME, FIGURE_NAME = OUTPUT_NAMES = ("chi.nii.gz", "report.json", "figure.png")
-PAGE_START_BYTES = 2000
-"""Within these a page says that it is ours."""
 
 
 @contextmanager
@@ -94,7 +93,10 @@ def write_outputs(
     keep_stages
         Write the maps of all stages as well.
     page
-        Write the page ``report.html`` as well; otherwise that of an earlier run is removed.
+        Write the page ``report.html`` as well.
+
+    Maps and page of an earlier run in the folder that this one does not write are removed: they would tell of another
+    result.
 
     Raises
     ------
@@ -105,6 +107,7 @@ def write_outputs(
         _panels(case, susceptibility, result.mask), result.mask, case.affine, result.history, title,
         margin_voxels=OUTLINED_MARGIN_VOXELS if case.made_mask else MARGIN_VOXELS,
     )  # fmt: skip
+    former = former_files(folder, REPORT_NAME)
     with all_or_nothing(folder) as staging:
         case.save(staging / MAP_NAME, susceptibility)
         for name, image in result.images.items():
@@ -116,24 +119,8 @@ def write_outputs(
         if page:
             picture = (staging / FIGURE_NAME).read_bytes()
             atomic_write_text(staging / PAGE_NAME, run_page(document, case, susceptibility, result.mask, picture))
-    if not page:
-        _remove_former_page(folder / PAGE_NAME)
-
-
-def _remove_former_page(path: Path) -> None:
-    """Remove the page of an earlier run, which would tell of maps that are no longer there; only one of ours."""
-    if not path.is_file():
-        return
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(PAGE_START_BYTES).decode("utf-8", "replace")
-        if is_run_page(start):
-            path.unlink()
-    except OSError as error:
-        raise ResourceError(
-            f"{path}: the page of an earlier run cannot be removed ({error.strerror or error}); the results beside it "
-            "are new"
-        ) from error
+        written = [path.name for path in staging.iterdir()]
+    remove_former(former, written, case.sources.values())
 
 
 def _panels(case: Case, susceptibility: NDArray[np.float32], covered: NDArray[np.bool_]) -> list[Panel]:

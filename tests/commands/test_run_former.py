@@ -1,0 +1,57 @@
+"""A folder holds one run: what an earlier one left there goes, and nothing else does."""
+
+import json
+from pathlib import Path
+
+
+def names(folder):
+    return {path.name for path in Path(folder).iterdir()}
+
+
+PLAIN = {"chi.nii.gz", "report.json", "figure.png"}
+SETTING = ("--set", "max_iterations=3")
+
+
+def test_maps_of_another_method_and_stages_go(files, inputs, run):
+    run(*inputs.field, "--algo", "wh-qsm", *SETTING, "--keep-stages")
+    first = names("out")
+    former = {name for name in first if name.startswith("stage_")}
+    assert former
+    assert first - PLAIN - former, "wh-qsm has a map of its own"
+    Path("out/of_mine.nii.gz").write_bytes(b"x")
+    run(*inputs.field, "--algo", "tkd")
+    assert names("out") == PLAIN | {"of_mine.nii.gz"}
+
+
+def test_a_run_that_is_refused_removes_nothing(files, inputs, run):
+    run(*inputs.field, "--algo", "tkd", "--keep-stages")
+    before = names("out")
+    assert run("--field", "field.nii.gz", "--field-unit", "ppm", "--mask", "missing.nii.gz").code == 2
+    assert names("out") == before
+
+
+def test_stages_that_are_inputs_stay(files, inputs, run):
+    run(*inputs.field, "--algo", "tkd", "--keep-stages")
+    assert Path("out/stage_mask.nii.gz").exists()
+    done = run(*inputs.field, "--algo", "tkd", "--mask", "out/stage_mask.nii.gz")
+    assert done.code == 0, done.err
+    assert names("out") == PLAIN | {"stage_mask.nii.gz"}
+
+
+def test_a_report_names_no_file_of_another_folder(files, inputs, run):
+    Path("out").mkdir()
+    Path("treasure.nii.gz").write_bytes(b"x")
+    Path("out/notes.txt").write_text("x")
+    listed = ["../treasure.nii.gz", str(Path("treasure.nii.gz").resolve()), "notes.txt", 3, None]
+    Path("out/report.json").write_text(json.dumps({"stages": listed, "result": {"further_maps": listed}}))
+    run(*inputs.field, "--algo", "tkd")
+    assert Path("treasure.nii.gz").exists()
+    assert names("out") == PLAIN | {"notes.txt"}
+
+
+def test_a_damaged_report_is_replaced(files, inputs, run):
+    Path("out").mkdir()
+    for content in ("{", "[]", '{"stages": {"a": 1}, "result": 7}'):
+        Path("out/report.json").write_text(content)
+        assert run(*inputs.field, "--algo", "tkd").code == 0
+        assert names("out") == PLAIN
