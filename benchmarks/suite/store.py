@@ -108,16 +108,18 @@ def merge_rows(name: str, rows: Sequence[Row], folder: Path = SUITE_RESULTS, ord
     folder
         Where tables are.
     order
-        Key that rows are sorted by; by default those that were there go first.
+        Key that rows are sorted by; by default they take the places of their former ones, then those at the end, as given.
 
     Returns
     -------
     list of Row
         All of the table.
     """
-    merged = {row.identity(): row for row in read_rows(name, folder)}
-    merged.update({row.identity(): row for row in rows})
-    table = list(merged.values()) if order is None else sorted(merged.values(), key=order)
+    new = {row.identity(): row for row in rows}
+    coming = iter(new.values())  # jobs end in any order: rows take their former places in the order given
+    table = [next(coming) if row.identity() in new else row for row in read_rows(name, folder)] + list(coming)
+    if order is not None:
+        table.sort(key=order)
     folder.mkdir(parents=True, exist_ok=True)
     content = json.dumps({"rows": [plain(row.as_dict()) for row in table]}, indent=1, allow_nan=False)
     atomic_write_text(results_path(name, folder), content + "\n")

@@ -27,6 +27,7 @@ def test_every_command_of_the_readme_is_understood():
         "qsm_recon.lcurve": lcurve.build_parser(),
         "qsm_recon.evaluate": evaluate.build_parser(),
         "qsm_recon.phantom": phantom.build_parser(),
+        "qsm_recon.cohort": importlib.import_module("qsm_recon.cohort.command").build_parser(),
     }
     found = commands()
     assert {words[0] for words in found} >= {"qsm_recon.run", "qsm_recon.lcurve", "qsm_recon.evaluate"}

@@ -121,7 +121,7 @@ def test_lesions_outside_the_brain_are_refused_before_anything_is_drawn(heads):
 def test_options_of_the_data_set(monkeypatch, phantom):
     asked = []
     monkeypatch.setattr(
-        "qsm_recon.datasets.phantom_case.build_phantom", lambda parameters: (asked.append(parameters), phantom)[1]
+        "qsm_recon.datasets.phantom_case.build_phantom", lambda parameters, **_: (asked.append(parameters), phantom)[1]
     )
     load_case(
         "phantom:sim1?texture=0.01&texture_slope=2.5&calcification=-2.6@30,-40,24:6&haemorrhage=1.4@-28,-36,25:7,5,6"

@@ -33,7 +33,7 @@ def test_phantom_with_its_true_field(phantom):
 def test_options_reach_the_phantom(monkeypatch, tmp_path, phantom):
     asked = []
     monkeypatch.setattr(
-        "qsm_recon.datasets.phantom_case.build_phantom", lambda parameters: (asked.append(parameters), phantom)[1]
+        "qsm_recon.datasets.phantom_case.build_phantom", lambda parameters, **_: (asked.append(parameters), phantom)[1]
     )
     load_case(
         f"phantom:sim1?{COARSE}&snr=50&seed=3&noise_seed=4&b0=3&te=0.005,0.01&b0_direction=0,0.6,0.8&background=yes"
