@@ -108,7 +108,8 @@ def merge_rows(name: str, rows: Sequence[Row], folder: Path = SUITE_RESULTS, ord
     folder
         Where tables are.
     order
-        Key that rows are sorted by; by default they take the places of their former ones, then those at the end, as given.
+        Key that rows are sorted by; by default they take the places of their former ones in the order given, the rest
+        follows.
 
     Returns
     -------
