@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from qsm_recon.command_background import BACKGROUND_OPTIONS, add_background_options
 from qsm_recon.command_line import CommandParser, add_version_option
+from qsm_recon.command_words import given_options, option_words
 from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.parameters import parse_settings
 from qsm_recon.solvers.base import Solver
@@ -222,7 +222,7 @@ def case_from_options(options: argparse.Namespace) -> Case:
     QSMError
         If they are missing, contradictory or unusable.
     """
-    given = _given(options, FILE_OPTIONS)
+    given = given_options(options, FILE_OPTIONS)
     if options.dataset or not given:
         return _case_from_dataset(options)
     from qsm_recon.datasets.files import case_from_files
@@ -232,9 +232,9 @@ def case_from_options(options: argparse.Namespace) -> Case:
     if options.field is not None:
         if options.field_unit is None:
             raise ParameterError("--field needs --field-unit ppm, ppb, Hz, rad or rad/s: the unit is never guessed")
-        useless = _given(options, ECHO_OPTIONS)
+        useless = given_options(options, ECHO_OPTIONS)
     else:
-        useless = _given(options, ("field_unit",))
+        useless = given_options(options, ("field_unit",))
     if useless:
         raise ParameterError(f"{', '.join(useless)}: has no meaning for --{'field' if options.field else 'phase'}")
     return case_from_files(
@@ -262,7 +262,7 @@ def case_from_options(options: argparse.Namespace) -> Case:
 def _case_from_dataset(options: argparse.Namespace) -> Case:
     from qsm_recon.datasets.registry import load_case
 
-    inputs = _given(options, (*INPUT_FILE_OPTIONS, *ACQUISITION_OPTIONS))
+    inputs = given_options(options, (*INPUT_FILE_OPTIONS, *ACQUISITION_OPTIONS))
     if inputs:
         raise ParameterError(
             f"{', '.join(inputs)}: a data set brings its own; leave them out, or give files instead of a data set"
@@ -290,37 +290,10 @@ def describe_mask(case: Case) -> str:
 def data_arguments(options: argparse.Namespace) -> list[str]:
     """Write the options that say what to reconstruct as they would be given to the reconstruction command."""
     names = (*FILE_OPTIONS, *ACQUISITION_OPTIONS, *OTHER_DATA_OPTIONS)
-    words = [] if _given(options, FILE_OPTIONS) and not options.dataset else [
+    words = [] if given_options(options, FILE_OPTIONS) and not options.dataset else [
         "--dataset", options.dataset or DEFAULT_DATASET
     ]  # fmt: skip
     return words + option_words(options, names)
-
-
-def option_words(options: argparse.Namespace, names: Iterable[str]) -> list[str]:
-    """Write options as they would be given on a command line; those that were not given are left out."""
-    words: list[str] = []
-    for option, name in ((_given(options, (name,)), name) for name in names):
-        value = getattr(options, name)
-        if option and isinstance(value, str) and value.startswith("-"):  # which would be taken for an option
-            words.append(f"{option[0]}={value}")
-            continue
-        if option and name == "set":  # one value each
-            words += [word for setting in value for word in (option[0], setting)]
-            continue
-        words += option
-        if option and value is not True:
-            words += [str(item) for item in value] if isinstance(value, list) else [str(value)]
-    return words
-
-
-def _given(options: argparse.Namespace, names: tuple[str, ...]) -> list[str]:
-    """Options among these that were given, as the user writes them."""
-    values = {name: getattr(options, name) for name in names}
-    return [
-        "--" + name.replace("_", "-")
-        for name, value in values.items()
-        if not (value is None or value is False or value == [])
-    ]
 
 
 def _seeded(dataset: str, seed: int | None) -> str:

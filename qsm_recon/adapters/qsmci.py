@@ -24,10 +24,10 @@ from qsm_recon.command_options import (
     add_method_options,
     add_reconstruction_options,
     add_resource_options,
-    option_words,
     solver_from_options,
 )
 from qsm_recon.command_options import build_parser as build_run_parser
+from qsm_recon.command_words import option_words
 from qsm_recon.datasets.qsmci import CHI_MAP
 from qsm_recon.errors import ParameterError
 from qsm_recon.io import atomic_write_text, read_json
