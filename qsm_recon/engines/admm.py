@@ -109,7 +109,7 @@ class ADMM:
         self._regulariser = regulariser
         self._background = background
         self._settings = settings
-        self._penalty = settings.gradient_penalty
+        self._penalty = self._side_penalty = settings.gradient_penalty
 
     @property
     def image(self) -> NDArray:
@@ -141,12 +141,14 @@ class ADMM:
         """
         self._regulariser.rescale(factor)
         self._penalty *= factor
+        self._side_penalty *= factor
         self._sweeps.run_on()
         return self._loop(callback)
 
     def _loop(self, callback: Callback | None) -> ADMMOutcome:
         settings = self._settings
         history: dict[str, list[float]] = {}
+        changed = 0  # iterations that were done with other penalties, or with a function that stood in
         reason, converged = "the iteration limit was reached", False
         with interruptible() as interruption:
             for iteration in range(1, settings.max_iterations + 1):
@@ -158,8 +160,8 @@ class ADMM:
                     reason = f"the objective is not finite at iteration {iteration}"
                     break
                 if provisional:
-                    pass  # another function is being minimised
-                elif self._is_converged(history):
+                    changed = iteration  # another function is being minimised
+                elif self._is_converged(history, changed):
                     reason, converged = "objective and residuals are within their tolerances", True
                 elif iteration > 1 and values["update"] < settings.update_tolerance:
                     reason, converged = "the update is below its tolerance", True
@@ -171,14 +173,20 @@ class ADMM:
                 if vetoed or interruption.requested:
                     reason = "the callback asked to stop" if vetoed else "interrupted by the user"
                     break
-                self._balance(iteration, values)
+                if self._balance(iteration, values):
+                    changed = iteration
         return ADMMOutcome(self.image, history, converged, reason)
 
     def _iterate(self) -> dict[str, float]:
         """One iteration; returns what is monitored, in ppm."""
         settings = self._settings
-        self._sweeps.rows(self._penalty, settings.field_penalty)
+        # Right-hand sides hold the scaled duals of the penalties that they were made with: a changed penalty counts
+        # from the next splitting on, or the iterates would leap.
+        self._sweeps.rows(self._side_penalty, settings.field_penalty)
         sums = self._sweeps.planes(self._penalty, settings.field_penalty, settings.relaxation)
+        self._side_penalty = self._penalty
+        if self._background is not None:
+            self._background.side_penalty = self._background.penalty
         change, norm = sums.pop("image")
         unit = settings.units_per_ppm
         objective_unit = unit**settings.fidelity_power
@@ -202,36 +210,50 @@ class ADMM:
         values["gradient_penalty"] = float(self._penalty)
         return values
 
-    def _is_converged(self, history: dict[str, list[float]]) -> bool:
+    def _is_converged(self, history: dict[str, list[float]], changed: int) -> bool:
         residual = max(values[-1] for name, values in history.items() if "residual" in name)
-        left = distance_left(history["objective"])
+        left = distance_left(history["objective"], changed)
         return left <= self._settings.tolerance and residual <= self._settings.residual_tolerance
 
-    def _balance(self, iteration: int, values: dict[str, float]) -> None:
-        """Raise or lower penalties where one residual is much larger than the other; ever more rarely, to settle."""
+    def _balance(self, iteration: int, values: dict[str, float]) -> bool:
+        """Raise or lower penalties where one residual is larger than the other; ever more rarely, to settle.
+
+        Returns whether there was a change.
+        """
         if iteration & (iteration - 1):
-            return
-        if self._settings.balance and iteration >= 4:
+            return False
+        own = self._settings.balance and iteration >= 4
+        if own:
             self._penalty *= balancing_factor(values, "gradient")
         first, last = BACKGROUND_BALANCED
-        if self._background is not None and self._background.balance and first <= iteration <= last:
-            self._background.penalty *= balancing_factor(values, self._background.name)
+        if self._background is None or not self._background.balance or not first <= iteration <= last:
+            return own
+        self._background.penalty *= balancing_factor(values, self._background.name)
+        return True
 
 
-def distance_left(objective: list[float]) -> float:
+def distance_left(objective: list[float], changed: int = 0) -> float:
     """Estimated relative distance of an objective from its minimum; infinite before :data:`WINDOW` iterations.
 
     The distance falls about as a power p of the number k of iterations, so that k / (p n) times what the last n of them
-    brought is left.  What n iterations brought at k / 2 tells p, which is taken to lie between 1.5 and 2.5 (and to be 2
-    until it can be told).
+    brought is left.  What n iterations brought at k / 2, or at the first whole window after a change, tells p, which is
+    taken to lie between 1.5 and 2.5 (and to be 2 until it can be told).
+
+    Parameters
+    ----------
+    objective
+        After each iteration.
+    changed
+        Number of iterations at the beginning that tell nothing: penalties or the function were others.
     """
     k = len(objective)
-    if k <= WINDOW:
+    if k - changed <= WINDOW:
         return math.inf
     recent, power = brought(objective, k), 2.0
-    if k // 2 > WINDOW:
-        ratio = max(brought(objective, k // 2), TINY) / max(recent, TINY)
-        power = min(max(math.log(ratio) / math.log(k / (k // 2)) - 1.0, 1.5), 2.5)
+    earlier = max(k // 2, changed + WINDOW + 1)
+    if k // 2 > WINDOW and 4 * earlier <= 3 * k:
+        ratio = max(brought(objective, earlier), TINY) / max(recent, TINY)
+        power = min(max(math.log(ratio) / math.log(k / earlier) - 1.0, 1.5), 2.5)
     return recent * max(1.0, k / (power * WINDOW)) / max(abs(objective[-1]), TINY)
 
 

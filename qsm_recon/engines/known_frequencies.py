@@ -106,4 +106,4 @@ class KnownFrequencyADMM(ADMM):
         self._regulariser = regulariser
         self._background = None
         self._settings = settings
-        self._penalty = settings.gradient_penalty
+        self._penalty = self._side_penalty = settings.gradient_penalty

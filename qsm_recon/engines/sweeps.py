@@ -90,7 +90,10 @@ class Sweeps:
         self.planes(gradient_penalty, field_penalty, relaxation=1.0)
 
     def rows(self, gradient_penalty: float, field_penalty: float) -> None:
-        """Sweep k-space: right-hand sides in; χ, the field and what is coupled to them out, half transformed."""
+        """Sweep k-space: right-hand sides in; χ, the field and what is coupled to them out, half transformed.
+
+        The penalties are those that the right-hand sides were made with.
+        """
         transform, regulariser = self.transform, self._regulariser
 
         def work(_slab: int, _start: int, a: int, b: int) -> None:
@@ -117,7 +120,7 @@ class Sweeps:
         else:
             solve_with_background(
                 image, field, background.spectrum, self._dipole, *regulariser.symbols, *background.symbols,
-                *where, mu1, coupling, mu2, real(background.penalty), scale,
+                *where, mu1, coupling, mu2, real(background.side_penalty), scale,
             )  # fmt: skip
 
     def planes(self, gradient_penalty: float, field_penalty: float, relaxation: float) -> dict[str, NDArray[Any]]:

@@ -28,8 +28,12 @@ class WeakHarmonic:
     penalty
         muh, in the same unit.
     balance
-        Whether the engine may adapt muh to the residuals.  The dual is beta / muh · M zh whatever muh is; the
-        right-hand side on its way is of the muh before, which throws the iterates back for a few dozen iterations.
+        Whether the engine may adapt muh to the residuals.  The dual is beta / muh · M zh whatever muh is.
+
+    Attributes
+    ----------
+    side_penalty
+        muh that the right-hand side on its way was made with; the engine keeps it.
 
     References
     ----------
@@ -51,7 +55,7 @@ class WeakHarmonic:
     ) -> None:
         self._transform = transform
         self.weight = weight
-        self.penalty = penalty
+        self.penalty = self.side_penalty = penalty
         self.balance = balance
         self._mask = transform.load_image(mask.astype(transform.dtype))
         self._split = transform.empty_image()

@@ -36,3 +36,13 @@ def test_nothing_can_be_said_before_a_whole_window():
 
 def test_a_vanishing_objective_is_at_its_minimum():
     assert distance_left([0.0] * 50) == 0
+
+
+def test_what_came_before_a_change_is_forgotten():
+    """A leap before the change says nothing of the power, nor of what the last iterations brought."""
+    after = falling(2.0, 200)
+    leap = [1e3 * value for value in after[:64]]
+    assert distance_left(leap + after[64 : 64 + WINDOW], changed=64) == math.inf
+    assert distance_left(leap + after[64:], changed=64) == distance_left(after, changed=64)
+    assert distance_left(leap + after[64:], changed=64) == pytest.approx(5.0 / 200**2, rel=0.6)
+    assert distance_left(leap + after[64 : 63 + WINDOW]) > 1  # what it would say without

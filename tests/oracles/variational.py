@@ -105,18 +105,27 @@ def chord_step(r, threshold):
     return turn + np.sign(r - turn) * np.where(size > threshold, (low + high) / 2, 0)
 
 
-def admm(model, iterations, mu1, mu0, mu2, muh, relaxation=1.0):
-    """The unknowns (x, v, h) after each iteration, from nothing."""
+def admm(model, iterations, mu1, mu0, mu2, muh, relaxation=1.0, changes=None):
+    """The unknowns (x, v, h) after each iteration, from nothing.
+
+    ``changes`` gives, for the iteration after which they come, factors on (mu1 and mu0, muh).  The unscaled duals stay.
+    """
     shape = model.field.shape
     splits, duals = np.zeros((11, *shape)), np.zeros((11, *shape))
     splits[9] = model.field
     if not model.fidelity.endswith("l1"):
         splits[9] *= model.weight**2 / (model.weight**2 + mu2)
     decay = 0 if model.mask is None else model.beta * model.mask
-    matrices = model.solution_matrices(mu1, mu0, mu2, muh)
+    matrices, factors = model.solution_matrices(mu1, mu0, mu2, muh), (1.0, 1.0)
     iterates = []
-    for _ in range(iterations):
+    for iteration in range(1, iterations + 1):
         unknowns = back(np.einsum("...cr,r...->c...", matrices, transformed(splits - duals)))
+        if factors != (1.0, 1.0):  # penalties count from the splittings on; the unknowns were still of the old ones
+            mu1, mu0, muh = factors[0] * mu1, factors[0] * mu0, factors[1] * muh
+            duals[:9] /= factors[0]
+            duals[10] /= factors[1]
+            matrices = model.solution_matrices(mu1, mu0, mu2, muh)
+        factors = (changes or {}).get(iteration, (1.0, 1.0))
         gradient, tensor, predicted, laplacian = model.parts(unknowns)
         parts = np.concatenate([gradient, tensor, predicted[None], laplacian[None]])
         q = relaxation * parts + (1 - relaxation) * splits + duals
