@@ -14,10 +14,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.backend.fft import FourierTransform
 from qsm_recon.engines.interrupt import interruptible
+from qsm_recon.engines.map_distance import MapDistance
 from qsm_recon.engines.sweeps import Sweeps
 from qsm_recon.result import Callback, IterationState
 from qsm_recon.terms.background import WeakHarmonic
@@ -26,6 +28,7 @@ from qsm_recon.terms.regulariser import Regulariser
 
 TINY = 1e-30
 WINDOW = 20
+EARLY_DECAY = 2 ** (1 / 3)
 BACKGROUND_BALANCED = (16, 256)  # iterations between which muh is adapted, at powers of two
 
 
@@ -42,8 +45,11 @@ class ADMMSettings:
     max_iterations
         The most iterations done.
     tolerance
-        Estimated relative distance of the objective from its minimum to stop at.  The objective is evaluated at χ
-        itself, not at the splittings.  How it is estimated is in :func:`distance_left`.
+        Estimated distance of χ from its limit to stop at, relative to the norm of χ and inside the mask.  How it is
+        estimated is in :mod:`qsm_recon.engines.map_distance`.
+    objective_tolerance
+        Estimated relative distance of the objective from its minimum that must have been reached as well where there is
+        a background.  The objective is evaluated at χ itself, not at the splittings; see :func:`distance_left`.
     residual_tolerance
         Relative primal and dual residuals that must have been reached as well.
     update_tolerance
@@ -54,6 +60,9 @@ class ADMMSettings:
         Internal units of χ and the field per ppm; what is monitored is reported in ppm.
     fidelity_power
         Power of the field that the fidelity is: 2 for squares, 1 for l1 norms.
+    early_threshold
+        Factor on the shrinkage threshold alpha / mu1 in the first iteration of a start from nothing; it halves every
+        three iterations until it is 1.  Large steps first: strong sources reach their size in tens of iterations.
     balance
         Whether mu1 is adapted so that primal and dual residuals of the gradient stay comparable.  A background's
         penalty has a switch of its own.
@@ -62,10 +71,12 @@ class ADMMSettings:
     gradient_penalty: float
     field_penalty: float = 1.0
     max_iterations: int = 500
-    tolerance: float = 1e-3
-    residual_tolerance: float = 0.03
+    tolerance: float = 0.015
+    objective_tolerance: float = 2e-3
+    residual_tolerance: float = 0.06
     update_tolerance: float = 0.0
-    relaxation: float = 1.8
+    relaxation: float = 1.9
+    early_threshold: float = 1.0
     balance: bool = False
     units_per_ppm: float = 1.0
     fidelity_power: int = 2
@@ -73,12 +84,20 @@ class ADMMSettings:
 
 @dataclass(eq=False)
 class ADMMOutcome:
-    """Where the loop ended: χ in a padded image buffer (unit of the field), history, and why it stopped."""
+    """Where the loop ended: χ in a padded image buffer (unit of the field), history, and why it stopped.
+
+    ``distance`` is the estimated distance of χ from its limit, relative to its norm; infinite where none could be told.
+    """
 
     image: NDArray
     history: dict[str, list[float]]
     converged: bool
     stop_reason: str
+    distance: float = math.inf
+
+    def facts(self) -> dict[str, float | None]:
+        """What a report says of it."""
+        return {"map_distance": self.distance if math.isfinite(self.distance) else None}
 
 
 class ADMM:
@@ -94,6 +113,8 @@ class ADMM:
         The terms; no background where None.
     settings
         How to run.
+    mask
+        (nx, ny, nz) voxels whose distance from the limit counts; all where None.
     """
 
     def __init__(
@@ -104,12 +125,15 @@ class ADMM:
         regulariser: Regulariser,
         settings: ADMMSettings,
         background: WeakHarmonic | None = None,
+        mask: NDArray[np.bool_] | None = None,
     ) -> None:
         self._sweeps = Sweeps(transform, dipole, fidelity, regulariser, background)
         self._regulariser = regulariser
         self._background = background
         self._settings = settings
         self._penalty = self._side_penalty = settings.gradient_penalty
+        self._early_threshold = 1.0
+        self._distance = MapDistance(mask)
 
     @property
     def image(self) -> NDArray:
@@ -131,6 +155,8 @@ class ADMM:
             self._sweeps.begin(field_penalty)
         else:
             self._sweeps.begin_from(start, self._penalty, field_penalty)
+        self._early_threshold = self._settings.early_threshold if start is None else 1.0
+        self._side_penalty = self._penalty / self._early_threshold
         return self._loop(callback)
 
     def run_on(self, factor: float, callback: Callback | None = None) -> ADMMOutcome:
@@ -149,7 +175,8 @@ class ADMM:
         settings = self._settings
         history: dict[str, list[float]] = {}
         changed = 0  # iterations that were done with other penalties, or with a function that stood in
-        reason, converged = "the iteration limit was reached", False
+        reason, converged, distance = "the iteration limit was reached", False, math.inf
+        self._distance.begin(self.image)
         with interruptible() as interruption:
             for iteration in range(1, settings.max_iterations + 1):
                 provisional = self._sweeps.provisional
@@ -161,9 +188,13 @@ class ADMM:
                     break
                 if provisional:
                     changed = iteration  # another function is being minimised
-                elif self._is_converged(history, changed):
-                    reason, converged = "objective and residuals are within their tolerances", True
-                elif iteration > 1 and values["update"] < settings.update_tolerance:
+                    self._distance.begin(self.image, iteration)
+                else:
+                    distance = self._distance.observe(self.image, iteration, distance)
+                    converged = self._is_converged(distance, history, changed)
+                if converged:
+                    reason = "the map and residuals are within their tolerances"
+                elif not provisional and iteration > 1 and values["update"] < settings.update_tolerance:
                     reason, converged = "the update is below its tolerance", True
                 vetoed = callback is not None and (
                     callback(IterationState(iteration, settings.max_iterations, values, provisional)) is False
@@ -175,7 +206,8 @@ class ADMM:
                     break
                 if self._balance(iteration, values):
                     changed = iteration
-        return ADMMOutcome(self.image, history, converged, reason)
+        known = self._background is None  # beside one, the map alone does not tell
+        return ADMMOutcome(self.image, history, converged, reason, distance if known else math.inf)
 
     def _iterate(self) -> dict[str, float]:
         """One iteration; returns what is monitored, in ppm."""
@@ -183,8 +215,9 @@ class ADMM:
         # Right-hand sides hold the scaled duals of the penalties that they were made with: a changed penalty counts
         # from the next splitting on, or the iterates would leap.
         self._sweeps.rows(self._side_penalty, settings.field_penalty)
-        sums = self._sweeps.planes(self._penalty, settings.field_penalty, settings.relaxation)
-        self._side_penalty = self._penalty
+        penalty = self._side_penalty = self._penalty / self._early_threshold
+        sums = self._sweeps.planes(penalty, settings.field_penalty, settings.relaxation)
+        self._early_threshold = max(self._early_threshold / EARLY_DECAY, 1.0)
         if self._background is not None:
             self._background.side_penalty = self._background.penalty
         change, norm = sums.pop("image")
@@ -207,13 +240,16 @@ class ADMM:
             values[f"primal_residual_{name}"] = math.sqrt(primal / max(split, dual, TINY))
             values[f"dual_residual_{name}"] = math.sqrt(split_change / max(dual, TINY))
         values["update"] = math.sqrt(change / max(norm, TINY))
-        values["gradient_penalty"] = float(self._penalty)
+        values["gradient_penalty"] = float(penalty)
         return values
 
-    def _is_converged(self, history: dict[str, list[float]], changed: int) -> bool:
+    def _is_converged(self, distance: float, history: dict[str, list[float]], changed: int) -> bool:
+        settings = self._settings
         residual = max(values[-1] for name, values in history.items() if "residual" in name)
-        left = distance_left(history["objective"], changed)
-        return left <= self._settings.tolerance and residual <= self._settings.residual_tolerance
+        if distance > settings.tolerance or residual > settings.residual_tolerance:
+            return False
+        # What a map shares with a background moves too slowly for the map to tell, but the objective does.
+        return self._background is None or distance_left(history["objective"], changed) <= settings.objective_tolerance
 
     def _balance(self, iteration: int, values: dict[str, float]) -> bool:
         """Raise or lower penalties where one residual is larger than the other; ever more rarely, to settle.

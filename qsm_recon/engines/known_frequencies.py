@@ -12,6 +12,7 @@ from qsm_recon.backend.descent_kernels import solve_known_frequencies
 from qsm_recon.backend.fft import PLANES_PER_BLOCK, FourierTransform
 from qsm_recon.backend.image_kernels import replace_planes
 from qsm_recon.engines.admm import ADMM, ADMMSettings
+from qsm_recon.engines.map_distance import MapDistance
 from qsm_recon.terms.regulariser import TotalVariation
 
 
@@ -101,9 +102,17 @@ class KnownFrequencySweeps:
 class KnownFrequencyADMM(ADMM):
     """The loop of :class:`qsm_recon.engines.admm.ADMM` on the sweeps above."""
 
-    def __init__(self, sweeps: KnownFrequencySweeps, regulariser: TotalVariation, settings: ADMMSettings) -> None:
+    def __init__(
+        self,
+        sweeps: KnownFrequencySweeps,
+        regulariser: TotalVariation,
+        settings: ADMMSettings,
+        mask: NDArray[np.bool_] | None = None,
+    ) -> None:
         self._sweeps = sweeps  # type: ignore[assignment]
         self._regulariser = regulariser
         self._background = None
         self._settings = settings
         self._penalty = self._side_penalty = settings.gradient_penalty
+        self._early_threshold = 1.0
+        self._distance = MapDistance(mask)

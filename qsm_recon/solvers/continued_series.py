@@ -18,9 +18,6 @@ from qsm_recon.solvers.series import Series
 from qsm_recon.solvers.variational import CompositionRun, VariationalSolver
 from qsm_recon.terms.weights import data_weight
 
-# Measured on the reduced phantom from strong to weak: with the cold start's threshold, costs settle half as fast.
-THRESHOLD_FACTOR = 2.0
-
 
 class ContinuedSeries(Series):
     """A series in which each run goes on from the whole state of the one before: splittings, duals and buffers.
@@ -52,7 +49,7 @@ class ContinuedSeries(Series):
             problem = self._region.cut_problem(self._problem)
             weight, origin = data_weight(problem, solver.weighting, solver.weight_normalisation)  # type: ignore[arg-type]
             self._details = {"weighting": origin}
-            self._run = CompositionRun(solver, problem, solver.composition(), THRESHOLD_FACTOR)
+            self._run = CompositionRun(solver, problem, solver.composition())
             self._engine = self._run.engine(alpha, weight)
             start = None if start_ppm is None else self._region.cut(start_ppm) * self._run.scale
             outcome = self._engine.run(start, callback)

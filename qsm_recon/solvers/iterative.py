@@ -79,10 +79,11 @@ class ADMMSolver(GridSolver):
     )  # fmt: skip
     max_iterations: int = parameter(1000, "1", "most iterations", low=1, high=1_000_000)
     tolerance: float = parameter(
-        7e-4, "1", "estimated relative distance of the objective from its minimum to stop at", low=0, high=1
-    )
+        0.015, "1", "estimated distance of the map from its limit to stop at, relative to its norm in the mask",
+        low=0, high=1,
+    )  # fmt: skip
     residual_tolerance: float = parameter(
-        0.03, "1", "relative primal and dual residuals that must be reached as well", low=0, high=10
+        0.06, "1", "relative primal and dual residuals that must be reached as well", low=0, high=10
     )
     update_tolerance: float = parameter(
         0.0, "1", "relative update to stop at as well; 0 for never (toolboxes stop at 1e-3 to 1e-2)", low=0, high=1
@@ -91,7 +92,7 @@ class ADMMSolver(GridSolver):
         None, "1", "penalty mu1 of the gradient splitting; by default from the spread of the field",
         low=1e-12, high=1e12, kind=float,
     )  # fmt: skip
-    relaxation: float = parameter(1.8, "1", "over-relaxation; 1 for none", low=1.0, high=1.99)
+    relaxation: float = parameter(1.9, "1", "over-relaxation; 1 for none", low=1.0, high=1.99)
     balance: bool = parameter(False, "1", "adapt mu1 so that primal and dual residuals stay comparable")
 
     def admm_settings(self, gradient_penalty: float, **changes: Any) -> ADMMSettings:

@@ -64,7 +64,7 @@ class RapidTwoStep(ADMMSolver):
         known = transform.load_image(first)
         sweeps = KnownFrequencySweeps(transform, operator.kernel, known, self.threshold, regulariser)
         settings = self._settings(problem.field_ppm[problem.mask], math.sqrt(float(np.mean(np.square(spacing)))))
-        outcome = KnownFrequencyADMM(sweeps, regulariser, settings).run(
+        outcome = KnownFrequencyADMM(sweeps, regulariser, settings, problem.mask).run(
             first if start_ppm is None else start_ppm, callback
         )
         susceptibility = operator.crop(outcome.image)
@@ -77,7 +77,7 @@ class RapidTwoStep(ADMMSolver):
             stop_reason=outcome.stop_reason,
             iterations=len(outcome.history["objective"]),
             history=outcome.history,
-            details={"padded_shape": list(operator.padded_grid.shape)},
+            details={"padded_shape": list(operator.padded_grid.shape), **outcome.facts()},
             fitted_field_ppm=np.where(problem.mask, operator.forward_padded(outcome.image), 0).astype(np.float32),
         )
 
