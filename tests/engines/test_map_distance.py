@@ -20,7 +20,7 @@ def way(rate, iterations, *, directions=1, seed=0):
 
 
 def estimates(maps, mask=None, sample=1 << 16):
-    watch = MapDistance(mask, sample)
+    watch = MapDistance(np.ones(SHAPE, bool) if mask is None else mask, sample)
     padded = np.full(PADDED, 7.0)
     told = []
     for iteration, values in enumerate(maps):
@@ -37,7 +37,7 @@ def estimates(maps, mask=None, sample=1 << 16):
 def test_estimate_is_honest_on_a_geometric_way(rate, directions):
     limit, maps = way(rate, 120, directions=directions)
     for iteration, told in enumerate(estimates(maps), start=1):
-        if iteration >= FIRST:
+        if iteration >= FIRST and rate**iteration < 0.5:  # before, nobody knows how long the way is
             true = np.linalg.norm(maps[iteration] - limit) / np.linalg.norm(limit)
             assert 0.5 * true < told
             if rate**iteration > 0.01:  # nearer the end it assumes that the rest is slow
@@ -51,7 +51,7 @@ def test_nothing_is_told_at_first():
 
 
 def test_what_lies_outside_the_mask_does_not_count():
-    limit, maps = way(0.9, 60)
+    _, maps = way(0.9, 60)
     mask = np.zeros(SHAPE, bool)
     mask[4:12, 3:15, 5:11] = True
     shaken = [values + np.where(mask, 0, k % 3) for k, values in enumerate(maps)]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from oracles import relative_error
-from oracles.distance import assert_distance_is_told
 from oracles.cases import DIRECTION, VOXEL_SIZE, SmallCase
 from oracles.cases import periodic_solver as make_solver
+from oracles.distance import assert_distance_is_told
 from oracles.variational import admm, smoothed_minimum
 
 from qsm_recon.engines.admm import ADMM, ADMMSettings

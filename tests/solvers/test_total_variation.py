@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from oracles import relative_error
-from oracles.distance import assert_distance_is_told
 from oracles.cases import centred
 from oracles.cases import periodic_solver as make_solver
+from oracles.distance import assert_distance_is_told
 from oracles.fields import dipole_kernel, filtered
 from oracles.total_variation import Model, admm, minimum_bounds
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from oracles import relative_error
-from oracles.distance import assert_distance_is_told
 from oracles.cases import VOXEL_SIZE, SmallCase
 from oracles.cases import periodic_solver as make_solver
 from oracles.descent import known_frequency_admm, known_frequency_objective, krylov_least_squares
+from oracles.distance import assert_distance_is_told
 from oracles.fields import difference_symbols
 
 
