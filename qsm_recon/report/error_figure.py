@@ -81,7 +81,7 @@ def error_figure(
         row[0].set_ylabel(f"{name} = {index}" if affine is None else f"{plane.name}, {name} = {index}")
     scale = figure.colorbar(axes[0, 0].images[0], ax=axes, shrink=0.5, pad=0.02, extend="both")
     scale.set_label("susceptibility less its mean over the mask [ppm]")
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)  # the names of files may hold anything
     return figure
 
 

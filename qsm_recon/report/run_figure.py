@@ -107,7 +107,7 @@ def run_figure(
     row_inches = min(max((PANEL_INCHES - 1.2) * tallest / sum(widths), 1.5), 6.0)
     heights = [row_inches + TITLE_INCHES] * rows + ([HISTORY_INCHES] if history else [])
     figure = Figure(figsize=(PANEL_INCHES * abreast, sum(heights) + 0.7), layout="constrained")
-    figure.suptitle(title, fontsize=12)
+    figure.suptitle(title, fontsize=12, parse_math=False)  # the names of files may hold anything
     grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
     for row in range(rows):
         places = grid[row].subgridspec(1, abreast, wspace=0.04)
