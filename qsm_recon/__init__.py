@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from qsm_recon.report.tuning import TuningSession, tune
     from qsm_recon.result import IterationState, Reconstruction
     from qsm_recon.solvers.base import Solver
-    from qsm_recon.solvers.registry import make_solver, solvers
+    from qsm_recon.solvers.registry import make_solver
 
 _HOME = {
     "Case": "datasets.case",
@@ -46,7 +46,6 @@ _HOME = {
     "Reconstruction": "result",
     "Solver": "solvers.base",
     "make_solver": "solvers.registry",
-    "solvers": "solvers.registry",
     "TuningSession": "report.tuning",
     "tune": "report.tuning",
 }
@@ -69,7 +68,6 @@ __all__ = [
     "evaluate",
     "load_case",
     "make_solver",
-    "solvers",
     "tune",
 ]
 

@@ -191,16 +191,16 @@ def _remark_on_zero_point(image: Image, case: Reference, scores: Scores, variant
 def _draw(image: Image, case: Reference, scores: Scores, path: Path) -> Path:
     from qsm_recon.report.error_figure import error_figure, save_error_figure
 
-    error = scores.values["nrmse"]
     figure = error_figure(
-        image.data,
-        case.truth.data,
-        case.mask.data,
-        affine=image.affine,
-        title=f"{_shortened(image.path)}\nagainst {_shortened(case.truth.path)}"
-        + ("" if error is None else f": NRMSE {error:.1f} %"),
+        image.data, case.truth.data, case.mask.data, affine=image.affine, title=_title(image.path, case, scores)
     )
     return save_error_figure(path, figure)
+
+
+def _title(path: Path, case: Reference, scores: Scores) -> str:
+    error = scores.values["nrmse"]
+    title = f"{_shortened(path)}\nagainst {_shortened(case.truth.path)}"
+    return title if error is None else f"{title}: NRMSE {error:.1f} %"
 
 
 def _shortened(path: Path) -> str:

@@ -247,7 +247,7 @@ def test_wrong_calls_are_named():
         fit_complex_echoes(echoes, np.ones((3, 3, 4), dtype=bool))
     with pytest.raises(DataError, match="mask is empty"):
         fit_complex_echoes(echoes, np.zeros((3, 3, 3)))
-    with pytest.raises(DataError, match="other than 0 and 1"):
+    with pytest.raises(DataError, match="expected a binary mask"):
         fit_complex_echoes(echoes, np.full((3, 3, 3), 0.5))
     with pytest.raises(DataError, match="at least 3 echoes, found 2"):
         fit_complex_echoes(make_echoes(np.zeros((3, 3, 3)), TIMES[:2]), np.ones((3, 3, 3)), bipolar=True)
