@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,12 +129,12 @@ def path_inside(folder: Path, options: Mapping[str, str], name: str) -> Path | N
     """
     if name not in options:
         return None
-    path = Path(options[name])
-    if path.is_absolute() or ".." in path.parts or path.parts[:1] == ("~",):
+    path = folder / options[name]
+    if not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(folder)):  # noqa: PTH100  (follows no link)
         raise ParameterError(
             f"data set option {name}: '{options[name]}' leads out of {folder}; give a path below that folder"
         )
-    return folder / path
+    return path
 
 
 def numbers(options: Mapping[str, str], name: str, count: int | None = None) -> tuple[float, ...] | None:

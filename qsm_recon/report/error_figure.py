@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.io import atomic_write
-from qsm_recon.report.planes import PLANES, Plane, Turn, bounding_box, draw_letters, draw_outline
+from qsm_recon.report.planes import PLANES, Plane, Turn, any_letters, bounding_box, draw_letters, draw_outline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,7 +93,8 @@ def save_error_figure(path: str | Path, figure: Figure, *, dots_per_inch: int = 
     ResourceError
         If the file cannot be written.
     """
-    return atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=dots_per_inch))
+    with any_letters():
+        return atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=dots_per_inch))
 
 
 def _show(

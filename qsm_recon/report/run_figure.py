@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.io import atomic_write
-from qsm_recon.report.planes import PLANES, Plane, Turn, bounding_box, draw_letters, draw_outline
+from qsm_recon.report.planes import PLANES, Plane, Turn, any_letters, bounding_box, draw_letters, draw_outline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -138,7 +138,8 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
         If the file cannot be written.
     """
     metadata = {"Title": " ".join(text.get_text() for text in figure.texts)}
-    return atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=DOTS_PER_INCH, metadata=metadata))
+    with any_letters():
+        return atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=DOTS_PER_INCH, metadata=metadata))
 
 
 def _draw_plane(
