@@ -245,7 +245,7 @@ def test_box_around_the_mask_changes_little(synthetic):
 
 
 def test_says_that_without_a_magnitude_there_are_no_edges(synthetic):
-    problem = dataclasses.replace(synthetic.problem, magnitude=None)
+    problem = dataclasses.replace(synthetic.problem(), magnitude=None)
     solver = make_solver("medi", max_iterations=1)
     (remark,) = solver.remarks(problem)
     assert "without a magnitude image no edges are known" in remark
