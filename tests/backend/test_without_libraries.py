@@ -88,9 +88,13 @@ def test_maps_are_the_same_and_it_is_said_once(missing, run_python, tmp_path):
 
 
 @pytest.mark.slow
-def test_every_method_is_the_same_without_both(run_python, tmp_path):
+@pytest.mark.parametrize("first", range(0, len(solvers()), 3))
+def test_every_method_is_the_same_without_both(first, run_python, tmp_path):
     pytest.importorskip("numba")
-    every = {"methods": tuple(solvers()), "backgrounds": tuple(removals())}
+    every = {
+        "methods": tuple(solvers())[first : first + 3],
+        "backgrounds": tuple(removals()) if first == 0 else (),
+    }
     reference, _, _ = maps_without((), run_python, tmp_path, **every)
     found, _, _ = maps_without(("numba", "pyfftw"), run_python, tmp_path, **every)
     assert_same(found, reference)
