@@ -12,10 +12,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.asv.representatives import REPRESENTATIVES
 from benchmarks.suite.record import METRICS, Record, Row
 from benchmarks.suite.runner import provenance
 from benchmarks.suite.store import SUITE_RESULTS, merge_rows, read_rows
@@ -27,28 +27,6 @@ from qsm_recon.solvers.registry import make_solver
 TABLE = "speed_scaling"
 EDGES = (64, 96, 128, 160, 192)
 SMALLEST, LARGEST = 16, 512
-ITERATIONS = 20
-
-
-@dataclass(frozen=True)
-class Representative:
-    """A solver that stands for its engine, with a fixed number of iterations."""
-
-    engine: str
-    parameters: dict[str, Any]
-
-
-REPRESENTATIVES = {
-    "tkd": Representative("closed form", {}),
-    "tv": Representative("admm", {"max_iterations": ITERATIONS, "tolerance": 0.0}),
-    "rts": Representative("known frequencies", {"max_iterations": ITERATIONS, "tolerance": 0.0}),
-    "ndi": Representative("descent", {"max_iterations": ITERATIONS, "update_tolerance": 0.0, "automatic_stop": False}),
-    "medi": Representative(
-        "Gauss-Newton",
-        {"max_iterations": 2, "cg_iterations": ITERATIONS // 2, "cg_tolerance": 0.0, "update_tolerance": 0.0},
-    ),
-}
-
 CODE = """
 import json, sys, time
 from benchmarks.speed import synthetic_problem

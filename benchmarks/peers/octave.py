@@ -122,7 +122,7 @@ class Octave(Peer):
     def _input(self, files: Exchange) -> dict[str, Any]:
         """What the drivers read: doubles, as the toolboxes expect them."""
         problem = files.problem
-        chosen = {**TOOLBOXES[self.toolbox].defaults, **self.options}
+        chosen: dict[str, Any] = {**TOOLBOXES[self.toolbox].defaults, **self.options}
         settings = {name: float(value) for name, value in chosen.items()}  # whole numbers would be integers there
         grid = problem.grid
         shared = {

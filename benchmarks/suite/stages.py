@@ -69,8 +69,8 @@ def other_data(specifications: Sequence[str]) -> list[Data]:
         former = named.setdefault(name_of(text), text)
         if former != text:
             raise ParameterError(
-                f"data sets '{former}' and '{text}' are both called '{name_of(text)}'; rename a folder, or run them with "
-                "a --results each"
+                f"data sets '{former}' and '{text}' are both called '{name_of(text)}'; rename a folder, or run them "
+                "one by one with a --results each"
             )
     return [Data(name, text) for name, text in named.items()]
 
