@@ -1,0 +1,380 @@
+"""Other programs beside ours: the same files, the same scorer, what they used, and what goes wrong."""
+
+import json
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import psutil
+import pytest
+
+from benchmarks import document
+from benchmarks.peers.compare import TABLE, against_table, compare
+from benchmarks.peers.exchange import Exchange
+from benchmarks.peers.octave import Octave
+from benchmarks.peers.peer import Executable, Limits, Ours
+from benchmarks.peers.process import run_measured
+from benchmarks.peers.qsmci import QsmCi
+from benchmarks.peers.specification import parse_peer
+from benchmarks.speed import main
+from benchmarks.suite.execute import load, score
+from benchmarks.suite.store import read_rows
+from qsm_recon import make_solver
+from qsm_recon.errors import DataError, ParameterError, ResourceError
+from qsm_recon.units import rad_per_ppm
+
+ROOT = Path(__file__).resolve().parents[2]
+TRUNCATED = """#!{python}
+import sys
+import nibabel, numpy as np
+field, mask, threshold, bx, by, bz, out = sys.argv[1:]
+image = nibabel.load(field)
+inside = nibabel.load(mask).get_fdata() > 0
+k = np.meshgrid(*(np.fft.fftfreq(n, d) for n, d in zip(image.shape, image.header.get_zooms())), indexing="ij")
+squared = sum(a * a for a in k)
+squared[0, 0, 0] = 1
+dipole = 1 / 3 - sum(a * float(b) for a, b in zip(k, (bx, by, bz))) ** 2 / squared
+dipole[0, 0, 0] = 0
+limit = float(threshold)
+inverse = np.where(abs(dipole) > limit, 1 / np.where(dipole == 0, 1, dipole), np.sign(dipole) / limit)
+chi = np.fft.ifftn(np.fft.fftn(image.get_fdata()) * inverse).real * inside
+nibabel.save(nibabel.Nifti1Image(chi.astype(np.float32), image.affine), out)
+"""
+
+
+LISTING = """#!{python}
+import pathlib, shutil, sys
+pathlib.Path(sys.argv[1], "said").write_text(repr(sys.argv[2:]))
+shutil.copy(sys.argv[-2], sys.argv[-1])
+"""
+
+
+@pytest.fixture
+def case(head):
+    return load(head)
+
+
+@pytest.fixture
+def files(case, tmp_path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    return Exchange(case, folder)
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Make an executable of a Python text."""
+
+    def made(text, name="mine"):
+        path = tmp_path / name
+        path.write_text(text.replace("{python}", sys.executable))
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        return path
+
+    return made
+
+
+@pytest.fixture
+def truncated(program):
+    return f"exec:{program(TRUNCATED, 'my-tkd')} {{field}} {{mask}} 0.2 {{b0_direction}} {{output}}"
+
+
+def test_a_program_of_a_users_is_scored_and_measured(truncated, head, case, tmp_path):
+    said = []
+    rows = compare([parse_peer(truncated)], head, results=tmp_path / "r", say=said.append)
+    (row,) = rows
+    assert row.tags["program"] == "my-tkd"
+    record = row.record
+    ours = score(case, make_solver("tkd", threshold=0.2).solve(case.problem)).values
+    # periodic there, padded here, and with the threshold's own fill: the same method otherwise
+    assert record.metrics["nrmse"] == pytest.approx(ours["nrmse"], rel=0.15)
+    assert record.metrics["xsim"] == pytest.approx(ours["xsim"], abs=0.1)
+    assert record.cpu_s > 0.05
+    assert 0.02 < record.peak_gib < 1
+    assert record.threads == 1
+    assert said == [f"my-tkd: NRMSE {record.metrics['nrmse']:.1f}, {record.cpu_s:.1f} s CPU, "
+                    f"{record.wall_s:.1f} s, {record.peak_gib:.2f} GiB"]  # fmt: skip
+    assert f"| my-tkd | executable | – | {record.metrics['nrmse']:.1f} |" in against_table(rows)
+
+
+@pytest.mark.parametrize("unit", ["ppm", "ppb", "hz", "rad"])
+def test_files_are_in_the_unit_that_their_name_says(unit, files, case):
+    """A program that gives the field back, in the unit it got it in."""
+    given = Executable("copy", f"cp {{field_{unit}}} {{output_{unit}}}").run(files, Limits())
+    expected = np.where(case.problem.mask, case.problem.field_ppm, 0)
+    np.testing.assert_allclose(given.susceptibility_ppm, expected, rtol=1e-5, atol=1e-8)
+    assert given.remark == ""
+
+
+def test_numbers_are_told(files, case, program):
+    listing = program(LISTING)
+    template = "{folder} {te} te={te_ms} {b0} {b0_direction} {voxel_size} {threads} {mask} {magnitude} {params}"
+    Executable("list", f"{listing} {template} {{field}} {{output}}").run(files, Limits(threads=3))
+    words = eval((files.folder / "out" / "said").read_text())
+    mean = float(np.mean(case.problem.echo_times_s))
+    assert float(words[0]) == pytest.approx(mean)
+    assert float(words[1].removeprefix("te=")) == pytest.approx(1e3 * mean)
+    assert [float(word) for word in words[2:9]] == [3.0, 0, 0, 1, 2, 2, 2]
+    assert words[9] == "3"
+    assert files.per_ppm("rad") == pytest.approx(rad_per_ppm(3.0, mean))
+    assert nibabel.load(words[11]).get_fdata().max() == pytest.approx(1)
+    assert json.loads(Path(words[12]).read_text()) == {
+        "TE": [0.005, 0.012, 0.02], "B0": 3.0, "B0_dir": [0, 0, 1], "voxel_size": [2, 2, 2]
+    }  # fmt: skip
+
+
+def test_what_grandchildren_use_is_counted_and_what_the_caller_has_is_not(tmp_path):
+    ballast = np.ones(2**26)  # 512 MiB of this process, which are not the program's
+    burn = "import time\nwhile time.process_time() < 0.4: pass\nkept = bytearray(200 * 2**20)"
+    usage = run_measured(["sh", "-c", f'{sys.executable} -c "{burn}"; true'], tmp_path)
+    assert usage.cpu_s >= 0.4
+    assert 0.195 < usage.peak_gib < 0.35
+    assert run_measured(["true"], tmp_path).peak_gib < 0.1
+    assert ballast[-1] == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("sh -c 'echo start; echo Error: no licence; echo bye; exit 7' {output}", "exit code 7: Error: no licence"),
+        ("sh -c 'echo the last words; exit 2' {output}", "exit code 2: the last words"),
+        ("false {output}", "exit code 1: it printed nothing"),
+        ("sh -c 'kill -9 $$' {output}", "exit code 137"),
+        ("sh -c 'no-such-program-here' {output}", "exit code 127"),
+        ("true {output}", "wrote no chimap.nii.gz"),
+        ("cp {params} {output}", "not a readable NIfTI image"),
+        ("sh -c 'sleep 60' {output}", "stopped after 0.5 s"),
+    ],
+)
+def test_a_program_that_fails_says_why(command, reason, files):
+    limits = Limits(seconds=0.5 if "sleep" in command else 60)
+    with pytest.raises((DataError, ResourceError), match=reason):
+        Executable("x", command).run(files, limits)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("a = a[:-1]", r"shape \(23, 28, 24\); expected \(24, 28, 24\)"),
+        ("a = np.stack([a, a], -1)", "expected a 3D image"),
+        ("a[12, 12, 12] = np.nan", r"not finite in 1 of \d+ voxels"),
+        ("a = 0 * a", "zero everywhere"),
+    ],
+)
+def test_a_map_that_is_none_is_refused(change, reason, files, program):
+    text = ("#!{python}\nimport sys, nibabel, numpy as np\nimage = nibabel.load(sys.argv[1])\na = image.get_fdata()\n"
+            f"{change}\nnibabel.save(nibabel.Nifti1Image(a.astype('f4'), image.affine), sys.argv[2])\n")  # fmt: skip
+    with pytest.raises(DataError, match=reason):
+        Executable("x", f"{program(text)} {{field}} {{output}}").run(files, Limits())
+
+
+def test_a_header_that_places_the_map_elsewhere_is_remarked_on(files, program, head, tmp_path):
+    text = ("#!{python}\nimport sys, nibabel, numpy as np\nimage = nibabel.load(sys.argv[1])\n"
+            "nibabel.save(nibabel.Nifti1Image(image.get_fdata().astype('f4'), np.eye(4)), sys.argv[2])\n")  # fmt: skip
+    peer = Executable("careless", f"{program(text)} {{field}} {{output}}")
+    assert "places it elsewhere" in peer.run(files, Limits()).remark
+    rows = compare([peer], head, results=tmp_path / "r", say=lambda _: None)
+    assert "careless: the header of its map places it elsewhere" in against_table(rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("octve:medi", "peer 'octve:medi' is unknown; did you mean 'octave'"),
+        ("tool", "peer 'tool' is unknown"),
+        ("exec:tool {feild} {output}", "placeholder {feild} is unknown; did you mean 'field'"),
+        ("exec:tool {field}", "expected one place for the map"),
+        ("exec:tool {output} {output_hz}", "expected one place for the map"),
+        ("exec:tool {field {output}", "write {{ and }}"),
+        ("exec:tool 'a {output}", "No closing quotation"),
+        ("exec:", "the command of a program is empty"),
+        ("octave:fansy", "toolbox 'fansy' is unknown; did you mean 'fansi'"),
+        ("octave:fansi?alpha=1", "parameter 'alpha' is unknown; did you mean 'alpha1'"),
+        ("octave:fansi?alpha1=big", "alpha1 is 'big'; expected a number"),
+        ("octave:medi?lambda", "expected NAME=VALUE"),
+        ("qsmci:x?runner=dokcer", "runner 'dokcer' is unknown; did you mean 'docker'"),
+        ("qsmci:", "expected qsmci:"),
+        ("ours:tvv", "tvv"),
+        ("ours:tv?regularisation=1", "regularisation"),
+    ],
+)
+def test_a_program_that_makes_no_sense_is_refused_in_one_line(text, reason, capsys):
+    with pytest.raises(ParameterError, match=reason.replace("{", r"\{").replace("}", r"\}")):
+        parse_peer(text)
+    assert main(["--against", text]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("error: ")
+    assert printed.err.count("\n") == 1
+
+
+def test_specifications_are_read():
+    peer = parse_peer("my tool=exec:sh -c 'a=1; b {field} {output}'")
+    assert (peer.label, peer.template) == ("my tool", "sh -c 'a=1; b {field} {output}'")
+    assert parse_peer("exec:/opt/x/tool {output}").label == "tool"
+    peer = parse_peer("octave:medi?path=/a b&lambda=200")
+    assert peer == Octave("medi (Octave)", "medi", "/a b", {"lambda": "200"})
+    assert parse_peer("qsmci:/a/tkd/?runner=local&threshold=0.2") == QsmCi(
+        "tkd (QSM-CI)", "/a/tkd/", "local", {"threshold": "0.2"}
+    )
+    assert parse_peer("ours:tv?select=auto") == Ours("tv", "tv", {"select": "auto"})
+
+
+def test_numbers_that_make_no_sense_are_refused(capsys, tmp_path):
+    for words in (["--threads", "0"], ["--limit", "-1"], ["--rounds", "0"], ["--data", "rc1:/nowhere"]):
+        assert main(["--against", "exec:true {output}", "--results", str(tmp_path), *words]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_one_that_is_absent_or_fails_does_not_stop_the_others(truncated, head, tmp_path, capsys):
+    results = tmp_path / "r"
+    words = ["--against", "exec:no-such-program {field} {output}", "bad=exec:false {output}", truncated]
+    assert main([*words, "--ours", "--data", head, "--results", str(results)]) == 0
+    printed = capsys.readouterr().out
+    assert "skipped: no-such-program: 'no-such-program' is not there" in printed
+    assert printed.count("no-such-program") == 2  # in one line, and in no table
+    assert "bad: failed: it ended with exit code 1" in printed
+    rows = {row.tags["program"]: row.record for row in read_rows(TABLE, results)}
+    assert set(rows) == {"bad", "my-tkd"}
+    assert rows["bad"].failed
+    assert not rows["my-tkd"].failed
+    assert str(tmp_path / "files") not in (results / f"{TABLE}.json").read_text()
+    assert main(["--against", "exec:no-such-program {output}", "--ours", "--results", str(tmp_path / "none")]) == 0
+    assert "Nothing is stored." in capsys.readouterr().out
+    assert main(["--against", truncated, "--show", "--results", str(results)]) == 0
+    assert "| my-tkd |" in capsys.readouterr().out
+    assert document.printed(TABLE, results).startswith("**head:small.npz?field=true**")
+
+
+def test_ours_is_run_as_any_program_and_gives_what_it_gives(case, files):
+    given = parse_peer("ours:ndi?max_iterations=2&automatic_stop=false").run(files, Limits())
+    problem = replace(case.problem, magnitude=files.magnitude_image(), echoes=None)
+    expected = make_solver("ndi", max_iterations=2, automatic_stop=False).solve(problem)
+    mask = problem.mask
+    a, b = given.susceptibility_ppm[mask], expected.susceptibility_ppm[mask]
+    np.testing.assert_allclose(a - a.mean(), b - b.mean(), atol=1e-5)
+    assert given.remark == "it did not converge"
+
+
+def test_an_interrupted_comparison_keeps_what_is_done(truncated, head, tmp_path):
+    results = tmp_path / "r"
+    sleeper = tmp_path / "sleeper"
+    words = ["--against", truncated, f"slow=exec:sh -c 'echo $$ > {sleeper}; sleep 600' {{output}}", "--ours"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.speed", *words, "--data", head, "--results", str(results)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as running:  # fmt: skip
+        for _ in range(1200):
+            if sleeper.is_file() and sleeper.read_text().strip():
+                break
+            time.sleep(0.1)
+        slow = int(sleeper.read_text())
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert said == "interrupted: what was measured is stored; the same command measures again\n"
+    assert [row.tags["program"] for row in read_rows(TABLE, results)] == ["my-tkd"]
+    assert not psutil.pid_exists(slow) or psutil.Process(slow).status() == psutil.STATUS_ZOMBIE
+
+
+def test_rows_of_other_programs_and_cases_stay(truncated, head, small_head, tmp_path):
+    results, quiet = tmp_path / "r", lambda _: None
+    other = f"head:{small_head}?field=echoes"
+    compare([parse_peer(truncated), parse_peer("copy=exec:cp {field} {output}")], head, results=results, say=quiet)
+    compare([parse_peer(truncated)], other, results=results, say=quiet)
+    rows = compare([parse_peer(truncated)], head, rounds=2, results=results, say=quiet)
+    assert [(row.tags["program"], row.tags["data"][-6:]) for row in rows] == [
+        ("my-tkd", "d=true"), ("copy", "d=true"), ("my-tkd", "echoes")
+    ]  # fmt: skip
+    assert len(rows[0].record.extras["runs"]) == 2
+
+
+SUBMISSION = """name: Mine
+slug: mine
+stage: dipole
+run: bash run.sh
+parameters:
+  - name: threshold
+    default: 0.1
+    description: of the dipole kernel
+"""
+RUN = """set -e
+T=${QSMCI_SET_THRESHOLD:-0.1}
+%s "$1/localfield.nii.gz" "$1/mask.nii.gz" "$T" $QSMCI_B0_DIR "$2/chimap.nii.gz"
+"""
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_a_submission_to_qsm_ci_runs_without_a_container(program, truncated, files, tmp_path):
+    pytest.importorskip("qsm_ci")
+    folder = tmp_path / "mine-qsmci"
+    folder.mkdir()
+    (folder / "algorithm.yml").write_text(SUBMISSION)
+    (folder / "run.sh").write_text(RUN % program(TRUNCATED, "my-tkd"))
+    given = parse_peer(f"qsmci:{folder}?runner=local&threshold=0.2").run(files, Limits())
+    same = parse_peer(truncated).run(files, Limits())
+    np.testing.assert_allclose(given.susceptibility_ppm, same.susceptibility_ppm, atol=1e-6)
+    with pytest.raises(ResourceError, match="unknown parameter 'limit'"):
+        parse_peer(f"qsmci:{folder}?runner=local&limit=0.2").run(files, Limits())
+
+
+def test_what_a_container_needs_is_looked_for(monkeypatch, tmp_path, program):
+    pytest.importorskip("qsm_ci")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert parse_peer("qsmci:tkd?runner=podman").missing().startswith("'podman' is not installed; runner=local")
+    assert parse_peer("qsmci:tkd?runner=local").missing() == ""
+    program("#!/bin/false\n", "docker")
+    assert "'docker info' fails" in parse_peer("qsmci:tkd").missing()
+
+
+def test_octave_and_its_toolboxes_are_looked_for(monkeypatch, tmp_path, program):
+    monkeypatch.delenv("QSM_OCTAVE_PATH", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "Octave is not installed" in parse_peer(f"octave:medi?path={tmp_path}").missing()
+    program("", "octave-cli")
+    assert "where MEDI_L1.m is, is not known" in parse_peer("octave:medi").missing()
+    assert f"no MEDI_L1.m in {tmp_path}" in parse_peer(f"octave:medi?path={tmp_path}").missing()
+    (tmp_path / "functions").mkdir()
+    (tmp_path / "functions" / "MEDI_L1.m").write_text("")
+    assert parse_peer(f"octave:medi?path={tmp_path}").missing() == ""
+    monkeypatch.setenv("QSM_OCTAVE_PATH", str(tmp_path))
+    assert parse_peer("octave:medi").missing() == ""
+
+
+NLTV = """function out = nlTV(params)
+  assert(isa(params.alpha1, 'double') && params.alpha1 == 1e-3 && params.maxOuterIter == 100)
+  assert(abs(params.K(1, 1, 2) + 2 / 3) < 1e-12 && abs(params.K(2, 1, 1) - 1 / 3) < 1e-12 && params.K(1, 1, 1) == 0)
+  assert(max(params.weight(:)) <= 1)
+  out.x = params.input;
+end
+"""
+MEDI = """function x = MEDI_L1(varargin)
+  assert(strcmp(varargin{3}, 'lambda') && varargin{4} == 250)
+  load('RDF.mat');
+  assert(islogical(Mask) && all(isfinite(N_std(:))) && isequal(matrix_size, size(RDF)) && isequal(voxel_size, [2 2 2]))
+  x = RDF / (2 * pi * delta_TE * CF) * 1e6;
+end
+"""
+
+
+@pytest.mark.skipif(shutil.which("octave-cli") is None, reason="needs Octave")
+@pytest.mark.parametrize(
+    ("name", "text", "option"), [("nlTV", NLTV, "fansi?alpha1=1e-3"), ("MEDI_L1", MEDI, "medi?lambda=250")]
+)
+def test_a_toolbox_is_called_as_it_is_documented(name, text, option, files, case, tmp_path):
+    """Functions of a user's that check what they get, and give the field back: it has to come back in ppm."""
+    folder = tmp_path / "toolbox" / "functions"
+    folder.mkdir(parents=True)
+    (folder / f"{name}.m").write_text(text)
+    given = parse_peer(f"octave:{option}&path={folder.parent}").run(files, Limits())
+    mask = case.problem.mask
+    np.testing.assert_allclose(given.susceptibility_ppm[mask], case.problem.field_ppm[mask], rtol=1e-4, atol=1e-7)
+    with pytest.raises(ResourceError, match="error"):
+        parse_peer(f"octave:{option.partition('?')[0]}?path={folder.parent}").run(files, Limits())
