@@ -235,7 +235,7 @@ def format_row(row: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run and print."""
-    options = _parser().parse_args(arguments)
+    options = command_parser().parse_args(arguments)
     if options.against is not None:
         return guarded(lambda: _against(options), interrupted=STORED)
     if options.scaling:
@@ -255,7 +255,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.speed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -121,8 +121,9 @@ def test_two_data_sets_of_one_name_are_refused():
 def test_one_setting_of_the_2016_data_is_a_row_of_its_study(layouts, tmp_path):
     settings = RunSettings(workers=0, store=tmp_path / "s", results=tmp_path / "r", quiet=True)
     planned = STUDIES["rc1"].plan(StudyOptions(data=layouts[0], only=("rts",)))(lambda _job: None)
-    fixed = [one for one in planned if one.job.fixed_value is not None]
-    assert [one.job for one in fixed] == [Job.of("rts", layouts[0], 2e-3)]
+    fixed = [one for one in planned if one.job.weight not in ("truth", "auto")]
+    assert [one.job for one in fixed] == [Job.of("rts", layouts[0], 2e-3), Job.of("rts", layouts[0])]
     rows = run_plan("rc1", lambda _known: fixed, settings)
     assert "| `rts` | 0.002 | 0.002 |" in STUDIES["rc1"].table(rows)
+    assert "| `rts` | default |" in STUDIES["rc1"].table(rows)
     assert "MEDI 60.0/0.531" in STUDIES["rc1"].table(rows)

@@ -1,6 +1,8 @@
 """Other programs beside ours: the same files, the same scorer, what they used, and what goes wrong."""
 
 import json
+import re
+import shlex
 import shutil
 import signal
 import stat
@@ -19,11 +21,11 @@ from benchmarks import document
 from benchmarks.peers.compare import TABLE, against_table, compare
 from benchmarks.peers.exchange import Exchange
 from benchmarks.peers.octave import Octave
-from benchmarks.peers.peer import Executable, Limits, Ours
+from benchmarks.peers.peer import PLACEHOLDERS, Executable, Limits, Ours
 from benchmarks.peers.process import run_measured
 from benchmarks.peers.qsmci import QsmCi
 from benchmarks.peers.specification import parse_peer
-from benchmarks.speed import main
+from benchmarks.speed import command_parser, main
 from benchmarks.suite.execute import load, score
 from benchmarks.suite.store import read_rows
 from qsm_recon import make_solver
@@ -378,3 +380,16 @@ def test_a_toolbox_is_called_as_it_is_documented(name, text, option, files, case
     np.testing.assert_allclose(given.susceptibility_ppm[mask], case.problem.field_ppm[mask], rtol=1e-4, atol=1e-7)
     with pytest.raises(ResourceError, match="error"):
         parse_peer(f"octave:{option.partition('?')[0]}?path={folder.parent}").run(files, Limits())
+
+
+def test_the_page_names_every_placeholder_and_its_commands_are_read():
+    page = (ROOT / "docs" / "benchmarks_peers.md").read_text("utf-8")
+    for name in PLACEHOLDERS:
+        assert f"`{{{name}}}`" in page
+    block = "\n".join(re.findall(r"```\n(.*?)```", page, re.DOTALL))
+    commands = [line for line in block.replace("\\\n", "").splitlines() if "--against" in line]
+    assert len(commands) >= 4
+    for command in commands:
+        options = command_parser().parse_args(shlex.split(command)[3:])
+        for text in options.against:
+            parse_peer(text)
