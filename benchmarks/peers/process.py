@@ -103,7 +103,7 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
 
 
 def _said(log: Path) -> str:
-    """What a program said of its failure: its first line that speaks of an error, else its last one."""
+    """What a program said of its failure: its first line with ``error:`` in it, else its last one."""
     lines = [line.strip() for line in log.read_text("utf-8", errors="replace").splitlines() if line.strip()]
-    told = [line for line in lines if "error" in line.lower()] or lines[-1:]
+    told = [line for line in lines if "error:" in line.lower()] or lines[-1:]
     return told[0][:SAID] if told else "it printed nothing"

@@ -146,7 +146,8 @@ def test_what_grandchildren_use_is_counted_and_what_the_caller_has_is_not(tmp_pa
     ("command", "reason"),
     [
         ("sh -c 'echo start; echo Error: no licence; echo bye; exit 7' {output}", "exit code 7: Error: no licence"),
-        ("sh -c 'echo the last words; exit 2' {output}", "exit code 2: the last words"),
+        ("sh -c 'echo raise AnError; echo XError: 4; exit 2' {output}", "exit code 2: XError: 4"),
+        ("sh -c 'echo no error; echo the last words; exit 2' {output}", "exit code 2: the last words"),
         ("false {output}", "exit code 1: it printed nothing"),
         ("sh -c 'kill -9 $$' {output}", "exit code 137"),
         ("sh -c 'no-such-program-here' {output}", "exit code 127"),
