@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ from qsm_recon.result import Reconstruction
 TABLE = "speed_against"
 OWN = "own"
 """How a program's weight is found: it is its own affair."""
+FOLDERS = re.compile(r"(?<![\w.])~?/(?:[^/\s'\"?&=]+/)+")
 SHOWN = ("nrmse", "dnrmse", "xsim", "hfen")
 
 
@@ -77,6 +79,7 @@ def compare(
         return read_rows(TABLE, results)
     case = load(specification)
     facts = {**provenance(), "digest": data_digest(specification)}
+    facts["command"] = without_folders(str(facts["command"]))
     runs: dict[int, list[Given]] = {index: [] for index in range(len(there))}
     failed: set[int] = set()
     with tempfile.TemporaryDirectory(prefix="qsm_peers_") as folder:
@@ -91,7 +94,7 @@ def compare(
                     _fill(record, case, runs[index])
                 except QSMError as error:
                     failed.add(index)
-                    record.failed = _without(folder, " ".join(str(error).split()))
+                    record.failed = without_folders(" ".join(str(error).split()))
                 say(f"{peer.label}: {_headline(record)}")
                 merge_rows(TABLE, [Row(_tags(peer, specification, limits), record)], results)
     return read_rows(TABLE, results)
@@ -178,6 +181,6 @@ def _headline(record: Record) -> str:
     return f"{found}, {record.cpu_s:.1f} s CPU, {record.wall_s:.1f} s, {record.peak_gib:.2f} GiB"
 
 
-def _without(folder: str, text: str) -> str:
-    """A message without this machine's temporary folder."""
-    return text.replace(f"{folder}/out/", "").replace(f"{folder}/", "")
+def without_folders(text: str) -> str:
+    """A command or message with the names of files, but not of this machine's folders."""
+    return FOLDERS.sub("", text)

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from benchmarks import document
-from benchmarks.peers.compare import TABLE, against_table, compare
+from benchmarks.peers.compare import TABLE, against_table, compare, without_folders
 from benchmarks.peers.exchange import Exchange
 from benchmarks.peers.octave import Octave
 from benchmarks.peers.peer import PLACEHOLDERS, Executable, Limits, Ours
@@ -216,6 +216,17 @@ def test_a_program_that_makes_no_sense_is_refused_in_one_line(text, reason, caps
     assert printed.out == ""
     assert printed.err.startswith("error: ")
     assert printed.err.count("\n") == 1
+
+
+def test_stored_texts_name_no_folder_of_the_machine():
+    for text, expected in (
+        ("python -m x --against 'octave:medi?path=/home/me/MEDI toolbox&lambda=1'", "octave:medi?path=MEDI toolbox&"),
+        ("exec:/opt/my tools/tkd {field}", "exec:my tools/tkd {field}"),
+        ("exec:~/bin/tkd {field} -o ../x", "exec:tkd {field} -o ../x"),
+        ("error: /home/me/code/recon.m at line 3", "error: recon.m at line 3"),
+        ("phantom:sim2?size=reduced and a/b", "phantom:sim2?size=reduced and a/b"),
+    ):
+        assert expected in without_folders(text)
 
 
 def test_specifications_are_read():

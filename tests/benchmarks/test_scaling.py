@@ -29,6 +29,12 @@ def test_a_row_for_every_cube_and_a_failure_with_its_reason(tmp_path, monkeypatc
     assert read_rows(TABLE, tmp_path) == rows
 
 
+def test_memory_is_not_that_of_an_earlier_run_used_again(tmp_path):
+    """Compiling runs the method once; what that freed has to be gone before memory is watched."""
+    (row,) = measure_scaling(["medi"], [64], [1], tmp_path, lambda _: None)
+    assert 10 < row.record.extras["peak_volumes"] < 60
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
