@@ -23,7 +23,7 @@ from benchmarks.suite.runner import provenance
 from benchmarks.suite.store import SUITE_RESULTS, merge_rows, read_rows
 from benchmarks.suite.table import SHORT, failures, markdown, metric, number, seconds
 from qsm_recon.datasets.case import Case
-from qsm_recon.errors import QSMError
+from qsm_recon.errors import ParameterError, QSMError
 from qsm_recon.result import Reconstruction
 
 TABLE = "speed_against"
@@ -62,12 +62,13 @@ def compare(
     Raises
     ------
     ParameterError, DataError
-        If the case cannot be loaded.
+        If the case cannot be loaded, or two programs have one name and the same options.
     KeyboardInterrupt
         After Ctrl-C; a program's row is kept as soon as it has run once.
     """
     limits = limits or Limits()
     check(specification)
+    _require_names(peers)
     there = []
     for peer in peers:
         reason = peer.missing()
@@ -98,6 +99,16 @@ def compare(
                 say(f"{peer.label}: {_headline(record)}")
                 merge_rows(TABLE, [Row(_tags(peer, specification, limits), record)], results)
     return read_rows(TABLE, results)
+
+
+def _require_names(peers: Sequence[Peer]) -> None:
+    """Refuse programs whose rows would replace each other."""
+    seen = set()
+    for peer in peers:
+        name = (type(peer), peer.label, described(peer))
+        if name in seen:
+            raise ParameterError(f"two programs are called '{peer.label}'; name one of them, LABEL=KIND:...")
+        seen.add(name)
 
 
 def _record(peer: Peer, specification: str, limits: Limits, facts: dict[str, Any]) -> Record:

@@ -142,7 +142,8 @@ class Executable(Peer):
     def run(self, files: Exchange, limits: Limits) -> Given:
         """Run the command in an empty folder."""
         out = files.clean()
-        command = [part for word in self._words() for part in self._filled(word, files, out, limits)]
+        words = [_found(word) for word in self._words()]  # it is started elsewhere
+        command = [part for word in words for part in self._filled(word, files, out, limits)]
         usage = run_measured(command, out, threads=limits.threads, limit_s=limits.seconds)
         unit = next(name for name in self._names() if name.startswith("output")).partition("_")[2] or "ppm"
         chi, remark = files.read(out / OUTPUT, unit)
@@ -232,6 +233,12 @@ class Ours(Peer):
         chi, remark = files.read(out / "chi.nii.gz")
         converged = read_json(out / "report.json")["result"]["converged"]
         return Given(chi, usage, "; ".join(filter(None, [remark, "" if converged else "it did not converge"])))
+
+
+def _found(word: str) -> str:
+    """A word of a command; where it names a file that is there, with its whole path."""
+    path = Path(word).expanduser()
+    return str(path.resolve()) if path.is_file() else word
 
 
 def _listed(values: Sequence[float]) -> str:

@@ -3,9 +3,7 @@
 import json
 import re
 import shlex
-import shutil
 import signal
-import stat
 import subprocess
 import sys
 import time
@@ -19,73 +17,24 @@ import pytest
 
 from benchmarks import document
 from benchmarks.peers.compare import TABLE, against_table, compare, without_folders
-from benchmarks.peers.exchange import Exchange
 from benchmarks.peers.octave import Octave
 from benchmarks.peers.peer import PLACEHOLDERS, Executable, Limits, Ours
 from benchmarks.peers.process import run_measured
 from benchmarks.peers.qsmci import QsmCi
 from benchmarks.peers.specification import parse_peer
 from benchmarks.speed import command_parser, main
-from benchmarks.suite.execute import load, score
+from benchmarks.suite.execute import score
 from benchmarks.suite.store import read_rows
 from qsm_recon import make_solver
 from qsm_recon.errors import DataError, ParameterError, ResourceError
 from qsm_recon.units import rad_per_ppm
 
 ROOT = Path(__file__).resolve().parents[2]
-TRUNCATED = """#!{python}
-import sys
-import nibabel, numpy as np
-field, mask, threshold, bx, by, bz, out = sys.argv[1:]
-image = nibabel.load(field)
-inside = nibabel.load(mask).get_fdata() > 0
-k = np.meshgrid(*(np.fft.fftfreq(n, d) for n, d in zip(image.shape, image.header.get_zooms())), indexing="ij")
-squared = sum(a * a for a in k)
-squared[0, 0, 0] = 1
-dipole = 1 / 3 - sum(a * float(b) for a, b in zip(k, (bx, by, bz))) ** 2 / squared
-dipole[0, 0, 0] = 0
-limit = float(threshold)
-inverse = np.where(abs(dipole) > limit, 1 / np.where(dipole == 0, 1, dipole), np.sign(dipole) / limit)
-chi = np.fft.ifftn(np.fft.fftn(image.get_fdata()) * inverse).real * inside
-nibabel.save(nibabel.Nifti1Image(chi.astype(np.float32), image.affine), out)
-"""
-
-
 LISTING = """#!{python}
 import pathlib, shutil, sys
 pathlib.Path(sys.argv[1], "said").write_text(repr(sys.argv[2:]))
 shutil.copy(sys.argv[-2], sys.argv[-1])
 """
-
-
-@pytest.fixture
-def case(head):
-    return load(head)
-
-
-@pytest.fixture
-def files(case, tmp_path):
-    folder = tmp_path / "files"
-    folder.mkdir()
-    return Exchange(case, folder)
-
-
-@pytest.fixture
-def program(tmp_path):
-    """Make an executable of a Python text."""
-
-    def made(text, name="mine"):
-        path = tmp_path / name
-        path.write_text(text.replace("{python}", sys.executable))
-        path.chmod(path.stat().st_mode | stat.S_IXUSR)
-        return path
-
-    return made
-
-
-@pytest.fixture
-def truncated(program):
-    return f"exec:{program(TRUNCATED, 'my-tkd')} {{field}} {{mask}} 0.2 {{b0_direction}} {{output}}"
 
 
 def test_a_program_of_a_users_is_scored_and_measured(truncated, head, case, tmp_path):
@@ -310,90 +259,6 @@ def test_rows_of_other_programs_and_cases_stay(truncated, head, small_head, tmp_
     assert len(rows[0].record.extras["runs"]) == 2
 
 
-SUBMISSION = """name: Mine
-slug: mine
-stage: dipole
-run: bash run.sh
-parameters:
-  - name: threshold
-    default: 0.1
-    description: of the dipole kernel
-"""
-RUN = """set -e
-T=${QSMCI_SET_THRESHOLD:-0.1}
-%s "$1/localfield.nii.gz" "$1/mask.nii.gz" "$T" $QSMCI_B0_DIR "$2/chimap.nii.gz"
-"""
-
-
-@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_a_submission_to_qsm_ci_runs_without_a_container(program, truncated, files, tmp_path):
-    pytest.importorskip("qsm_ci")
-    folder = tmp_path / "mine-qsmci"
-    folder.mkdir()
-    (folder / "algorithm.yml").write_text(SUBMISSION)
-    (folder / "run.sh").write_text(RUN % program(TRUNCATED, "my-tkd"))
-    given = parse_peer(f"qsmci:{folder}?runner=local&threshold=0.2").run(files, Limits())
-    same = parse_peer(truncated).run(files, Limits())
-    np.testing.assert_allclose(given.susceptibility_ppm, same.susceptibility_ppm, atol=1e-6)
-    with pytest.raises(ResourceError, match="unknown parameter 'limit'"):
-        parse_peer(f"qsmci:{folder}?runner=local&limit=0.2").run(files, Limits())
-
-
-def test_what_a_container_needs_is_looked_for(monkeypatch, tmp_path, program):
-    pytest.importorskip("qsm_ci")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert parse_peer("qsmci:tkd?runner=podman").missing().startswith("'podman' is not installed; runner=local")
-    assert parse_peer("qsmci:tkd?runner=local").missing() == ""
-    program("#!/bin/false\n", "docker")
-    assert "'docker info' fails" in parse_peer("qsmci:tkd").missing()
-
-
-def test_octave_and_its_toolboxes_are_looked_for(monkeypatch, tmp_path, program):
-    monkeypatch.delenv("QSM_OCTAVE_PATH", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert "Octave is not installed" in parse_peer(f"octave:medi?path={tmp_path}").missing()
-    program("", "octave-cli")
-    assert "where MEDI_L1.m is, is not known" in parse_peer("octave:medi").missing()
-    assert f"no MEDI_L1.m in {tmp_path}" in parse_peer(f"octave:medi?path={tmp_path}").missing()
-    (tmp_path / "functions").mkdir()
-    (tmp_path / "functions" / "MEDI_L1.m").write_text("")
-    assert parse_peer(f"octave:medi?path={tmp_path}").missing() == ""
-    monkeypatch.setenv("QSM_OCTAVE_PATH", str(tmp_path))
-    assert parse_peer("octave:medi").missing() == ""
-
-
-NLTV = """function out = nlTV(params)
-  assert(isa(params.alpha1, 'double') && params.alpha1 == 1e-3 && params.maxOuterIter == 100)
-  assert(abs(params.K(1, 1, 2) + 2 / 3) < 1e-12 && abs(params.K(2, 1, 1) - 1 / 3) < 1e-12 && params.K(1, 1, 1) == 0)
-  assert(max(params.weight(:)) <= 1)
-  out.x = params.input;
-end
-"""
-MEDI = """function x = MEDI_L1(varargin)
-  assert(strcmp(varargin{3}, 'lambda') && varargin{4} == 250)
-  load('RDF.mat');
-  assert(islogical(Mask) && all(isfinite(N_std(:))) && isequal(matrix_size, size(RDF)) && isequal(voxel_size, [2 2 2]))
-  x = RDF / (2 * pi * delta_TE * CF) * 1e6;
-end
-"""
-
-
-@pytest.mark.skipif(shutil.which("octave-cli") is None, reason="needs Octave")
-@pytest.mark.parametrize(
-    ("name", "text", "option"), [("nlTV", NLTV, "fansi?alpha1=1e-3"), ("MEDI_L1", MEDI, "medi?lambda=250")]
-)
-def test_a_toolbox_is_called_as_it_is_documented(name, text, option, files, case, tmp_path):
-    """Functions of a user's that check what they get, and give the field back: it has to come back in ppm."""
-    folder = tmp_path / "toolbox" / "functions"
-    folder.mkdir(parents=True)
-    (folder / f"{name}.m").write_text(text)
-    given = parse_peer(f"octave:{option}&path={folder.parent}").run(files, Limits())
-    mask = case.problem.mask
-    np.testing.assert_allclose(given.susceptibility_ppm[mask], case.problem.field_ppm[mask], rtol=1e-4, atol=1e-7)
-    with pytest.raises(ResourceError, match="error"):
-        parse_peer(f"octave:{option.partition('?')[0]}?path={folder.parent}").run(files, Limits())
-
-
 def test_the_page_names_every_placeholder_and_its_commands_are_read():
     page = (ROOT / "docs" / "benchmarks_peers.md").read_text("utf-8")
     for name in PLACEHOLDERS:
@@ -405,3 +270,24 @@ def test_the_page_names_every_placeholder_and_its_commands_are_read():
         options = command_parser().parse_args(shlex.split(command)[3:])
         for text in options.against:
             parse_peer(text)
+
+
+def test_files_that_a_command_names_are_found_where_it_was_given(files, case, tmp_path, monkeypatch):
+    (tmp_path / "give_back.py").write_text("import shutil, sys; shutil.copy(*sys.argv[1:])")
+    monkeypatch.chdir(tmp_path)
+    given = Executable("x", f"{sys.executable} give_back.py {{field}} {{output}}").run(files, Limits())
+    np.testing.assert_allclose(
+        given.susceptibility_ppm, np.where(case.problem.mask, case.problem.field_ppm, 0), atol=1e-7
+    )
+    (tmp_path / "tool").write_text("#!/bin/sh\ncp $1 $2\n")
+    (tmp_path / "tool").chmod(0o755)
+    peer = Executable("x", "./tool {field} {output}")
+    assert peer.missing() == ""
+    assert peer.run(files, Limits()).remark == ""
+
+
+def test_two_programs_of_one_name_are_refused(head, tmp_path, capsys):
+    words = ["--ours", "--data", head, "--results", str(tmp_path / "r")]
+    assert main(["--against", "exec:cp {field} {output}", "exec:cp {mask} {output}", *words]) == 2
+    assert "two programs are called 'cp'; name one of them" in capsys.readouterr().err
+    assert main(["--against", "exec:cp {field} {output}", "field=exec:cp {mask} {output}", *words]) == 0
