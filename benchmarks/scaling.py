@@ -78,7 +78,7 @@ def measure_scaling(
         If a solver is unknown, or an edge or number of threads makes no sense.
     """
     _check(names, edges, threads)
-    facts = provenance()
+    facts = provenance(shown=("--threads",))
     for edge in edges:
         for name in names:
             for count in threads:
@@ -142,23 +142,24 @@ def scaling_table(rows: Sequence[Row]) -> str:
     head = ["method", "engine", "voxels", "iterations"]
     for count in counts:
         threads = f"{count} thread{'s' if count > 1 else ''}"
-        head += [f"CPU s, {threads}", f"s, {threads}", f"ns a voxel and iteration, {threads}"]
+        head += [f"CPU s, {threads}", f"s, {threads}"]
     lines = []
     for name, edge in dict.fromkeys((name, edge) for name, edge, _ in found):
         records = [found.get((name, edge, count)) for count in counts]
         there = [record for record in records if record is not None and not record.failed]
         if not there:
             continue
-        steps = max(there[0].iterations or 0, 1)
+        each = 1e6 * (there[0].cpu_s or 0.0) / edge**3
         cells = []
         for record in records:
             wall = None if record is None or record.failed else record.wall_s
             cells += [seconds(None if record is None else record.cpu_s), seconds(wall)]
-            cells.append(number(None if wall is None else 1e9 * wall / (edge**3 * steps)))
         memory = max(record.peak_gib or 0.0 for record in there)
         volumes = max(record.extras["peak_volumes"] for record in there)
         engine = REPRESENTATIVES[name].engine if name in REPRESENTATIVES else "–"
         shown = str(there[0].iterations) if there[0].iterations else "–"
-        lines.append([f"`{name}`", engine, f"{edge}³", shown, *cells, number(memory, 2), number(volumes)])
-    table = markdown([*head, "GiB", "volumes"], lines)
+        lines.append(
+            [f"`{name}`", engine, f"{edge}³", shown, *cells, number(each, 2), number(memory, 2), number(volumes)]
+        )
+    table = markdown([*head, "CPU µs a voxel", "GiB", "volumes"], lines)
     return "\n\n".join(filter(None, [table, failures(rows)])) if rows else "Nothing is stored."

@@ -79,7 +79,7 @@ def compare(
     if not there:
         return read_rows(TABLE, results)
     case = load(specification)
-    facts = {**provenance(), "digest": data_digest(specification)}
+    facts = {**provenance(shown=("--threads",)), "digest": data_digest(specification)}
     facts["command"] = without_folders(str(facts["command"]))
     runs: dict[int, list[Given]] = {index: [] for index in range(len(there))}
     failed: set[int] = set()

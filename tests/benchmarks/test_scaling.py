@@ -6,6 +6,7 @@ from benchmarks import document
 from benchmarks.asv.representatives import REPRESENTATIVES
 from benchmarks.scaling import TABLE, measure_scaling, scaling_table
 from benchmarks.speed import main
+from benchmarks.suite.runner import command_line
 from benchmarks.suite.store import read_rows
 
 
@@ -54,3 +55,14 @@ def test_what_makes_no_sense_is_refused_before_anything_runs(words, reason, tmp_
 def test_nothing_is_measured_to_show_a_table(tmp_path, capsys):
     assert main(["--scaling", "--show", "--results", str(tmp_path)]) == 0
     assert capsys.readouterr().out == "Nothing is stored.\n"
+
+
+def test_the_command_that_is_kept_has_what_was_asked_and_no_folder(monkeypatch):
+    given = "--scaling --sizes 64 128 --threads 1 2 --results /home/me/r --only tkd".split()
+    monkeypatch.setattr("sys.argv", ["/home/me/speed.py", *given])
+    monkeypatch.setattr("__main__.__spec__", None)
+    assert command_line(("--threads",)) == "python speed.py --scaling --sizes 64 128 --threads 1 2 --only tkd"
+    monkeypatch.setattr(
+        "sys.argv", ["rc2.py", "--threads", "2", "--stage", "1", "--workers=0", "--data", "rc1:/home/me/x"]
+    )
+    assert command_line() == "python rc2.py --stage 1 --data rc1:x"
