@@ -58,7 +58,7 @@ def test_nothing_is_measured_to_show_a_table(tmp_path, capsys):
 
 
 def test_the_command_that_is_kept_has_what_was_asked_and_no_folder(monkeypatch):
-    given = "--scaling --sizes 64 128 --threads 1 2 --results /home/me/r --only tkd".split()
+    given = ["--scaling", "--sizes", "64", "128", "--threads", "1", "2", "--results", "/home/me/r", "--only", "tkd"]
     monkeypatch.setattr("sys.argv", ["/home/me/speed.py", *given])
     monkeypatch.setattr("__main__.__spec__", None)
     assert command_line(("--threads",)) == "python speed.py --scaling --sizes 64 128 --threads 1 2 --only tkd"
