@@ -3,6 +3,8 @@
 import importlib
 import inspect
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,11 @@ def test_files_of_asv_import_nothing_of_the_other_benchmarks():
     for path in (ROOT / CONFIGURATION["benchmark_dir"]).glob("*.py"):
         assert "from benchmarks" not in path.read_text()
         assert "import benchmarks" not in path.read_text()
+
+
+@pytest.mark.slow
+def test_asv_itself_finds_them():
+    pytest.importorskip("asv")
+    command = [sys.executable, "-m", "asv", "check", "--python=same"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
