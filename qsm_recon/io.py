@@ -100,8 +100,17 @@ def load_image(
         )
     if ndim is not None and data.ndim != ndim:
         raise DataError(f"{path}: expected a {ndim}D image, found shape {data.shape}; extract the volume that is meant")
+    if data.dtype.kind not in "biufc":
+        raise DataError(
+            f"{path}: its voxels are no numbers ({_described(data.dtype)}); export an image with one value per voxel"
+        )
     values = np.ascontiguousarray(data, dtype=dtype)
     return Image(values, geometry.affine, path, geometry.scanner_affine, geometry.orientation, complex_valued)
+
+
+def _described(kind: np.dtype) -> str:
+    """A type of voxels in words."""
+    return f"colours {'/'.join(kind.names)}" if kind.names else f"type {kind}"
 
 
 def is_complex(path: str | Path) -> bool:
