@@ -15,6 +15,7 @@ from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
 from qsm_recon.operators.padding import extent_of
 from qsm_recon.problem import Problem
+from qsm_recon.region import Region
 from qsm_recon.result import Reconstruction
 
 COARSE = 0.0125
@@ -41,6 +42,8 @@ def constant_of_field(problem: Problem) -> float:
     problem
         The measurement.
     """
+    # The image around the mask says nothing, and would be all of the work where the mask is a small part of it.
+    problem = Region.around(problem, 0.0).cut_problem(replace(problem, echoes=None))
     mask, grid = problem.mask, problem.grid
     trusted = _trusted(problem)
     extent = extent_of(mask, grid.voxel_size_mm)

@@ -141,7 +141,7 @@ class VariationalSolver(ADMMSolver):
         """See :class:`Solver`."""
         composition = self.composition()
         background = composition.harmonic_weight != 0
-        return 16.0 + (18.0 if composition.regulariser == "tgv" else 0.0) + (5.0 if background else 0)
+        return 14.0 + (16.0 if composition.regulariser == "tgv" else 0.0) + (4.0 if background else 0)
 
     def default_weight(self, problem: Problem) -> float:
         """See :class:`Solver`."""
