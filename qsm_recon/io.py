@@ -17,6 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 from qsm_recon.backend.memory import require_memory
 from qsm_recon.errors import DataError, ResourceError
 from qsm_recon.header import read_geometry
+from qsm_recon.unfinished import clear_abandoned, unfinished_prefix
 
 AFFINE_TOLERANCE_MM, AFFINE_TOLERANCE_VOXELS = 1e-2, 0.05
 """Affines may differ by the smaller of the two."""
@@ -252,7 +253,8 @@ def atomic_write(path: str | Path, write: Callable[[Path], None]) -> Path:
     suffix = "".join(path.suffixes[-2:]) if path.name.endswith(".nii.gz") else path.suffix
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".", suffix=suffix, dir=path.parent)
+        clear_abandoned(path.parent)
+        handle, name = tempfile.mkstemp(prefix=unfinished_prefix(), suffix=suffix, dir=path.parent)
     except OSError as error:
         raise ResourceError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
     os.close(handle)
