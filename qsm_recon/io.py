@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from qsm_recon.unfinished import clear_abandoned, unfinished_prefix
 
 AFFINE_TOLERANCE_MM, AFFINE_TOLERANCE_VOXELS = 1e-2, 0.05
 """Affines may differ by the smaller of the two."""
+DIGITS_OF_A_FLOAT = 308
 TEMPLATE_SPACE = 5
 """NIfTI's code of a form that is neither the scanner's nor aligned to a scan."""
 
@@ -76,6 +78,8 @@ def load_image(
     """
     path = Path(path)
     stored = _opened(path)
+    if stored.get_data_dtype().fields is not None:
+        raise DataError(f"{path}: expected one number per voxel, found colours (RGB); give the image that they show")
     voxel_bytes = np.dtype(dtype).itemsize + stored.get_data_dtype().itemsize
     size = prod(stored.shape)
     require_memory(size * voxel_bytes, str(path), "crop or resample it, or use a machine with more memory")
@@ -101,7 +105,8 @@ def load_image(
         )
     if ndim is not None and data.ndim != ndim:
         raise DataError(f"{path}: expected a {ndim}D image, found shape {data.shape}; extract the volume that is meant")
-    values = np.ascontiguousarray(data, dtype=dtype)
+    with np.errstate(over="ignore"):  # beyond single precision is infinite, which is for the reader to refuse
+        values = np.ascontiguousarray(data, dtype=dtype)
     return Image(values, geometry.affine, path, geometry.scanner_affine, geometry.orientation, complex_valued)
 
 
@@ -231,14 +236,20 @@ def read_json(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))  # some tools begin with a byte-order mark
+        text = path.read_text(encoding="utf-8-sig")  # some tools begin with a byte-order mark
+        content = json.loads(text, parse_int=_whole_number)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not a readable JSON file ({error})") from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: expected a JSON object with named fields, found {type(content).__name__}")
     return content
+
+
+def _whole_number(text: str) -> float:
+    """A whole number of a JSON file; infinite beyond what a float can hold, so that nobody fails to convert it."""
+    return int(text) if len(text) < DIGITS_OF_A_FLOAT else -math.inf if text.startswith("-") else math.inf
 
 
 def atomic_write(path: str | Path, write: Callable[[Path], None]) -> Path:

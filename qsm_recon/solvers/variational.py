@@ -232,7 +232,7 @@ class CompositionRun:
         field = np.where(problem.mask, problem.field_ppm, 0) * self._dtype(self.scale)
         # In units of 1/scale ppm, an l1 fidelity scales as χ does, a squared one as χ².
         alpha = regularisation_weight if composition.absolute else regularisation_weight * self.scale
-        settings = self._settings(alpha, field[problem.mask], weight[problem.mask])
+        settings = self._settings(alpha, field[problem.measured], weight[problem.mask])
         if composition.harmonic_weight != 0:
             area = self._voxel**2
             given = composition.harmonic_weight
