@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import uuid
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -28,6 +30,8 @@ if _compiled_folder is not None:
 
 import numba  # noqa: E402  (numba reads the variable above when it is imported)
 
+logger = logging.getLogger(__name__)
+
 Function = TypeVar("Function", bound=Callable)
 
 # Everything but the assumption that NaN and infinity never occur: they must stay visible.
@@ -37,7 +41,7 @@ FLOAT_FLAGS = {"contract", "nsz", "arcp", "reassoc"}
 def kernel(function: Function) -> Function:
     """Compile a function of numbers and arrays to machine code that runs outside the interpreter lock."""
     compiler = numba.njit(cache=_compiled_folder is not None, nogil=True, fastmath=FLOAT_FLAGS, error_model="numpy")
-    return cast("Function", _with_own_files(compiler(function)))
+    return cast("Function", _saved_where_possible(_with_own_files(compiler(function))))
 
 
 _process = uuid.uuid4().hex[:12]
@@ -54,6 +58,28 @@ def _with_own_files(compiled: Any) -> Any:
         number = file._data_name
         file._data_name = lambda count: f"{_process}-{os.getpid()}-{number(count)}"
     return compiled
+
+
+def _saved_where_possible(compiled: Any) -> Any:
+    """Let a kernel be used though the cache cannot take it: a disk that has filled up costs time only, and is told."""
+    store = getattr(compiled, "_cache", None)
+    if store is None:
+        return compiled
+    save = store.save_overload
+
+    def save_or_tell(signature: Any, data: Any) -> None:
+        try:
+            save(signature, data)
+        except OSError as error:
+            _tell_once(f"{_compiled_folder}: the cache cannot be written ({error.strerror or error})")
+
+    store.save_overload = save_or_tell
+    return compiled
+
+
+@cache
+def _tell_once(problem: str) -> None:
+    logger.warning("%s; kernels are compiled anew by every process until it can", problem)
 
 
 def inline(function: Function) -> Function:
