@@ -22,8 +22,8 @@ OUTPUT_VOLUMES = 6
 """Volumes of the image grid (float32) that result and picture take, beside the solver's."""
 SCORING_VOLUMES = 30
 """Those that the error metrics take, in double precision; the solver's are free again by then."""
-OVERHEAD_BYTES = 300e6
-"""Libraries and compiled kernels that a run loads: 200 MB, and as much again where it compiles them."""
+OVERHEAD_BYTES = 240e6
+"""Libraries and compiled kernels that a run loads, more where it compiles them; beside what a first solve takes."""
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,7 +106,7 @@ def _reconstruct(options: argparse.Namespace, command: list[str]) -> Outcome:
     case, region, reference = reference_from_options(options.reference, case)
     for remark in solver.remarks(case.problem):
         logger.warning("warning: %s", remark)
-    memory_gib = _require_memory(solver, case)
+    memory_gib = require_memory_for(solver, case)
     selection: dict[str, Any] = {}
     if options.select is not None:
         solver, selection = _select(solver, case, options)
@@ -137,16 +137,19 @@ def memory_estimate_bytes(solver: Solver, case: Case) -> float:
     """Memory that a reconstruction takes on top of the data, in bytes."""
     from math import prod
 
-    shape = case.problem.grid.shape
-    item = 8 if getattr(solver, "precision", "single") == "double" else 4
-    padded = solver.memory_volumes() * item * prod(solver.computed_shape(case.problem))
-    volume = 4 * prod(shape)
+    volume = 4 * prod(case.problem.grid.shape)
     scoring = 0 if case.truth is None else SCORING_VOLUMES * volume
-    return max(padded + OUTPUT_VOLUMES * volume, scoring) + OVERHEAD_BYTES
+    return max(solver.memory_bytes(case.problem) + OUTPUT_VOLUMES * volume, scoring) + OVERHEAD_BYTES
 
 
-def _require_memory(solver: Solver, case: Case) -> float:
-    """Print the memory estimate in GiB and return it; refuse a job that cannot fit."""
+def require_memory_for(solver: Solver, case: Case) -> float:
+    """Print the memory estimate in GiB and return it; refuse a job that cannot fit.
+
+    Raises
+    ------
+    ResourceError
+        If it cannot; see :func:`qsm_recon.backend.memory.require_memory`.
+    """
     from qsm_recon.backend.memory import GIB, available_bytes, require_memory
 
     needed = memory_estimate_bytes(solver, case)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable
@@ -17,9 +18,11 @@ from numpy.typing import DTypeLike, NDArray
 from qsm_recon.backend.memory import require_memory
 from qsm_recon.errors import DataError, ResourceError
 from qsm_recon.header import read_geometry
+from qsm_recon.unfinished import clear_abandoned, unfinished_prefix
 
 AFFINE_TOLERANCE_MM, AFFINE_TOLERANCE_VOXELS = 1e-2, 0.05
 """Affines may differ by the smaller of the two."""
+DIGITS_OF_A_FLOAT = 308
 TEMPLATE_SPACE = 5
 """NIfTI's code of a form that is neither the scanner's nor aligned to a scan."""
 
@@ -75,6 +78,8 @@ def load_image(
     """
     path = Path(path)
     stored = _opened(path)
+    if stored.get_data_dtype().fields is not None:
+        raise DataError(f"{path}: expected one number per voxel, found colours (RGB); give the image that they show")
     voxel_bytes = np.dtype(dtype).itemsize + stored.get_data_dtype().itemsize
     size = prod(stored.shape)
     require_memory(size * voxel_bytes, str(path), "crop or resample it, or use a machine with more memory")
@@ -104,7 +109,8 @@ def load_image(
         raise DataError(
             f"{path}: its voxels are no numbers ({_described(data.dtype)}); export an image with one value per voxel"
         )
-    values = np.ascontiguousarray(data, dtype=dtype)
+    with np.errstate(over="ignore"):  # beyond single precision is infinite, which is for the reader to refuse
+        values = np.ascontiguousarray(data, dtype=dtype)
     return Image(values, geometry.affine, path, geometry.scanner_affine, geometry.orientation, complex_valued)
 
 
@@ -239,14 +245,20 @@ def read_json(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))  # some tools begin with a byte-order mark
+        text = path.read_text(encoding="utf-8-sig")  # some tools begin with a byte-order mark
+        content = json.loads(text, parse_int=_whole_number)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not a readable JSON file ({error})") from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: expected a JSON object with named fields, found {type(content).__name__}")
     return content
+
+
+def _whole_number(text: str) -> float:
+    """A whole number of a JSON file; infinite beyond what a float can hold, so that nobody fails to convert it."""
+    return int(text) if len(text) < DIGITS_OF_A_FLOAT else -math.inf if text.startswith("-") else math.inf
 
 
 def atomic_write(path: str | Path, write: Callable[[Path], None]) -> Path:
@@ -261,7 +273,8 @@ def atomic_write(path: str | Path, write: Callable[[Path], None]) -> Path:
     suffix = "".join(path.suffixes[-2:]) if path.name.endswith(".nii.gz") else path.suffix
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".", suffix=suffix, dir=path.parent)
+        clear_abandoned(path.parent)
+        handle, name = tempfile.mkstemp(prefix=unfinished_prefix(), suffix=suffix, dir=path.parent)
     except OSError as error:
         raise ResourceError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
     os.close(handle)

@@ -38,6 +38,7 @@ from qsm_recon.command_options import (
     describe_mask,
     solver_from_options,
 )
+from qsm_recon.command_reconstruct import require_memory_for
 from qsm_recon.select.choosers import CHOOSERS
 from qsm_recon.select.path import PathPoint, sweep_values
 from qsm_recon.select.tune import REFINEMENTS, Follower, Metrics, require_rounds, run_session
@@ -157,6 +158,7 @@ def _run(options: argparse.Namespace) -> int:
 def _read(options: argparse.Namespace, solver: Solver) -> Case:
     """A data set without its background, if that is asked for; says which mask it has."""
     case = prepared_case(case_from_options(options), solver, options)[0]
+    require_memory_for(solver, case)
     if not options.quiet:
         print(describe_mask(case))
     return case

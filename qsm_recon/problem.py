@@ -124,6 +124,18 @@ class Problem:
         )
 
     @property
+    def measured(self) -> NDArray[np.bool_]:
+        """Voxels of the mask (nx, ny, nz) that have a signal: no weight, magnitude or reliability of them is zero.
+
+        All of the mask where that leaves none.
+        """
+        found = self.mask.copy()
+        for image in (self.weight, self.magnitude, self.reliability):
+            if image is not None:
+                found &= image > 0
+        return found if found.any() else self.mask
+
+    @property
     def phase_scale(self) -> float:
         """Rad of phase per ppm of field that nonlinear fidelities use: at the mean echo time."""
         if self.b0_tesla is None or not self.echo_times_s:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.operators.padding import voxels_in
 from qsm_recon.problem import Problem
 from qsm_recon.result import Reconstruction
 
@@ -47,7 +47,7 @@ class Region:
         for axis, (n, size) in enumerate(zip(problem.grid.shape, problem.grid.voxel_size_mm, strict=True)):
             others = tuple(other for other in range(3) if other != axis)
             inside = np.flatnonzero(problem.mask.any(axis=others))
-            margin = min(math.ceil(margin_mm / size), n)
+            margin = min(voxels_in(margin_mm, size), n)
             box.append((max(0, int(inside[0]) - margin), min(n, int(inside[-1]) + 1 + margin)))
         x, y, z = box
         return cls(problem.grid.shape, (x, y, z))

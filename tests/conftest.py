@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -83,3 +84,23 @@ def run_python():
         return done.stdout
 
     return run
+
+
+@pytest.fixture(scope="session")
+def counts():
+    """Note how many inputs or faults of a kind were tried, and what happened: ``counts(kind, tried, outcomes)``.
+
+    They are printed, and kept in the file that ``QSM_RECON_COUNTS`` names, of which ``python -m benchmarks.trust``
+    makes the table of the documentation.
+    """
+    path = os.environ.get("QSM_RECON_COUNTS")
+
+    def note(kind: str, tried: int, outcomes: dict[str, int]) -> None:
+        assert sum(outcomes.values()) == tried, f"{kind}: {tried} tried, {outcomes}"
+        print(f"{kind}: {tried} tried; " + ", ".join(f"{n} {what}" for what, n in outcomes.items()))  # noqa: T201
+        if path:
+            known = json.loads(Path(path).read_text("utf-8")) if Path(path).exists() else {}
+            known[kind] = {"tried": tried, "outcomes": outcomes}
+            Path(path).write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", "utf-8")
+
+    return note

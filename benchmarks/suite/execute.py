@@ -122,9 +122,11 @@ def _with_weight(job: Job, case: Case, record: Record) -> Solver:
 
 def _measured(job: Job, solver: Solver, case: Case, record: Record) -> Reconstruction:
     """Reconstruct from nothing; the record is told what that took."""
-    grid = solver.computed_shape(case.problem)
-    needed = solver.memory_volumes() * 4 * float(np.prod(grid))
-    require_memory(needed, f"{solver.name} on {case.name}", "use fewer workers or a machine with more memory")
+    require_memory(
+        solver.memory_bytes(case.problem),
+        f"{solver.name} on {case.name}",
+        "use fewer workers or a machine with more memory",
+    )
     _warm_up(job, solver, case)
     return_free_memory()
     with PeakMemory() as memory:

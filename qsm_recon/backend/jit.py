@@ -118,7 +118,7 @@ def _sources_digest() -> str:
 
 def _compile_kernel(library: Any, function: Callable) -> Any:
     compiler = library.njit(cache=compiled_folder() is not None, nogil=True, fastmath=FLOAT_FLAGS, error_model="numpy")
-    return _with_own_files(compiler(function))
+    return _saved_where_possible(_with_own_files(compiler(function)))
 
 
 def _compile_inline(library: Any, function: Callable) -> Any:
@@ -156,6 +156,28 @@ def plain_function(function: Callable) -> Callable:
     room = function.__module__.rpartition(".")[2].removesuffix(SUFFIX)
     found: Callable = getattr(import_module(f"qsm_recon.backend.plain.{room}"), function.__name__)
     return found
+
+
+def _saved_where_possible(compiled: Any) -> Any:
+    """Let a kernel be used though the cache cannot take it: a disk that has filled up costs time only, and is told."""
+    store = getattr(compiled, "_cache", None)
+    if store is None:
+        return compiled
+    save = store.save_overload
+
+    def save_or_tell(signature: Any, data: Any) -> None:
+        try:
+            save(signature, data)
+        except OSError as error:
+            _tell_once(f"{compiled_folder()}: the cache cannot be written ({error.strerror or error})")
+
+    store.save_overload = save_or_tell
+    return compiled
+
+
+@cache
+def _tell_once(problem: str) -> None:
+    logger.warning("%s; kernels are compiled anew by every process until it can", problem)
 
 
 def _stand_in(function: Callable) -> Callable:

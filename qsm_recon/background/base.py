@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from qsm_recon.errors import DataError
 from qsm_recon.operators.grid import Grid
-from qsm_recon.operators.padding import padded_shape
+from qsm_recon.operators.padding import padded_shape, voxels_in
 from qsm_recon.parameters import Method
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
@@ -85,7 +85,7 @@ class BackgroundRemoval(Method, ABC):
     def memory_bytes(self, problem: Problem) -> float:
         """Memory that removing a problem's background takes."""
         shape = Region.around(problem, self.margin()).shape
-        padding = tuple(math.ceil(self.padding() / size) for size in problem.grid.voxel_size_mm)
+        padding = tuple(voxels_in(self.padding(), size) for size in problem.grid.voxel_size_mm)
         return 4 * self.memory_volumes() * math.prod(padded_shape(shape, padding))  # type: ignore[arg-type]
 
     def remove(

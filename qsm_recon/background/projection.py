@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,6 +10,7 @@ import numpy as np
 from qsm_recon.background.base import BackgroundRemoval, LocalField
 from qsm_recon.background.outside_sources import project_onto_outside
 from qsm_recon.operators.dipole import DipoleOperator
+from qsm_recon.operators.padding import voxels_in
 from qsm_recon.parameters import parameter
 from qsm_recon.problem import Problem
 from qsm_recon.result import Callback
@@ -54,7 +54,7 @@ class ProjectionOntoDipoleFields(BackgroundRemoval):
         return self.surroundings
 
     def _remove(self, problem: Problem, callback: Callback | None) -> LocalField:
-        padding = tuple(math.ceil(self.padding() / size) for size in problem.grid.voxel_size_mm)
+        padding = tuple(voxels_in(self.padding(), size) for size in problem.grid.voxel_size_mm)
         operator = DipoleOperator(problem.grid, self.kernel, np.float32, padding)  # type: ignore[arg-type]
         weight, _ = data_weight(problem, "mask" if problem.weight is None else "given")
         found = project_onto_outside(

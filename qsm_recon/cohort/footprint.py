@@ -107,8 +107,7 @@ def _outline(root: Path, acquisition: Acquisition) -> tuple[Problem, int]:
 
 def _peak_bytes(problem: Problem, echoes: int, solver: Solver, removal: BackgroundRemoval | None) -> float:
     volume = 4 * math.prod(problem.grid.shape)
-    item = 8 if getattr(solver, "precision", "single") == "double" else 4
-    solving = solver.memory_volumes() * item * math.prod(solver.computed_shape(problem)) + OUTPUT_VOLUMES * volume
+    solving = solver.memory_bytes(problem) + OUTPUT_VOLUMES * volume
     removing = 0.0 if removal is None else removal.memory_bytes(problem)
     reading = (VOLUMES_PER_ECHO * echoes + VOLUMES_OF_FIT) * volume
     held = (2 * echoes + OUTPUT_VOLUMES) * volume  # echoes and maps that stay until the end

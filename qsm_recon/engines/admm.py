@@ -128,6 +128,7 @@ class ADMM:
         mask: NDArray[np.bool_] | None = None,
     ) -> None:
         self._sweeps = Sweeps(transform, dipole, fidelity, regulariser, background)
+        self._field_energy = fidelity.field_energy
         self._regulariser = regulariser
         self._background = background
         self._settings = settings
@@ -236,8 +237,10 @@ class ADMM:
             if len(part) == 1:  # a term without a splitting
                 continue
             _, primal, split_change, split, dual = part
-            # Relative to the dual too, which has the same unit: a splitting may vanish, as slopes of TGV do.
-            values[f"primal_residual_{name}"] = math.sqrt(primal / max(split, dual, TINY))
+            # Relative to the dual too, which has the same unit: a splitting may vanish, as slopes of TGV do.  Not that
+            # of the field, whose dual outgrows it where the penalty is tiny: the measured field tells its size.
+            size = max(split, self._field_energy if name == "field" else dual, TINY)
+            values[f"primal_residual_{name}"] = math.sqrt(primal / size)
             values[f"dual_residual_{name}"] = math.sqrt(split_change / max(dual, TINY))
         values["update"] = math.sqrt(change / max(norm, TINY))
         values["gradient_penalty"] = float(penalty)

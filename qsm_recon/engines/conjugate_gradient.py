@@ -134,7 +134,7 @@ class ImageConjugateGradient:
         residual
             Right-hand side in an image buffer; overwritten by the residual.
         tolerance
-            Stop when the residual's norm (after preconditioning) has fallen to this fraction.
+            Stop when the residual's norm (after preconditioning) has fallen to this fraction; not before one iteration.
         limit
             The most iterations.
         stop
@@ -154,7 +154,7 @@ class ImageConjugateGradient:
         self._direction[...] = 0
         delta = first = self._advance(residual, real(0))
         beta, iterations = 0.0, 0
-        while iterations < limit and delta > tolerance**2 * first and delta > 0:
+        while iterations < limit and (iterations == 0 or delta > tolerance**2 * first) and delta > 0:
             curvature = self._apply(residual, real(beta))
             if not curvature > 0:
                 break
@@ -248,7 +248,7 @@ class SpectralConjugateGradient:
         self._direction[...] = 0
         delta = first = self._advance(real(0), transformed=False)
         beta, iterations = 0.0, 0
-        while iterations < limit and delta > tolerance**2 * first and delta > 0:
+        while iterations < limit and (iterations == 0 or delta > tolerance**2 * first) and delta > 0:
             curvature = self._apply(real(beta))
             # Sums over k-space are n_voxels times those over the image.
             step = delta / transform.n_voxels / curvature if curvature > 0 else math.nan

@@ -35,6 +35,8 @@ from qsm_recon.terms.morphology import EdgeWeightedVariation, UniformRegion
 
 TINY = 1e-30
 SHORTENINGS = 4
+SOLVED = 0.5
+"""Inner residual, relative to its start, above which a small step says nothing of how far the minimum is."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class GaussNewtonSettings:
     max_iterations
         The most outer iterations.
     update_tolerance
-        Stop when ‖step‖ / ‖χ‖ falls below this.
+        Stop when ‖step‖ / ‖χ‖ falls below this, if its equation was solved (:data:`SOLVED`).
     cg_tolerance
         Inner iterations end when the residual has fallen to this fraction.
     cg_iterations
@@ -162,7 +164,8 @@ class GaussNewton:
                     break
                 state = IterationState(iteration, settings.max_iterations, values, self._model.provisional)
                 vetoed = callback is not None and callback(state) is False
-                if not self._model.provisional and values["update"] <= settings.update_tolerance:
+                small = not self._model.provisional and values["update"] <= settings.update_tolerance
+                if small and linear.relative_residual <= SOLVED:
                     reason, converged = "the update is below its tolerance", True
                     break
                 if vetoed or interruption.requested:

@@ -18,6 +18,8 @@ REACH = 0.05
 """How far around a mask sources and periodic copies count, over the longest edge of the box around it."""
 FEWEST_VOXELS = 6
 """That reach at least, in voxels."""
+ROUNDING_VOXELS = 1e-3
+"""A length that is longer than some voxels by this much counts as those: sizes in headers are of single precision."""
 
 
 def reach_of(mask: NDArray[np.bool_], voxel_size_mm: tuple[float, float, float]) -> float:
@@ -43,6 +45,19 @@ def extent_of(mask: NDArray[np.bool_], voxel_size_mm: tuple[float, float, float]
         inside = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
         edges.append((int(inside[-1]) + 1 - int(inside[0])) * size)
     return float(max(edges))
+
+
+def voxels_in(length_mm: float, size_mm: float) -> int:
+    """Number of voxels that cover a length; what headers round off sizes does not add one.
+
+    Parameters
+    ----------
+    length_mm
+        The length.
+    size_mm
+        Edge of a voxel.
+    """
+    return max(0, math.ceil(length_mm / size_mm - ROUNDING_VOXELS))
 
 
 def padded_shape(shape: tuple[int, int, int], padding: int | tuple[int, int, int] = 0) -> tuple[int, int, int]:
@@ -84,7 +99,7 @@ def padding_around(
     for axis, (n, size) in enumerate(zip(mask.shape, voxel_size_mm, strict=True)):
         inside = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
         sides = (int(inside[0]), n - 1 - int(inside[-1]))
-        wanted = sum(math.ceil((BEYOND_A_CUT if side == 0 else 1.0) * reach_mm / size) for side in sides)
+        wanted = sum(voxels_in((BEYOND_A_CUT if side == 0 else 1.0) * reach_mm, size) for side in sides)
         lacking.append(max(0, wanted - sum(sides)))
     x, y, z = lacking
     return (x, y, z)

@@ -27,6 +27,7 @@ from qsm_recon.report.run_figure import (
 )
 from qsm_recon.report.run_page import PAGE_NAME, run_page
 from qsm_recon.result import Reconstruction
+from qsm_recon.unfinished import clear_abandoned, unfinished_prefix
 
 MAP_NAME, REPORT_NAME, FIGURE_NAME = OUTPUT_NAMES = ("chi.nii.gz", "report.json", "figure.png")
 
@@ -44,10 +45,10 @@ def all_or_nothing(folder: Path) -> Iterator[Path]:
     staging = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
+        clear_abandoned(folder)
+        staging = Path(tempfile.mkdtemp(prefix=unfinished_prefix(), dir=folder))
         yield staging
-        for path in sorted(staging.iterdir()):
-            path.replace(folder / path.name)
+        _move(staging, folder)
         made = []
     except ResourceError as error:
         raise ResourceError(str(error).replace(f"{staging}", f"{folder}")) from error
@@ -61,6 +62,20 @@ def all_or_nothing(folder: Path) -> Iterator[Path]:
         for path in made:  # innermost first; one that something else has been put into stays
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
+
+
+def _move(staging: Path, folder: Path) -> None:
+    """Move files to their folder, the report last: where there is one, all that it tells of is there."""
+    former, kept = folder / REPORT_NAME, staging / ".former"
+    if former.is_file() and (staging / REPORT_NAME).exists():
+        former.replace(kept)
+    try:
+        for path in sorted(staging.glob("[!.]*"), key=lambda path: (path.name == REPORT_NAME, path.name)):
+            path.replace(folder / path.name)
+    except OSError:
+        if kept.exists():
+            kept.replace(former)
+        raise
 
 
 def write_outputs(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.backend.memory import require_memory
 from qsm_recon.errors import ParameterError
 from qsm_recon.problem import Problem
 from qsm_recon.result import Callback, IterationState
@@ -19,6 +21,9 @@ from qsm_recon.solvers.base import Solver
 
 REFINEMENTS = 1
 """Rounds of two points each that are added around the pick."""
+
+SWEEP_VOLUMES = 30
+"""Volumes of the image (float32) that a sweep holds beside the solver: its maps, and what judges them."""
 
 Metrics = Callable[[NDArray], dict[str, float | None]]
 
@@ -68,8 +73,14 @@ def select_value(
         The choice, or why there is none.
     curve
         What it rests on.
+
+    Raises
+    ------
+    ResourceError
+        If it does not fit into memory.
     """
     require_rounds(refinements)
+    require_memory_to_sweep(solver, problem)
     follower = follower or Follower()
     path = Path(solver, problem)
     points: dict[float, PathPoint] = {}
@@ -158,8 +169,12 @@ def run_session(
     ------
     ParameterError
         If the problems are not the session's data sets, or the number of refinements is negative.
+    ResourceError
+        If one of them does not fit into memory.
     """
     require_rounds(refinements)
+    for problem in problems:
+        require_memory_to_sweep(session.solver(values[0]), problem)
     follower = follower or Follower()
     swept = list(values)
     order = [session.index_of(problem) for problem in problems]
@@ -208,6 +223,27 @@ def _start(values: list[float], maps: dict[float, NDArray]) -> tuple[float, NDAr
     """Nearest stronger point."""
     stronger = min((value for value in maps if value > values[0]), default=None)
     return None if stronger is None else (stronger, maps[stronger])
+
+
+def require_memory_to_sweep(solver: Solver, problem: Problem) -> None:
+    """Refuse a sweep that cannot fit into memory before anything is computed.
+
+    Parameters
+    ----------
+    solver
+        The method.
+    problem
+        One data set of the sweep.
+
+    Raises
+    ------
+    ResourceError
+        Naming the method, the size of the image and both amounts.
+    """
+    shape = problem.grid.shape
+    needed = solver.memory_bytes(problem) + SWEEP_VOLUMES * 4 * prod(shape)
+    advice = "close other programs, use a machine with more memory, or crop the image around the mask"
+    require_memory(needed, f"a sweep of {solver.name} on {'×'.join(map(str, shape))} voxels", advice)
 
 
 def require_rounds(refinements: int) -> None:

@@ -26,6 +26,11 @@ from qsm_recon.solvers.series import Series
 
 logger = logging.getLogger(__name__)
 
+SOLVE_BYTES = 60e6
+"""What a first solve takes whatever its size: plans of transforms, threads, what the allocator keeps."""
+RESULT_VOLUMES = 4
+"""Volumes of the image (float32) that a result takes while it is put together."""
+
 
 @dataclass(frozen=True)
 class Solver(Method, ABC):
@@ -120,8 +125,24 @@ class Solver(Method, ABC):
         return found
 
     def memory_volumes(self) -> float:
-        """Estimate of the memory needed, in float32 volumes of the padded grid."""
+        """Most memory that the work itself takes, in volumes of the padded grid and of its precision."""
         return 12.0
+
+    def memory_bytes(self, problem: Problem) -> float:
+        """Estimate of the memory that :meth:`solve` takes beside the problem, in bytes (see ``benchmarks.memory``).
+
+        Parameters
+        ----------
+        problem
+            The measurement.
+        """
+        item = 8 if getattr(self, "precision", "single") == "double" else 4
+        image, region = math.prod(problem.grid.shape), self.region(problem)
+        arrays = sum(array.nbytes for array in vars(problem).values() if isinstance(array, np.ndarray))
+        cut = 0.0 if region.is_whole else arrays * math.prod(region.shape) / image
+        held = 4 * image + cut  # the field without its constant, and what is cut out
+        solving = item * self.memory_volumes() * math.prod(self.computed_shape(problem))
+        return SOLVE_BYTES + held + max(solving, 4 * RESULT_VOLUMES * image)
 
     def region(self, problem: Problem) -> Region:
         """Box of the image that is computed on; the whole image unless the method has a margin around the mask."""

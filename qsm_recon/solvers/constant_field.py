@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from qsm_recon.operators.blocks import block_means
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
-from qsm_recon.operators.padding import extent_of
+from qsm_recon.operators.padding import extent_of, voxels_in
 from qsm_recon.problem import Problem
+from qsm_recon.region import Region
 from qsm_recon.result import Reconstruction
 
 COARSE = 0.0125
@@ -41,6 +42,8 @@ def constant_of_field(problem: Problem) -> float:
     problem
         The measurement.
     """
+    # The image around the mask says nothing, and would be all of the work where the mask is a small part of it.
+    problem = Region.around(problem, 0.0).cut_problem(replace(problem, echoes=None))
     mask, grid = problem.mask, problem.grid
     trusted = _trusted(problem)
     extent = extent_of(mask, grid.voxel_size_mm)
@@ -50,7 +53,7 @@ def constant_of_field(problem: Problem) -> float:
     sizes = tuple(size * factor for size, factor in zip(grid.voxel_size_mm, factors, strict=True))
     operator = DipoleOperator(
         Grid(share.shape, sizes, grid.b0_direction),  # type: ignore[arg-type]
-        padding=tuple(int(np.ceil(PADDING * extent / size)) for size in sizes),  # type: ignore[arg-type]
+        padding=tuple(voxels_in(PADDING * extent, size) for size in sizes),  # type: ignore[arg-type]
     )
     inside = share > 0
     weight = share[inside].astype(np.float64)
@@ -67,12 +70,7 @@ def constant_of_field(problem: Problem) -> float:
 
 def _trusted(problem: Problem) -> NDArray[np.bool_]:
     """Where the field is measured, and not so far from its median that it may be off by whole turns of phase."""
-    trusted = problem.mask.copy()
-    for image in (problem.weight, problem.magnitude, problem.reliability):
-        if image is not None:
-            trusted &= image > 0
-    if not trusted.any():
-        trusted = problem.mask
+    trusted = problem.measured
     values = problem.field_ppm[trusted].astype(np.float64)
     middle = float(np.median(values))
     limit = OUTLYING * float(np.median(np.abs(values - middle)))

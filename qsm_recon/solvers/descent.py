@@ -41,7 +41,7 @@ class NonlinearDipoleInversion(GridSolver):
         True, "1", "stop once amplitudes near the zero cone of the dipole kernel have grown to those further away"
     )
     max_iterations: int = parameter(200, "1", "most iterations", low=1, high=1_000_000)
-    update_tolerance: float = parameter(0.01, "1", "relative update to stop at", low=0, high=1)
+    update_tolerance: float = parameter(0.01, "1", "relative update to stop at", low=0, high=0.2)
     weighting: str = parameter(
         "auto", "1", "data weight W; auto takes the given weight, else the magnitude, else the mask",
         choices=("auto", "uniform", "mask", "magnitude", "magnitude-squared", "noise", "given"),
@@ -53,7 +53,7 @@ class NonlinearDipoleInversion(GridSolver):
 
     def memory_volumes(self) -> float:
         """See :class:`Solver`."""
-        return 14.0
+        return 14.5
 
     def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
         weight, weight_origin = data_weight(problem, self.weighting, self.weight_normalisation)  # type: ignore[arg-type]

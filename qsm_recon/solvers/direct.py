@@ -43,7 +43,7 @@ class _Direct(Solver):
 
     def memory_volumes(self) -> float:
         """See :class:`Solver`."""
-        return 6.0
+        return 12.0
 
     def grid_padding(self, mask: NDArray[np.bool_], grid: Grid) -> tuple[int, int, int]:
         """See :class:`Solver`."""

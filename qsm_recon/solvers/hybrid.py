@@ -55,6 +55,10 @@ class HybridL1L2(VariationalSolver):
         low=50.0, high=100.0,
     )  # fmt: skip
 
+    def memory_volumes(self) -> float:
+        """See :class:`Solver`; stage 2 begins with the map of stage 1."""
+        return 17.5
+
     def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
         weight, weight_origin = data_weight(problem, self.weighting, self.weight_normalisation)  # type: ignore[arg-type]
         stage = replace(

@@ -86,7 +86,7 @@ class ADMMSolver(GridSolver):
         0.06, "1", "relative primal and dual residuals that must be reached as well", low=0, high=10
     )
     update_tolerance: float = parameter(
-        0.0, "1", "relative update to stop at as well; 0 for never (toolboxes stop at 1e-3 to 1e-2)", low=0, high=1
+        0.0, "1", "relative update to stop at as well; 0 for never (toolboxes stop at 1e-3 to 1e-2)", low=0, high=0.1
     )
     gradient_penalty: float | None = parameter(
         None, "1", "penalty mu1 of the gradient splitting; by default from the spread of the field",

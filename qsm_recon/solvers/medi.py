@@ -68,7 +68,7 @@ class MorphologySolver(GridSolver):
         "susceptibility's", low=1e-9, high=1e3, kind=float,
     )  # fmt: skip
     max_iterations: int = parameter(16, "1", "most outer (Gauss-Newton) iterations", low=1, high=100_000)
-    update_tolerance: float = parameter(0.03, "1", "relative update to stop at", low=0, high=1)
+    update_tolerance: float = parameter(0.03, "1", "relative update to stop at", low=0, high=0.2)
     cg_iterations: int = parameter(
         20, "1", "most inner (conjugate gradient) iterations per outer one", low=1, high=10_000
     )
@@ -76,7 +76,7 @@ class MorphologySolver(GridSolver):
 
     def memory_volumes(self) -> float:
         """See :meth:`Solver.memory_volumes`."""
-        return 30.0
+        return 29.0
 
     def default_weight(self, problem: Problem) -> float:
         """See :class:`Solver`."""

@@ -17,6 +17,7 @@ from qsm_recon.engines.gauss_newton import GaussNewton, GaussNewtonSettings
 from qsm_recon.errors import ParameterError
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
+from qsm_recon.operators.padding import padded_shape
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
 from qsm_recon.result import Callback, Reconstruction
@@ -99,7 +100,7 @@ class TotalFieldSolver(MorphologySolver):
 
     def memory_volumes(self) -> float:
         """See :meth:`Solver.memory_volumes`."""
-        return 28.0
+        return 26.5
 
     def region(self, problem: Problem) -> Region:
         """See :class:`Solver`; where there is no background, :meth:`_solve` leaves out what is far from the mask."""
@@ -110,15 +111,27 @@ class TotalFieldSolver(MorphologySolver):
         x, y, z = (max(own, self.background_padding) for own in super().grid_padding(mask, grid))
         return (x, y, z)
 
+    def computed_shape(self, problem: Problem) -> tuple[int, int, int]:
+        """See :class:`Solver`; the box around the mask where the field is known or found to be local."""
+        if self._has_background(problem):
+            return super().computed_shape(problem)
+        region = Region.around(problem, self.margin_mm(problem))
+        padding = super().grid_padding(region.cut(problem.mask), problem.grid.resized(region.shape))
+        return padded_shape(region.shape, padding)
+
+    def _has_background(self, problem: Problem) -> bool:
+        """Whether background is solved for as well; where the field is yet to come, it may be."""
+        if self.background != "auto" or not problem.field_ppm.any():
+            return self.background != "removed"
+        return kind_of_field(problem) == "total"
+
     def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
         weight, origin = data_weight(problem, self.weighting)  # type: ignore[arg-type]
         facts: dict[str, Any] = {}
-        present = self.background == "present"
-        if self.background == "auto":
-            present = kind_of_field(problem) == "total"
-            if problem.field_kind == "unknown":
-                test = background_test(problem)
-                facts |= {"left_by_projection": test.left, "left_of_tissue_by_projection": test.left_of_tissue}
+        present = self._has_background(problem)
+        if self.background == "auto" and problem.field_kind == "unknown":
+            test = background_test(problem)
+            facts |= {"left_by_projection": test.left, "left_of_tissue_by_projection": test.left_of_tissue}
         if present and self.weighting == "auto" and origin == "magnitude" and problem.field_noise_ppm is not None:
             # A steep background field takes the signal of late echoes, which the combined magnitude hardly shows.
             weight, origin = data_weight(problem, "noise")

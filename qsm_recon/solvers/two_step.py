@@ -47,7 +47,7 @@ class RapidTwoStep(ADMMSolver):
 
     def memory_volumes(self) -> float:
         """See :class:`Solver`; the vectors of step 1 are in double precision."""
-        return 26.0
+        return 22.0
 
     def default_weight(self, problem: Problem) -> float:
         """See :class:`Solver`."""

@@ -160,7 +160,7 @@ class VariationalSolver(ADMMSolver):
         """See :class:`Solver`."""
         composition = self.composition()
         background = composition.harmonic_weight != 0
-        return 16.0 + (18.0 if composition.regulariser == "tgv" else 0.0) + (5.0 if background else 0)
+        return 14.0 + (16.0 if composition.regulariser == "tgv" else 0.0) + (4.0 if background else 0)
 
     def default_weight(self, problem: Problem) -> float:
         """See :class:`Solver`."""
@@ -251,7 +251,7 @@ class CompositionRun:
         field = np.where(problem.mask, problem.field_ppm, 0) * self._dtype(self.scale)
         # In units of 1/scale ppm, an l1 fidelity scales as χ does, a squared one as χ².
         alpha = regularisation_weight if composition.absolute else regularisation_weight * self.scale
-        settings = self._settings(alpha, field[problem.mask], weight[problem.mask])
+        settings = self._settings(alpha, field[problem.measured], weight[problem.mask])
         if composition.harmonic_weight != 0:
             area = self._voxel**2
             given = composition.harmonic_weight

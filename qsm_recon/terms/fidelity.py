@@ -21,6 +21,9 @@ Sums = tuple[float, float, float, float, float]
 class Fidelity(Protocol):
     """What the ADMM engine asks of a data fidelity."""
 
+    field_energy: float
+    """|φ|², beside which |D χ - z|² must be small."""
+
     @property
     def provisional(self) -> bool:
         """Whether another function stands in for it in the next iteration."""
@@ -53,6 +56,7 @@ class _WeightedFidelity:
     def __init__(self, transform: FourierTransform, field: NDArray, weight: NDArray) -> None:
         self._transform = transform
         self._field = transform.load_image(field)
+        self.field_energy = float(np.sum(np.square(field, dtype=np.float64)))
         self._weight = transform.load_image(weight)
         if self.power == 2:
             np.square(self._weight, out=self._weight)

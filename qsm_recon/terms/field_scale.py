@@ -64,14 +64,19 @@ def field_scale(problem: Problem) -> FieldScale:
     if not window.any():
         window = part.mask.astype(np.float32)
     bins = SpectralBins.padded(part.grid)
-    mean = float(part.field_ppm[part.mask].mean(dtype=np.float64))  # which means nothing
-    field = np.where(part.mask, part.field_ppm - mean, 0) * window
+    measured = part.measured
+    known = part.field_ppm
+    if np.count_nonzero(measured) < np.count_nonzero(part.mask):  # where there is no signal the field is anything
+        nearest = ndimage.distance_transform_edt(~measured, return_distances=False, return_indices=True)
+        known = known[tuple(nearest)]
+    mean = float(known[part.mask].mean(dtype=np.float64))  # which means nothing
+    field = np.where(part.mask, known - mean, 0) * window
     power = bins.power(bins.transform(field.astype(np.float32))) / float(np.square(window, dtype=np.float64).sum())
     errors = bins.cone(power)
     fine = bins.counts.sum(axis=1)[FINE_SHELLS:]
     error = math.sqrt(float(np.average(errors[FINE_SHELLS:], weights=fine)) if fine.any() else float(errors.mean()))
     voxel = float(np.prod(part.grid.voxel_size_mm)) ** (1 / 3)
-    spread = max(float(np.std(part.field_ppm[part.mask], dtype=np.float64)), 1e-12)
+    spread = max(float(np.std(known[part.mask], dtype=np.float64)), 1e-12)
     susceptibility, gradient = _susceptibility(bins, power, errors)
     return FieldScale(
         max(error, 1e-6 * spread), max(gradient, 1e-6 * spread / voxel), max(susceptibility, 1e-6 * spread), voxel

@@ -1,0 +1,130 @@
+"""Predicted and measured memory of every method: ``python -m benchmarks.memory``.
+
+Each method solves two heads of different size in an image that is larger than they are, each in a process of its own;
+what the solve adds to the process at its peak is put beside what :meth:`Solver.memory_bytes` says beforehand.  Printed,
+and stored with ``--save``.  Needs Linux, which tells a process's peak.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.timing import save_rows
+from qsm_recon import Grid, Problem, make_solver
+from qsm_recon.solvers.base import Solver
+from qsm_recon.solvers.registry import solvers
+from qsm_recon.units import rad_per_ppm
+
+SHAPES = ((96, 112, 100), (160, 190, 170))
+"""Images; the head takes :data:`HEAD` of each axis."""
+HEAD = 0.75
+TIMES_S, B0_TESLA = (0.006, 0.013, 0.020), 3.0
+ENGINES = {
+    "closed form": ("tkd", "tsvd", "tikhonov"),
+    "ADMM": ("tv", "fansi", "wl1", "l1qsm", "wl1l2"),
+    "ADMM, TGV": ("tgv", "fansi-tgv"),
+    "ADMM, harmonic background": ("wh-qsm", "wh-nlqsm"),
+    "ADMM, two steps": ("rts",),
+    "descent": ("ndi",),
+    "Gauss-Newton": ("medi", "tfi", "mctfi"),
+}
+RESULTS = Path(__file__).parent / "results" / "memory.json"
+
+
+def head(shape: tuple[int, int, int], *, echoes: bool = False) -> Problem:
+    """An ellipsoid that takes part of the image, with a field of noise in it."""
+    rng = np.random.default_rng(0)
+    axes = np.ogrid[tuple(slice(-1, 1, n * 1j) for n in shape)]
+    mask = np.asarray(sum(x * x for x in axes) <= HEAD**2)
+    field = np.where(mask, 0.02 * rng.standard_normal(shape, dtype=np.float32), np.float32(0))
+    magnitude = np.where(mask, rng.uniform(0.8, 1.0, shape), 0).astype(np.float32)
+    signal: NDArray[np.complexfloating] | None = None
+    if echoes:
+        parts = [magnitude * np.exp(1j * rad_per_ppm(B0_TESLA, t) * field) for t in TIMES_S]
+        signal = np.stack(parts, axis=-1).astype(np.complex64)
+    return Problem(
+        field, mask, Grid(shape, (1.0, 1.0, 1.2), (0.0, 0.2, 0.98)), magnitude=magnitude, b0_tesla=B0_TESLA,
+        echo_times_s=TIMES_S, echoes=signal, field_kind="local",
+    )  # fmt: skip
+
+
+def short(name: str, **parameters: Any) -> Solver:
+    """A method that does few iterations, of which the first have its peak."""
+    declared = solvers()[name].declared()
+    few = {key: 4 for key, p in declared.items() if "iterations" in key and p.kind is int and p.default}
+    return make_solver(name, **{**few, **parameters})
+
+
+def status_bytes(entry: str) -> int:
+    """An entry of this process's status, in bytes: ``VmRSS`` now, ``VmHWM`` at most."""
+    for line in Path("/proc/self/status").read_text("ascii").splitlines():
+        if line.startswith(entry + ":"):
+            return 1024 * int(line.split()[1])
+    raise OSError(f"/proc/self/status has no {entry}")
+
+
+def measure_here(name: str, shape: tuple[int, int, int], precision: str = "single") -> tuple[int, float]:
+    """Peak that a solve adds to this process, and what was predicted, in bytes."""
+    solver = short(name, precision=precision)
+    solver.solve(head((24, 24, 24), echoes=name == "mctfi"))  # libraries and compiled kernels
+    problem = head(shape, echoes=name == "mctfi")
+    before = status_bytes("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5", "ascii")  # the peak starts anew
+    predicted = solver.memory_bytes(problem)
+    result = solver.solve(problem)
+    peak = status_bytes("VmHWM") - before
+    del result
+    return peak, predicted
+
+
+def measure(name: str, shape: tuple[int, int, int], precision: str = "single") -> tuple[int, float]:
+    """The same in a process of its own."""
+    code = f"from benchmarks.memory import measure_here; print(*measure_here({name!r}, {shape!r}, {precision!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    peak, predicted = done.stdout.split()[-2:]
+    return int(peak), float(predicted)
+
+
+def main() -> int:
+    """Measure, print a table, and store it where asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--algo", action="append", metavar="NAME", help="only this method (may be given again)")
+    parser.add_argument("--save", action="store_true", help=f"store the rows in {RESULTS.name}")
+    options = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    print(f"{'engine':<27}{'method':<11}{'image':<14}{'computed on':<14}{'predicted':>10}{'measured':>10}  difference")
+    for engine, names in ENGINES.items():
+        for name in names:
+            if options.algo and name not in options.algo:
+                continue
+            for shape in SHAPES:
+                peak, predicted = measure(name, shape)
+                computed = make_solver(name).computed_shape(head(shape))
+                row = {
+                    "engine": engine, "method": name, "image": list(shape), "computed_on": list(computed),
+                    "predicted_mib": predicted / 2**20, "measured_mib": peak / 2**20,
+                    "difference_percent": 100 * (predicted / peak - 1),
+                }  # fmt: skip
+                rows.append(row)
+                difference = f"{row['difference_percent']:+.0f} %"
+                print(
+                    f"{engine:<27}{name:<11}{'×'.join(map(str, shape)):<14}{'×'.join(map(str, computed)):<14}"
+                    f"{row['predicted_mib']:>6.0f} MiB{row['measured_mib']:>6.0f} MiB  {difference}",
+                    flush=True,
+                )
+    worst = max(rows, key=lambda row: abs(row["difference_percent"]))
+    print(f"worst: {worst['method']}, {worst['difference_percent']:+.0f} %")
+    if options.save:
+        save_rows(RESULTS.stem, rows, key=("method", "image"))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

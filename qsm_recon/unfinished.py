@@ -1,0 +1,42 @@
+"""Names of what is being written, and the end of what a killed process left of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from pathlib import Path
+
+PREFIX = ".unfinished-"
+
+
+def unfinished_prefix() -> str:
+    """Start of the name of a file or folder that this process fills before it gets its own name."""
+    return f"{PREFIX}{_host()}-{os.getpid()}-"
+
+
+def clear_abandoned(folder: Path) -> None:
+    """Remove what processes of this machine that live no more have left unfinished in a folder.
+
+    Those of other machines, which may share the disk, are left alone.
+
+    Parameters
+    ----------
+    folder
+        Where results are written.
+    """
+    import psutil
+
+    for path in folder.glob(f"{PREFIX}{_host()}-*"):
+        number = path.name.removeprefix(f"{PREFIX}{_host()}-").partition("-")[0]
+        if not number.isdecimal() or psutil.pid_exists(int(number)):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _host() -> str:
+    """The machine's name, without what a pattern would take for its own."""
+    return "".join(letter if letter.isalnum() else "_" for letter in socket.gethostname())

@@ -1,0 +1,140 @@
+"""A machine that is full, locked or bare: a clear error, or a fallback that works, said once; nothing half done."""
+
+import os
+import shutil
+import subprocess
+from functools import partial
+
+import numpy as np
+import pytest
+
+from qsm_recon.io import load_image
+
+from .conftest import finish, require_whole, start
+
+resource = pytest.importorskip("resource")
+QUICK = ("-m", "qsm_recon.run", "--algo", "tkd", "--threads", "1", "--quiet")
+SWEEP = ("-m", "qsm_recon.lcurve", "--algo", "tikhonov", "--points", "7", "--threads", "1", "--quiet")
+AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+NOBODY = 65534
+
+
+def limited(limit):
+    """Let a process write files of so many bytes only, as a disk does that is nearly full."""
+    return partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
+
+
+def one_line(err):
+    lines = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, err
+    return lines[0]
+
+
+@pytest.mark.parametrize("limit", [0, 3000, 40000])
+def test_a_disk_that_is_full_leaves_nothing_of_a_run(limit, field_options, tmp_path):
+    out = tmp_path / "out"
+    code, _, err = finish(start(*QUICK, *field_options, "--out", str(out), preexec_fn=limited(limit)))
+    assert code == 2
+    assert "cannot be written" in one_line(err)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("limit", [0, 20000])
+def test_a_disk_that_is_full_stops_a_sweep_which_then_goes_on(limit, field_options, tmp_path):
+    out = tmp_path / "out"
+    words = (*SWEEP, *field_options, "--out", str(out))
+    code, _, err = finish(start(*words, preexec_fn=limited(limit)))
+    assert code == 2
+    assert "cannot be written" in one_line(err)
+    if out.exists():
+        require_whole(out)
+    code, _, err = finish(start(*words))
+    assert code in (0, 3), err
+    require_whole(out)
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A file system of its own that holds 64 kB."""
+    if not AS_ROOT or shutil.which("mount") is None:
+        pytest.skip("only root can mount one")
+    place = tmp_path / "disk"
+    place.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], check=False)
+    if done.returncode:
+        pytest.skip("this container may not mount one")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_file_system_that_fills_up(tiny_disk, field_options):
+    out = tiny_disk / "out"
+    code, _, err = finish(start(*QUICK, *field_options, "--out", str(out)))
+    assert code == 2
+    assert "No space left on device" in one_line(err)
+    assert not list(tiny_disk.iterdir())
+
+
+def test_a_cache_on_a_full_disk_costs_time_only(tiny_disk, field_options, tmp_path):
+    (tiny_disk / "filler").write_bytes(bytes(60000))
+    environment = {"QSM_RECON_CACHE": str(tiny_disk)}
+    code, _, err = finish(start(*QUICK, *field_options, "--out", str(tmp_path / "out"), env=environment))
+    assert code == 0, err
+    assert err.count("the cache cannot be written (No space left on device)") == 1, err
+    assert require_whole(tmp_path / "out") >= 3
+
+
+TWO_USERS = """
+import os, sys
+from qsm_recon import run
+words, free, locked = sys.argv[3:], sys.argv[1], sys.argv[2]
+code = run.main([*words, "--out", free + "/first"])  # everything is imported while the installation can be read
+os.setgid({nobody})
+os.setuid({nobody})
+print(code, run.main([*words, "--out", locked + "/out"]), run.main([*words, "--out", free + "/second"]))
+"""
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root can become another user")
+def test_another_user_is_told_of_a_folder_that_is_not_theirs_and_works_in_one_that_is(field_options, ball, tmp_path):
+    free, locked = tmp_path / "free", tmp_path / "locked"
+    for folder, mode in ((free, 0o777), (locked, 0o755)):
+        folder.mkdir()
+        folder.chmod(mode)
+    for folder in (ball, *ball.parents, *tmp_path.parents, tmp_path):
+        if folder.stat().st_uid == 0 and not folder.stat().st_mode & 0o005 and "pytest" in str(folder):
+            folder.chmod(0o755)
+    words = list(QUICK[2:])
+    code, out, err = finish(
+        start("-c", TWO_USERS.format(nobody=NOBODY), str(free), str(locked), *words, *field_options)
+    )
+    assert code == 0, err
+    assert out.split()[-3:] == ["0", "2", "0"], err
+    assert "is not a folder that can be written" in one_line(err)
+    assert not list(locked.iterdir())
+    require_whole(free)
+
+
+def test_without_a_home_folder_it_works_and_the_cache_is_spoken_of_once_at_most(field_options, tmp_path):
+    environment = {"HOME": "/proc/nobody", "XDG_CACHE_HOME": "/proc/nobody/cache", "QSM_RECON_CACHE": ""}
+    words = [word for word in QUICK if word != "--quiet"]
+    code, _, err = finish(start(*words, *field_options, "--out", str(tmp_path / "out"), env=environment))
+    assert code == 0, err
+    assert sum("cache" in line for line in err.splitlines()) <= 1, err
+    require_whole(tmp_path / "out")
+
+
+def test_a_cache_that_is_a_file_costs_time_only(field_options, tmp_path):
+    (tmp_path / "cache").write_text("in the way")
+    environment = {"QSM_RECON_CACHE": str(tmp_path / "cache")}
+    code, _, err = finish(start(*QUICK, *field_options, "--out", str(tmp_path / "out"), env=environment))
+    assert code == 0, err
+    assert np.isfinite(load_image(tmp_path / "out" / "chi.nii.gz").data).all()
+
+
+def test_an_out_folder_that_is_a_file_is_named(field_options, tmp_path):
+    (tmp_path / "out").write_text("in the way")
+    code, _, err = finish(start(*QUICK, *field_options, "--out", str(tmp_path / "out")))
+    assert code == 2
+    assert str(tmp_path / "out") in one_line(err)
+    assert (tmp_path / "out").read_text() == "in the way"
