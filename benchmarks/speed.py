@@ -8,6 +8,7 @@ phantom instead, ``--morphology`` measures ``medi``, ``tfi`` and ``mctfi``; each
 
 ``--against PEER`` runs other programs on the same files and scores them by the same scorer, beside our
 methods; ``--scaling`` measures one solver of every engine over volumes and threads.  Their rows are those of the suite.
+``--baseline`` solves with another build of this package and with this one in turns.
 Exit code 0: done, programs that are not there are named; 2: bad usage or data; 130: interrupted.
 """
 
@@ -26,6 +27,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.baseline import METHODS as COMPARED
+from benchmarks.baseline import baseline_table, compare_builds, stored_rows
 from benchmarks.peers.compare import TABLE as AGAINST
 from benchmarks.peers.compare import against_table, compare
 from benchmarks.peers.peer import Limits
@@ -238,6 +241,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = command_parser().parse_args(arguments)
     if options.against is not None:
         return guarded(lambda: _against(options), interrupted=STORED)
+    if options.baseline is not None:
+        return guarded(lambda: _baseline(options), interrupted=STORED)
     if options.scaling:
         return guarded(lambda: _scaling(options), interrupted=STORED)
     if options.morphology is not None:
@@ -288,6 +293,9 @@ def add_comparison_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--data", default="phantom:sim2?size=reduced", metavar="CASE", help="as of benchmarks.rc2 (default %(default)s)"
     )
+    group.add_argument(
+        "--baseline", metavar="PATH_OR_TAG", help="another build of this package, beside this one (--only, --data)"
+    )
     group.add_argument("--scaling", action="store_true", help="seconds and memory over volumes and threads")
     group.add_argument("--only", nargs="+", metavar="METHOD", help=f"with --scaling, of {', '.join(REPRESENTATIVES)}")
     group.add_argument(
@@ -315,6 +323,15 @@ def _against(options: argparse.Namespace) -> int:
         else compare(peers, full_specification(options.data), limits=limits, rounds=rounds, results=options.results)
     )  # fmt: skip
     print(against_table(rows))
+    return 0
+
+
+def _baseline(options: argparse.Namespace) -> int:
+    rounds = 3 if options.rounds is None else options.rounds
+    require_positive("--rounds", rounds)
+    known = stored_rows() if options.show else None
+    rows = known or compare_builds(options.baseline, options.only or COMPARED, full_specification(options.data), rounds)
+    print(f"\n{baseline_table(rows)}")
     return 0
 
 

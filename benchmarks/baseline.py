@@ -1,0 +1,184 @@
+"""One build beside another: ``python -m benchmarks.speed --baseline PATH_OR_TAG``.
+
+Both builds solve the same problems with the same weights, in processes of one thread that take turns; CPU seconds are
+those of the solve alone, after a small one that compiles.  Distances are those from a long run of the newer one
+(``tolerance=0``), relative to its norm in the mask; ``told`` is what the run itself estimated.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.suite.cases import load, portable
+from benchmarks.suite.table import markdown, number
+from benchmarks.timing import RESULTS, save_rows
+from qsm_recon import make_solver
+from qsm_recon.errors import ParameterError
+from qsm_recon.problem import Problem
+
+TABLE = "speed_baseline"
+METHODS = ("tv", "fansi", "wl1l2", "tgv", "fansi-tgv", "wl1", "l1qsm", "wh-qsm", "wh-nlqsm", "rts")
+LONG_ITERATIONS = {"wl1": 1500, "l1qsm": 1500, "wh-qsm": 2500, "wh-nlqsm": 2500}
+USUAL_LONG_ITERATIONS = 700
+ARRAYS = ("field_ppm", "mask", "magnitude", "field_noise_ppm")  # what every build knows
+CHILD = """
+import dataclasses, json, sys, time
+import numpy as np
+from qsm_recon import Grid, Problem, make_solver
+from qsm_recon.backend.threads import set_thread_count
+set_thread_count(1)
+files = np.load(sys.argv[1])
+facts = json.loads(str(files["facts"]))
+arrays = {name: files[name] for name in files.files if name != "facts"}
+grid = Grid(arrays["mask"].shape, tuple(facts["voxel_size_mm"]), tuple(facts["b0_direction"]))
+kind = {"field_kind": "local"} if "field_kind" in {field.name for field in dataclasses.fields(Problem)} else {}
+problem = Problem(
+    grid=grid, **arrays, b0_tesla=facts["b0_tesla"], echo_times_s=tuple(facts["echo_times_s"]), **kind
+)
+jobs = json.loads(sys.argv[2])
+small = Problem(np.random.default_rng(0).standard_normal((16, 16, 16)).astype(np.float32) * 0.02,
+                np.ones((16, 16, 16), bool), Grid((16, 16, 16)), b0_tesla=3.0, echo_times_s=(0.02,))
+for name, parameters, target in jobs:
+    make_solver(name, max_iterations=40).solve(small)
+    began = time.process_time()
+    result = make_solver(name, **parameters).solve(problem)
+    seconds = time.process_time() - began
+    np.save(target, result.susceptibility_ppm)
+    told = result.details.get("map_distance")
+    print(json.dumps({"cpu_s": seconds, "iterations": result.iterations, "converged": result.converged, "told": told}))
+"""
+
+
+def baseline_folder(where: str, scratch: Path) -> Path:
+    """A folder that holds the other build: as given, or unpacked from a commit or tag of this repository.
+
+    Raises
+    ------
+    ParameterError
+        If it is neither.
+    """
+    if (Path(where) / "qsm_recon").is_dir():
+        return Path(where).resolve()
+    root = Path(__file__).resolve().parents[1]
+    packed = subprocess.run(["git", "-C", str(root), "archive", where, "qsm_recon"], check=False, capture_output=True)
+    if packed.returncode:
+        raise ParameterError(
+            f"--baseline: '{where}' is neither a folder with a qsm_recon in it nor a commit or tag of this repository"
+        )
+    with tarfile.open(fileobj=BytesIO(packed.stdout)) as archive:
+        archive.extractall(scratch, filter="data")
+    return scratch
+
+
+def store_problem(problem: Problem, path: Path) -> None:
+    """Write what both builds are given."""
+    arrays = {name: getattr(problem, name) for name in ARRAYS if getattr(problem, name) is not None}
+    facts = {
+        "voxel_size_mm": problem.grid.voxel_size_mm, "b0_direction": problem.grid.b0_direction,
+        "b0_tesla": problem.b0_tesla, "echo_times_s": problem.echo_times_s,
+    }  # fmt: skip
+    np.savez(path, facts=json.dumps(facts), **arrays)
+
+
+def run_build(folder: Path, problem: Path, job: tuple[str, dict[str, Any], Path]) -> dict[str, Any]:
+    """Solve with the build in a folder; returns what its process printed.
+
+    Raises
+    ------
+    ParameterError
+        If it failed.
+    """
+    name, parameters, target = job
+    environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", CHILD, str(problem), json.dumps([(name, parameters, str(target))])]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, cwd=folder)
+    if done.returncode:
+        raise ParameterError(f"{folder}: {name} failed: {done.stderr.strip().splitlines()[-1]}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def compare_builds(where: str, methods: Sequence[str], data: str, rounds: int) -> list[dict[str, Any]]:
+    """Measure, store each row as it is made (``benchmarks/results/speed_baseline.json``), and return all.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such build, or one of the two fails.
+    """
+    case = load(data)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        builds = {"old": baseline_folder(where, scratch / "old"), "new": Path(__file__).resolve().parents[1]}
+        store_problem(case.problem, scratch / "problem.npz")
+        for method in methods:
+            truth = None if case.truth is None else case.truth.susceptibility_ppm
+            rows.append(_measured(method, case.problem, truth, builds, scratch, rounds))
+            rows[-1] |= {"data": portable(data), "baseline": Path(where).name, "rounds": rounds}
+            save_rows(TABLE, [rows[-1]], ("solver", "data", "baseline"))
+            print(baseline_table(rows[-1:]).splitlines()[-1], flush=True)
+    return rows
+
+
+def _measured(
+    method: str, problem: Problem, truth: NDArray | None, builds: dict[str, Path], scratch: Path, rounds: int
+) -> dict[str, Any]:
+    weight = make_solver(method).resolved(problem).main_value()
+    parameters = {make_solver(method).main_parameter().name: weight}
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in builds}
+    for _ in range(rounds):
+        for name, folder in builds.items():
+            runs[name].append(run_build(folder, scratch / "problem.npz", (method, parameters, scratch / f"{name}.npy")))
+    long = {**parameters, "tolerance": 0.0, "max_iterations": LONG_ITERATIONS.get(method, USUAL_LONG_ITERATIONS)}
+    run_build(builds["new"], scratch / "problem.npz", (method, long, scratch / "long.npy"))
+    maps = {name: np.load(scratch / f"{name}.npy")[problem.mask].astype(float) for name in (*builds, "long")}
+    row: dict[str, Any] = {"solver": method, "weight": weight}
+    for name, found in runs.items():
+        row |= {
+            f"{name}_cpu_s": statistics.median(run["cpu_s"] for run in found),
+            f"{name}_iterations": found[-1]["iterations"],
+            f"{name}_distance": _relative(maps[name], maps["long"]),
+            f"{name}_nrmse": None if truth is None else 100 * _relative(maps[name], truth[problem.mask], centred=True),
+        }
+    return row | {"ratio": row["new_cpu_s"] / row["old_cpu_s"], "told": runs["new"][-1]["told"]}
+
+
+def _relative(values: NDArray, reference: NDArray, *, centred: bool = False) -> float:
+    """Norm of a difference over that of the reference; of values without their means where ``centred``."""
+    if centred:
+        values, reference = values - values.mean(), reference - reference.mean()
+    return float(np.linalg.norm(values - reference) / np.linalg.norm(reference))
+
+
+def baseline_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Old and new, method by method."""
+    lines = [
+        [f"`{row['solver']}`", row["data"], f"{row['old_iterations']} → {row['new_iterations']}",
+         f"{number(row['old_cpu_s'])} → {number(row['new_cpu_s'])}", number(row["ratio"], 2),
+         f"{number(100 * row['old_distance'])} → {number(100 * row['new_distance'])}",
+         number(None if row["told"] is None else 100 * row["told"]),
+         f"{number(row['old_nrmse'], 2)} → {number(row['new_nrmse'], 2)}"]
+        for row in rows
+    ]  # fmt: skip
+    head = ["method", "data", "iterations", "CPU s", "ratio", "% from the limit", "told, %", "NRMSE"]
+    return markdown(head, lines)
+
+
+def stored_rows() -> list[dict[str, Any]]:
+    """What was measured before."""
+    path = RESULTS / f"{TABLE}.json"
+    return json.loads(path.read_text())["rows"] if path.is_file() else []
