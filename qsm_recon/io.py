@@ -89,7 +89,7 @@ def load_image(
     except DataError:
         raise
     except Exception as error:
-        raise DataError(f"{path}: not a readable NIfTI image ({error})") from error
+        raise DataError(f"{path}: not a readable NIfTI image ({_one_line(error)})") from error
     complex_valued = np.iscomplexobj(data)
     if complex_valued and np.dtype(dtype).kind != "c":
         if part is None:
@@ -152,7 +152,11 @@ def _opened(path: Path) -> Any:
                 f"{path}: a DICOM file, not a readable NIfTI image; convert the series first (dcm2niix -z y -o OUT "
                 f"{path.parent}) and give the images that come out"
             ) from error
-        raise DataError(f"{path}: not a readable NIfTI image ({error})") from error
+        raise DataError(f"{path}: not a readable NIfTI image ({_one_line(error)})") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _is_dicom(path: Path) -> bool:
