@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow lint install clean docs notebooks
+.PHONY: demo test test-slow lint install clean docs notebooks package
 
 demo: $(VENV)/.installed
 	@$(BIN)/python -m qsm_recon.run --algo fansi --dataset "phantom:sim2?size=reduced" --out out || test $$? -eq 3
@@ -12,6 +12,7 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test lint
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -q -n logical --maxprocesses 4 --dist loadfile
+	@$(BIN)/python tools/check_package.py
 	@echo "test: all passed; run 'make demo' for a reconstruction, 'make test-slow' for the long tests"
 
 test-slow: $(VENV)/.installed-test $(VENV)/.installed-docs
@@ -22,6 +23,10 @@ lint: $(VENV)/.installed-test
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m ruff format --check .
 	@$(BIN)/python -m mypy
+
+# As a user gets it: sdist and wheel, installed into an environment of its own and run there.
+package: $(VENV)/.installed-test
+	@$(BIN)/python tools/check_package.py --fresh
 
 install: $(VENV)/.installed
 

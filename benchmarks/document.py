@@ -14,6 +14,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from benchmarks.peers.compare import TABLE as AGAINST
+from benchmarks.peers.compare import against_table
+from benchmarks.scaling import TABLE as SCALING
+from benchmarks.scaling import scaling_table
 from benchmarks.suite.ablation_report import ablation_table
 from benchmarks.suite.challenge_table import stage_tables
 from benchmarks.suite.command import guarded
@@ -90,6 +94,7 @@ def _printer(name: str) -> Callable[[list[Row]], str]:
     if name.startswith("ablation_"):
         return ablation_tables
     known = {study.name: study.table for study in STUDIES.values()}
+    known |= {AGAINST: against_table, SCALING: scaling_table}
     if name not in known:
         raise ParameterError(f"table '{name}' is unknown{did_you_mean(name, known)}")
     return known[name]

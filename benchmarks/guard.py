@@ -63,7 +63,7 @@ def phantoms() -> Iterator[tuple[str, str, Problem]]:
 
 def simulated_head(path: Path) -> Problem:
     """A head simulated by other code: magnitude and phase of its echoes, fitted."""
-    with np.load(path) as stored:
+    with np.load(path, allow_pickle=False) as stored:
         data = {name: stored[name] for name in stored.files}
 
     def image(name: str, scale: float) -> NDArray[np.float32]:

@@ -26,7 +26,7 @@ def head_files(folder: Path = HEADS) -> list[Path]:
 
 def head_echoes(path: Path) -> tuple[EchoSeries, NDArray[np.bool_], Grid]:
     """Echoes of a head, its mask, and its geometry, with B0 along the third axis."""
-    with np.load(path) as stored:
+    with np.load(path, allow_pickle=False) as stored:
         mask = stored["mask"].astype(bool)
         magnitude = _scaled(stored["magnitude"], float(stored["magnitude_scale"]))
         phase = _scaled(stored["phase"], np.pi / 32767)
@@ -47,7 +47,7 @@ def head_case(path: Path, field: str = "echoes") -> Case:
         magnitude of the echoes as the weight.
     """
     echoes, mask, grid = head_echoes(path)
-    with np.load(path) as stored:
+    with np.load(path, allow_pickle=False) as stored:
         parts = {name: stored[name] for name in ("chi_ppm", "field_hz")}
     affine = np.diag([*grid.voxel_size_mm, 1.0])
     b0_tesla = echoes.b0_tesla
@@ -67,7 +67,7 @@ def head_case(path: Path, field: str = "echoes") -> Case:
 
 def true_frequency_hz(path: Path) -> NDArray[np.float32]:
     """True field of a head at the centres of its voxels, Hz."""
-    with np.load(path) as stored:
+    with np.load(path, allow_pickle=False) as stored:
         return stored["field_hz"].astype(np.float32)
 
 

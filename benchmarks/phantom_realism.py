@@ -246,7 +246,7 @@ def heads(options: argparse.Namespace) -> Iterator[Head]:
         problem = challenge.problem
         yield Head("COSMOS", chi, problem.mask, problem.grid.voxel_size_mm, problem.field_ppm)
     for path in sorted(options.heads.glob("*.npz")) if options.heads else ():
-        with np.load(path) as stored:
+        with np.load(path, allow_pickle=False) as stored:
             x, y, z = (float(v) for v in stored["voxel_size_mm"])
             frequency = (stored["field_hz"] / hz_per_ppm(float(stored["b0_tesla"]))).astype(np.float32)
             yield Head(path.stem, stored["chi_ppm"].astype(np.float32), stored["mask"], (x, y, z), frequency)

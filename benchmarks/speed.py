@@ -5,6 +5,10 @@ transforms and, for comparison, by FFTW's three-dimensional plans, in the same p
 padded grid, and start-up time with empty and with filled caches.  Medians; JSON in ``benchmarks/results``.
 ``--all`` takes every solver on the ADMM engine.  ``--converge`` times whole runs with default settings on the full-size
 phantom instead, ``--morphology`` measures ``medi``, ``tfi`` and ``mctfi``; each has its own file.
+
+``--against PEER`` runs other programs on the same files and scores them by the same scorer, beside our
+methods; ``--scaling`` measures one solver of every engine over volumes and threads.  Their rows are those of the suite.
+Exit code 0: done, programs that are not there are named; 2: bad usage or data; 130: interrupted.
 """
 
 from __future__ import annotations
@@ -22,7 +26,16 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.peers.compare import TABLE as AGAINST
+from benchmarks.peers.compare import against_table, compare
+from benchmarks.peers.peer import Limits
+from benchmarks.peers.specification import KINDS, parse_peer
+from benchmarks.scaling import EDGES, REPRESENTATIVES, measure_scaling, scaling_table
+from benchmarks.scaling import TABLE as SCALING
 from benchmarks.speed_morphology import measure_morphology
+from benchmarks.suite.cases import full_specification
+from benchmarks.suite.command import guarded
+from benchmarks.suite.store import SUITE_RESULTS, read_rows
 from benchmarks.timing import (
     four_transforms_seconds,
     machine,
@@ -32,6 +45,7 @@ from benchmarks.timing import (
 )
 from qsm_recon import Grid, Problem, make_solver
 from qsm_recon.backend.threads import thread_count
+from qsm_recon.errors import ParameterError
 from qsm_recon.operators.padding import padded_shape
 from qsm_recon.result import Reconstruction
 
@@ -42,6 +56,8 @@ TRANSFORMS = {
     "tv": 4, "fansi": 4, "wl1": 4, "l1qsm": 4, "wl1l2": 4, "tgv": 10, "fansi-tgv": 10, "wh-qsm": 6, "wh-nlqsm": 6,
 }  # fmt: skip
 ITERATIONS = 30
+ROUNDS = 3
+STORED = "interrupted: what was measured is stored; the same command measures again"
 
 START_UP = """
 import time; began = time.perf_counter()
@@ -217,10 +233,36 @@ def format_row(row: dict[str, Any]) -> str:
     )
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3, help="how often transforms and iterations alternate")
+    options = command_parser().parse_args(arguments)
+    if options.against is not None:
+        return guarded(lambda: _against(options), interrupted=STORED)
+    if options.scaling:
+        return guarded(lambda: _scaling(options), interrupted=STORED)
+    if options.morphology is not None:
+        for field in options.morphology or ("local", "total"):
+            print(f"written to {measure_morphology(field)}")
+        return 0
+    if options.converge is not None:
+        print(f"written to {converge(options.converge or tuple(TRANSFORMS), options.rounds or ROUNDS)}")
+        return 0
+    names = tuple(TRANSFORMS) if options.all else FOUNDATION
+    results = measure(names, GRIDS, options.rounds or ROUNDS)
+    for name, seconds in results["start_up_s"].items():
+        print(f"{name:>8} start-up to the first iteration: cold {seconds['cold']:.1f} s, warm {seconds['warm']:.1f} s")
+    print(f"written to {save_results('speed_all' if options.all else 'speed', results)}")
+    return 0
+
+
+def command_parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.speed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--rounds", type=int, help=f"how often what is compared takes turns (default {ROUNDS}; 1 with --against)"
+    )
     parser.add_argument("--all", action="store_true", help="every solver on the ADMM engine, not tv and fansi only")
     parser.add_argument(
         "--converge", nargs="*", choices=tuple(TRANSFORMS), metavar="NAME",
@@ -230,20 +272,74 @@ def main() -> None:
         "--morphology", nargs="*", choices=("local", "total"),
         help="medi, tfi and mctfi on the full-size phantom's local or total field",
     )  # fmt: skip
-    options = parser.parse_args()
-    if options.morphology is not None:
-        for field in options.morphology or ("local", "total"):
-            print(f"written to {measure_morphology(field)}")
-        return
-    if options.converge is not None:
-        print(f"written to {converge(options.converge or tuple(TRANSFORMS), options.rounds)}")
-        return
-    names = tuple(TRANSFORMS) if options.all else FOUNDATION
-    results = measure(names, GRIDS, options.rounds)
-    for name, seconds in results["start_up_s"].items():
-        print(f"{name:>8} start-up to the first iteration: cold {seconds['cold']:.1f} s, warm {seconds['warm']:.1f} s")
-    print(f"written to {save_results('speed_all' if options.all else 'speed', results)}")
+    add_comparison_options(parser)
+    return parser
+
+
+def add_comparison_options(parser: argparse.ArgumentParser) -> None:
+    """Options of ``--against`` and ``--scaling``."""
+    kinds = "; ".join(KINDS.values())
+    group = parser.add_argument_group("other programs, and scaling")
+    group.add_argument("--against", nargs="+", metavar="PEER", help=f"{kinds}; LABEL=PEER names it in the table")
+    group.add_argument(
+        "--ours", nargs="*", default=["tv", "fansi", "medi"], metavar="METHOD",
+        help="methods of this package beside them, METHOD?NAME=VALUE sets a parameter (default tv fansi medi)",
+    )  # fmt: skip
+    group.add_argument(
+        "--data", default="phantom:sim2?size=reduced", metavar="CASE", help="as of benchmarks.rc2 (default %(default)s)"
+    )
+    group.add_argument("--scaling", action="store_true", help="seconds and memory over volumes and threads")
+    group.add_argument("--only", nargs="+", metavar="METHOD", help=f"with --scaling, of {', '.join(REPRESENTATIVES)}")
+    group.add_argument(
+        "--sizes", nargs="+", type=int, default=list(EDGES), metavar="N", help="edges of the cubes, voxels"
+    )
+    group.add_argument(
+        "--threads", nargs="+", type=int, default=[1], metavar="N", help="with --scaling several (default 1)"
+    )
+    group.add_argument(
+        "--limit", type=float, default=3600, metavar="S", help="seconds a program may take (default 3600)"
+    )
+    group.add_argument("--results", type=Path, default=SUITE_RESULTS, metavar="DIR", help="tables")
+    group.add_argument("--show", action="store_true", help="measure nothing, print what is stored")
+
+
+def _against(options: argparse.Namespace) -> int:
+    limits = Limits(options.threads[0], options.limit)
+    rounds = 1 if options.rounds is None else options.rounds
+    require_positive("--threads", *options.threads)
+    require_positive("--limit", options.limit)
+    require_positive("--rounds", rounds)
+    peers = [parse_peer(text) for text in (*options.against, *(f"ours:{name}" for name in options.ours))]
+    rows = (
+        read_rows(AGAINST, options.results) if options.show
+        else compare(peers, full_specification(options.data), limits=limits, rounds=rounds, results=options.results)
+    )  # fmt: skip
+    print(against_table(rows))
+    return 0
+
+
+def _scaling(options: argparse.Namespace) -> int:
+    names = options.only or list(REPRESENTATIVES)
+    rows = (
+        read_rows(SCALING, options.results) if options.show
+        else measure_scaling(names, options.sizes, options.threads, options.results)
+    )  # fmt: skip
+    print(scaling_table(rows))
+    return 0
+
+
+def require_positive(option: str, *values: float) -> None:
+    """Refuse a number that makes no sense.
+
+    Raises
+    ------
+    ParameterError
+        Naming the option.
+    """
+    for value in values:
+        if not value > 0:
+            raise ParameterError(f"{option}: expected a positive number, found {value:g}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

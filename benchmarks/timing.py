@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
 import os
 import platform
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -72,6 +75,14 @@ class PeakMemory:
     def added_bytes(self) -> int:
         """Highest size above that at the start."""
         return self.peak_bytes - self.baseline_bytes
+
+
+def return_free_memory() -> None:
+    """Give back what was freed and the C library kept; what takes it again would seem to need none."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def machine() -> dict[str, Any]:

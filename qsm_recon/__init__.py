@@ -9,7 +9,9 @@ Names are imported when first used, so that importing the package is quick.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from qsm_recon.version import __version__
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from qsm_recon.report.tuning import TuningSession, tune
     from qsm_recon.result import IterationState, Reconstruction
     from qsm_recon.solvers.base import Solver
-    from qsm_recon.solvers.registry import make_solver, solvers
+    from qsm_recon.solvers.registry import make_solver
 
 _HOME = {
     "Case": "datasets.case",
@@ -44,7 +46,6 @@ _HOME = {
     "Reconstruction": "result",
     "Solver": "solvers.base",
     "make_solver": "solvers.registry",
-    "solvers": "solvers.registry",
     "TuningSession": "report.tuning",
     "tune": "report.tuning",
 }
@@ -67,7 +68,6 @@ __all__ = [
     "evaluate",
     "load_case",
     "make_solver",
-    "solvers",
     "tune",
 ]
 
@@ -81,3 +81,22 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+class _Package(ModuleType):
+    """The package, whose ``evaluate`` is the function whatever has been imported.
+
+    Importing the command ``qsm_recon.evaluate`` would put the module of that name in its place.
+    """
+
+    @property
+    def evaluate(self) -> Any:
+        """See :func:`qsm_recon.metrics.evaluate`."""
+        return __getattr__("evaluate")
+
+    @evaluate.setter
+    def evaluate(self, module: ModuleType) -> None:
+        """Do nothing: the import system offers the module, which it finds in ``sys.modules`` as well."""
+
+
+sys.modules[__name__].__class__ = _Package

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, TextIO
 
 from qsm_recon.errors import QSMError, did_you_mean
@@ -23,6 +24,9 @@ EXIT_NOT_CONVERGED = 3
 EXIT_INTERRUPTED = 130
 EXIT_UNREAD = 141
 """What a shell reports of a program whose reader has gone."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Errors of a device that takes nothing more."""
+NOTHING_WRITTEN = "interrupted; nothing was written"
 SECONDS_BETWEEN_LOG_LINES = 2.0
 
 
@@ -59,13 +63,31 @@ def run_as_program(main: Callable[[], int]) -> NoReturn:
             stream.flush()
     except BrokenPipeError:
         code = EXIT_UNREAD
-        # What is left in the buffers would be written at the interpreter's end, which would fail again.
-        for stream in _streams():
-            try:
-                stream.flush()
-            except BrokenPipeError:
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        _let_go_of_streams()
+    except OSError as error:
+        # A stream without a buffer has nothing left that would tell which it was.
+        if not _let_go_of_streams() and error.errno not in NO_ROOM:
+            raise
+        with suppress(OSError):
+            what = error.filename or "the output"
+            print(f"error: {what}: cannot be written ({error.strerror})", file=sys.stderr, flush=True)
+        code = EXIT_BAD_INPUT
     sys.exit(code)
+
+
+def _let_go_of_streams() -> bool:
+    """Turn streams that take nothing to where all is lost, and tell whether there was one.
+
+    What is left in their buffers would be written at the interpreter's end, which would fail again.
+    """
+    broken = False
+    for stream in _streams():
+        try:
+            stream.flush()
+        except OSError:
+            broken = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return broken
 
 
 def _streams() -> list[TextIO]:
@@ -78,8 +100,18 @@ def add_version_option(parser: argparse.ArgumentParser | argparse._ArgumentGroup
     parser.add_argument("--version", action="version", version=f"qsm_recon {__version__}{more}", help="say the version")
 
 
-def run_command(program: Callable[[], int], *, quiet: bool = False) -> int:
-    """Run a command with log lines on standard error; user errors become one line there and exit code 2."""
+def run_command(program: Callable[[], int], *, quiet: bool = False, interrupted: str = NOTHING_WRITTEN) -> int:
+    """Run a command with log lines on standard error; user errors become one line there and exit code 2.
+
+    Parameters
+    ----------
+    program
+        Does the work and returns the exit code.
+    quiet
+        Only warnings.
+    interrupted
+        What to say on Ctrl-C.
+    """
     with logging_to_stderr(quiet=quiet):
         try:
             return program()
@@ -88,7 +120,7 @@ def run_command(program: Callable[[], int], *, quiet: bool = False) -> int:
         except MemoryError:
             print("error: out of memory; close other programs or use a machine with more", file=sys.stderr)
         except KeyboardInterrupt:
-            print("interrupted; nothing was written", file=sys.stderr)
+            print(interrupted, file=sys.stderr)
             return EXIT_INTERRUPTED
     return EXIT_BAD_INPUT
 

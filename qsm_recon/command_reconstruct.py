@@ -104,6 +104,8 @@ def _reconstruct(options: argparse.Namespace, command: list[str]) -> Outcome:
     case, local = prepared_case(read, solver, options)
     stages_s["background"] = time.perf_counter() - began - stages_s["read"]
     case, region, reference = reference_from_options(options.reference, case)
+    for remark in solver.remarks(case.problem):
+        logger.warning("warning: %s", remark)
     memory_gib = require_memory_for(solver, case)
     selection: dict[str, Any] = {}
     if options.select is not None:

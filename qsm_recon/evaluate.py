@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from qsm_recon.command_line import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED, add_version_option, run_as_program
-from qsm_recon.errors import DataError, ParameterError, QSMError
+from qsm_recon.command_line import EXIT_DONE, CommandParser, add_version_option, run_as_program, run_command
+from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.io import Image, load_image, load_mask, require_same_geometry, write_json
 from qsm_recon.metrics import OFFICIAL_METRICS, SIMILARITY_METRICS, Scores, combine_cases, evaluate, rank
+from qsm_recon.metrics.ranking import TOP
 from qsm_recon.metrics.rc2 import Variant
 from qsm_recon.metrics.scores import METRIC_UNITS
 from qsm_recon.metrics.zero_point import zero_point
@@ -37,6 +38,7 @@ HEADINGS = {
     "calcification_streaking": "streaks",
     "calcification_moment_deviation": "moment",
 }
+TITLE_LETTERS = 48
 IMPLAUSIBLE_RATIO = 30.0  # a map whose spread differs more than this from the truth's is in another unit
 
 
@@ -60,7 +62,7 @@ class Entry:
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m qsm_recon.evaluate",
         description="Score susceptibility maps (ppm) from any software against a truth.",
     )
@@ -79,7 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print JSON on standard output, and nothing else")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for error maps and scores.json")
-    parser.add_argument("--no-figure", action="store_true", help="draw no error map (default: in the current folder)")
+    parser.add_argument("--no-figure", action="store_true", help="draw no error map into --out")
     add_version_option(parser)
     second = parser.add_argument_group(
         "second simulation", "combine two cases as the challenge did: CHI and those above are the first simulation"
@@ -93,25 +95,15 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, 2 after one line about what is wrong with the input, or 130 where interrupted."""
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     options = build_parser().parse_args(arguments)
-    try:
-        _run(options)
-    except QSMError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    return EXIT_DONE
+    return run_command(lambda: _run(options), interrupted="interrupted")
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> int:
     names = _figure_names([*options.maps, *(options.sim2 or [])])
     cases = [_load_case(options.truth, options.mask, options.labels)]
     if options.sim2 is not None:
         cases.append(_load_second_case(options))
-    folder = options.out or Path()
     figures: list[Path] = []
     entries = []
     groups = list(zip(options.maps, options.sim2, strict=True)) if options.sim2 else [(path,) for path in options.maps]
@@ -121,8 +113,8 @@ def _run(options: argparse.Namespace) -> None:
             image = _load_map(path, case)
             scores.append(_score(image, case, options))
             _remark_on_zero_point(image, case, scores[-1], options.variant)
-            if not options.no_figure:
-                figures.append(_draw(image, case, scores[-1], folder / f"{names[path]}_error.png"))
+            if options.out and not options.no_figure:
+                figures.append(_draw(image, case, scores[-1], options.out / f"{names[path]}_error.png"))
         entries.append(Entry(files, tuple(scores), combine_cases(*scores) if len(scores) == 2 else scores[0]))
 
     record = _record(entries, options)
@@ -131,11 +123,12 @@ def _run(options: argparse.Namespace) -> None:
     if options.json:
         print(entries[0].final.as_json() if len(entries) == 1 else json.dumps(record, indent=2, allow_nan=False))
         _explain(entries, sys.stderr)
-        return
+        return EXIT_DONE
     print(_listing(entries[0], options.variant) if len(entries) == 1 else _table(entries, options.variant))
     _explain(entries, sys.stdout)
     for figure in figures:
         print(f"error map: {figure}")
+    return EXIT_DONE
 
 
 def _load_case(truth: Path, mask: Path, labels: Path | None) -> Reference:
@@ -198,15 +191,22 @@ def _remark_on_zero_point(image: Image, case: Reference, scores: Scores, variant
 def _draw(image: Image, case: Reference, scores: Scores, path: Path) -> Path:
     from qsm_recon.report.error_figure import error_figure, save_error_figure
 
-    error = scores.values["nrmse"]
     figure = error_figure(
-        image.data,
-        case.truth.data,
-        case.mask.data,
-        affine=image.affine,
-        title=f"{image.path.name} against {case.truth.path.name}" + ("" if error is None else f": NRMSE {error:.1f} %"),
+        image.data, case.truth.data, case.mask.data, affine=image.affine, title=_title(image.path, case, scores)
     )
     return save_error_figure(path, figure)
+
+
+def _title(path: Path, case: Reference, scores: Scores) -> str:
+    error = scores.values["nrmse"]
+    title = f"{_shortened(path)}\nagainst {_shortened(case.truth.path)}"
+    return title if error is None else f"{title}: NRMSE {error:.1f} %"
+
+
+def _shortened(path: Path) -> str:
+    """A path as it was given, of a long one its end: maps of one name differ by their folders."""
+    text = str(path)
+    return text if len(text) <= TITLE_LETTERS else f"…{text[1 - TITLE_LETTERS :]}"
 
 
 def _figure_names(files: Sequence[Path]) -> dict[Path, str]:
@@ -242,7 +242,7 @@ def _record(entries: Sequence[Entry], options: argparse.Namespace) -> dict[str, 
             {
                 "files": [str(path) for path in entries[standing.index].files],
                 "place": standing.place,
-                "top_five_appearances": standing.top_five_appearances,
+                "top_five_appearances": standing.top_five_appearances if len(entries) > TOP else None,
                 "scores": entries[standing.index].final.values,
                 "reasons": entries[standing.index].final.reasons,
             }
@@ -268,18 +268,29 @@ def _table(entries: Sequence[Entry], variant: str) -> str:
     """Several submissions, best first: the official eight, then the further metrics."""
     standings = rank([entry.final for entry in entries])
     files = {standing.index: " + ".join(map(str, entries[standing.index].files)) for standing in standings}
-    official = f"{'place':>5}{'top five':>10}" + "".join(f"{HEADINGS[name]:>10}" for name in OFFICIAL_METRICS)
+    counted = len(entries) > TOP
+    order = (
+        "top five: in how many of the eight a map is among the five best"
+        if counted
+        else f"of {TOP} maps or fewer all are among the five best: the order is that of NRMSE"
+    )
+    official = (
+        f"{'place':>5}"
+        + (f"{'top five':>10}" if counted else "")
+        + "".join(f"{HEADINGS[name]:>10}" for name in OFFICIAL_METRICS)
+    )
     further = f"{'place':>5}" + "".join(f"{name:>10}" for name in SIMILARITY_METRICS)
     units = ", ".join(f"{HEADINGS.get(name, name)} in {unit}" for name, unit in METRIC_UNITS.items() if unit != "%")
     per_cent = ", ".join(HEADINGS.get(name, name) for name, unit in METRIC_UNITS.items() if unit == "%")
     lines = [
-        f"variant {variant}; top five: in how many of the eight a map is among the five best; {per_cent} in %, {units}",
+        f"variant {variant}; {order}; {per_cent} in %, {units}",
         f"{official}  map",
     ]
     for standing in standings:
         values = entries[standing.index].final.values
         cells = "".join(f"{_number(values[name]):>10}" for name in OFFICIAL_METRICS)
-        lines.append(f"{standing.place:>5}{standing.top_five_appearances:>10}{cells}  {files[standing.index]}")
+        appearances = f"{standing.top_five_appearances:>10}" if counted else ""
+        lines.append(f"{standing.place:>5}{appearances}{cells}  {files[standing.index]}")
     lines += ["", f"{further}  map"]
     for standing in standings:
         values = entries[standing.index].final.values

@@ -22,7 +22,6 @@ from qsm_recon.unfinished import clear_abandoned, unfinished_prefix
 
 AFFINE_TOLERANCE_MM, AFFINE_TOLERANCE_VOXELS = 1e-2, 0.05
 """Affines may differ by the smaller of the two."""
-DIGITS_OF_A_FLOAT = 308
 TEMPLATE_SPACE = 5
 """NIfTI's code of a form that is neither the scanner's nor aligned to a scan."""
 
@@ -78,8 +77,6 @@ def load_image(
     """
     path = Path(path)
     stored = _opened(path)
-    if stored.get_data_dtype().fields is not None:
-        raise DataError(f"{path}: expected one number per voxel, found colours (RGB); give the image that they show")
     voxel_bytes = np.dtype(dtype).itemsize + stored.get_data_dtype().itemsize
     size = prod(stored.shape)
     require_memory(size * voxel_bytes, str(path), "crop or resample it, or use a machine with more memory")
@@ -105,9 +102,18 @@ def load_image(
         )
     if ndim is not None and data.ndim != ndim:
         raise DataError(f"{path}: expected a {ndim}D image, found shape {data.shape}; extract the volume that is meant")
+    if data.dtype.kind not in "biufc":
+        raise DataError(
+            f"{path}: its voxels are no numbers ({_described(data.dtype)}); export an image with one value per voxel"
+        )
     with np.errstate(over="ignore"):  # beyond single precision is infinite, which is for the reader to refuse
         values = np.ascontiguousarray(data, dtype=dtype)
     return Image(values, geometry.affine, path, geometry.scanner_affine, geometry.orientation, complex_valued)
+
+
+def _described(kind: np.dtype) -> str:
+    """A type of voxels in words."""
+    return f"colours {'/'.join(kind.names)}" if kind.names else f"type {kind}"
 
 
 def is_complex(path: str | Path) -> bool:
@@ -253,7 +259,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 def _whole_number(text: str) -> float:
     """A whole number of a JSON file; infinite beyond what a float can hold, so that nobody fails to convert it."""
-    return int(text) if len(text) < DIGITS_OF_A_FLOAT else -math.inf if text.startswith("-") else math.inf
+    return int(text) if len(text) < 308 else -math.inf if text.startswith("-") else math.inf
 
 
 def atomic_write(path: str | Path, write: Callable[[Path], None]) -> Path:

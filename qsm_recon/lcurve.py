@@ -115,6 +115,8 @@ def _run(options: argparse.Namespace) -> int:
         further = argparse.Namespace(**{**vars(build_parser().parse_args([])), **same, "dataset": specification})
         cases.append(_read(further, solver))
         arguments.append(data_arguments(further))
+    for remark in dict.fromkeys(remark for case in cases for remark in solver.remarks(case.problem)):
+        logger.warning("warning: %s", remark)
     # Ends that are not given follow the first data set.
     around = solver.resolved(cases[0].problem)
     values = sweep_values(around, options.parameter, options.points, options.strongest, options.weakest)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qsm_recon.command_line import EXIT_DONE, add_version_option, run_as_program, run_command
+from qsm_recon.command_line import EXIT_DONE, CommandParser, add_version_option, run_as_program, run_command
 from qsm_recon.datasets.phantom import PHANTOM_VERSION, PhantomParameters, build_phantom
 from qsm_recon.datasets.phantom.export import LAYOUTS, export_phantom
 from qsm_recon.datasets.phantom.lesions import SYNTAX, parse_lesions
@@ -35,7 +35,7 @@ DETAIL_OPTIONS = {
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     default = PhantomParameters()
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m qsm_recon.phantom",
         description="Simulate a head at 7 T with known susceptibility and write its echoes and truth. "
         "The defaults are those of the 2019 reconstruction challenge.",

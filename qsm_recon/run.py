@@ -60,7 +60,13 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
     removal_from_options(options)
     folder = output_folder(options)
     outcome = reconstruct(options, command)
+    from qsm_recon.report.former_run import describe_former
+    from qsm_recon.report.outputs import REPORT_NAME
+
+    former = describe_former(folder, REPORT_NAME)
     outcome.write(folder, keep_stages=options.keep_stages, page=options.html)
+    if former is not None:
+        logger.info("%s: %s was there before and is replaced", folder, former)
     _summarise(folder, outcome, quiet=options.quiet)
     return outcome.exit_code
 

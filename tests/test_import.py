@@ -12,6 +12,7 @@ HEAVY = ("numba", "pyfftw", "matplotlib", "scipy", "nibabel")
 FLOORS = [
     {"units", "errors", "version", "summary", "unfinished"},
     {"parameters", "citations"},
+    {"plugins"},
     {"backend"},
     {"operators"},
     {"problem", "result"},
@@ -67,6 +68,34 @@ def test_import_is_light(module, run_python):
     loaded = run_python(code).split()
     assert "qsm_recon" in loaded
     assert not set(HEAVY) & set(loaded)
+
+
+def test_every_public_name_stays_what_it_is_whatever_is_imported(run_python):
+    """Importing a module sets its name in the package: ``qsm_recon.evaluate``, the command, hid the function."""
+    code = """
+import pkgutil, qsm_recon
+before = {name: getattr(qsm_recon, name) for name in qsm_recon.__all__}
+for module in pkgutil.walk_packages(qsm_recon.__path__, "qsm_recon."):
+    if module.name.count(".") == 1:
+        __import__(module.name)
+changed = [name for name, value in before.items() if getattr(qsm_recon, name) is not value]
+from qsm_recon import evaluate
+from qsm_recon.evaluate import main
+print(changed, callable(evaluate), callable(main), evaluate is qsm_recon.evaluate)
+"""
+    assert run_python(code) == "[] True True True\n"
+
+
+@pytest.mark.parametrize("arguments", [["run", "--list"], ["run", "--help"], ["run", "--algo", "medi", "--help"],
+                                       ["lcurve", "--help"], ["evaluate", "--help"], ["phantom", "--help"]],
+                         ids=" ".join)  # fmt: skip
+def test_saying_what_there_is_imports_nothing_heavy(arguments, run_python):
+    code = (
+        f"import sys; sys.argv[1:] = {arguments}; from qsm_recon.__main__ import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    assert not set(HEAVY) & set(run_python(code).splitlines()[-1].split())
 
 
 def test_there_is_something_to_check():

@@ -29,13 +29,13 @@ def stage_tables(rows: Sequence[Row], stage: int) -> str:
                 parts.append(_one_set_costs(submissions(paired, ONE_SET, snr), submissions(paired, EACH, snr)))
         for name in dict.fromkeys(row.tags["data"] for row in shown if row.tags["data"] not in PAIR):
             alone = [row for row in shown if row.tags["data"] == name]
-            parts.append(_table(submissions(alone, choice, snr), stage, name))
+            parts.append(_table(submissions(alone, choice, snr), name))
     parts += [failures(rows), _missing(rows)]
     return "\n\n".join(filter(None, parts))
 
 
 def _paired(found: Sequence[Submission], stage: int, title: str) -> str:
-    parts = [_table(found, stage, title)]
+    parts = [_table(found, title, stage)]
     entries = ", ".join(f"{row.entry} {row.nrmse:g}" for row in STAGES[stage])
     parts.append(
         f"Published NRMSE of stage {stage}, on the challenge's own phantom: {entries}; best {BEST[stage]:g}"
@@ -54,15 +54,16 @@ def _paired(found: Sequence[Submission], stage: int, title: str) -> str:
     return "\n\n".join(parts)
 
 
-def _table(found: Sequence[Submission], stage: int, title: str) -> str:
+def _table(found: Sequence[Submission], title: str, stage: int | None = None) -> str:
+    """All metrics of submissions, beside what was published of a stage; None for data that are not the challenge's."""
     scored = [one for one in found if one.scores.values]
     if not scored:
         return f"**{title}**: no submission has a result for all its data sets yet."
     official = ["method", "input", *(SHORT[name] for name in OFFICIAL_METRICS), "top five", "place", "weight",
-                "iterations", "CPU s", "GiB", "published NRMSE"]  # fmt: skip
+                "iterations", "CPU s", "GiB", *(["published NRMSE"] if stage else [])]  # fmt: skip
     lines = [
         [one.method, one.given, *metric_cells(one.scores.values, OFFICIAL_METRICS), str(one.top_five), str(one.place),
-         *_costs(one), _published(one, stage)]
+         *_costs(one), *([_published(one, stage)] if stage else [])]
         for one in scored
     ]  # fmt: skip
     more = ["method", "input", *(SHORT[name] for name in SIMILARITY_METRICS)]

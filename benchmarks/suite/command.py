@@ -9,15 +9,24 @@ from qsm_recon.errors import QSMError
 
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+RESUMABLE = "interrupted: what is done is stored, the same command goes on from there"
 
 
-def guarded(action: Callable[[], int]) -> int:
-    """Run a command's action and return its exit code."""
+def guarded(action: Callable[[], int], interrupted: str = RESUMABLE) -> int:
+    """Run a command's action and return its exit code.
+
+    Parameters
+    ----------
+    action
+        What the command does.
+    interrupted
+        What is said after Ctrl-C.
+    """
     try:
         return action()
     except QSMError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_USAGE
     except KeyboardInterrupt:
-        print("interrupted: what is done is stored, the same command goes on from there", file=sys.stderr)
+        print(interrupted, file=sys.stderr)
         return EXIT_INTERRUPTED

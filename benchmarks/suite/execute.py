@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -17,7 +14,7 @@ from benchmarks.suite.job import Job, load_function
 from benchmarks.suite.record import Record
 from benchmarks.suite.search import search_with_truth
 from benchmarks.suite.store import Store
-from benchmarks.timing import PeakMemory
+from benchmarks.timing import PeakMemory, return_free_memory
 from qsm_recon.backend.memory import GIB, require_memory
 from qsm_recon.backend.threads import set_thread_count
 from qsm_recon.datasets.case import Case
@@ -131,7 +128,7 @@ def _measured(job: Job, solver: Solver, case: Case, record: Record) -> Reconstru
         "use fewer workers or a machine with more memory",
     )
     _warm_up(job, solver, case)
-    _return_free_memory()
+    return_free_memory()
     with PeakMemory() as memory:
         began, busy = time.perf_counter(), _processor_s(record.threads)
         result = solver.solve(case.problem)
@@ -150,14 +147,6 @@ def _warm_up(job: Job, solver: Solver, case: Case) -> None:
     if known not in _WARM and not searched:
         solver.solve(case.problem, callback=lambda _state: False)
     _WARM.add(known)
-
-
-def _return_free_memory() -> None:
-    """Give back what earlier jobs freed and the C library kept; a job that takes it again would seem to need none."""
-    gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)
 
 
 def _processor_s(threads: int) -> float:

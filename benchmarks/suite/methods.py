@@ -69,7 +69,7 @@ INPUTS = {
         Input("difference, field only", "difference", False, "the provided map and the mask, nothing else"),
     )
 }
-ECHOES, AS_GIVEN = "echoes", "as given"
+ECHOES, AS_GIVEN, BARE = "echoes", "as given", "as given, field only"
 """Input of the methods that take the complex echoes themselves, and of data sets with one field."""
 
 
@@ -94,7 +94,7 @@ def input_name(entry: Entry, given: Input, *, phantom: bool = True) -> str:
     """Name of what a method is given, in tables; it may take the echoes themselves, and of other data what is there."""
     if entry.solver in NEED_ECHOES:
         return ECHOES
-    return given.name if phantom else AS_GIVEN
+    return given.name if phantom else AS_GIVEN if given.magnitude else BARE
 
 
 def takes(entry: Entry, given: Input) -> bool:

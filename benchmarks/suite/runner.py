@@ -238,8 +238,8 @@ def memory_gib(job: Job) -> float:
         return OVERHEAD_GIB
 
 
-def provenance() -> dict[str, Any]:
-    """Facts about program, machine and time that every record has."""
+def provenance(shown: Sequence[str] = ()) -> dict[str, Any]:
+    """Facts about program, machine and time that every record has; see :func:`command_line`."""
     facts = machine()
     return {
         "version": __version__,
@@ -248,7 +248,7 @@ def provenance() -> dict[str, Any]:
         "software": software_versions(),
         "machine": f"{facts['processor']}, {facts['cores']} cores",
         "date": datetime.now(timezone.utc).date().isoformat(),
-        "command": command_line(),
+        "command": command_line(shown),
     }
 
 
@@ -268,18 +268,25 @@ def commit() -> str:
     return short + ("+" if changed else "")
 
 
-def command_line() -> str:
-    """The command as it was given, without the folders of this machine and how it was run there."""
+def command_line(shown: Sequence[str] = ()) -> str:
+    """The command as it was given, without the folders of this machine and how it was run there.
+
+    Parameters
+    ----------
+    shown
+        Options of how it was run that are part of what was asked.
+    """
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     name = f"-m {spec.name}" if spec is not None else Path(sys.argv[0]).name
+    hidden = tuple(option for option in RUN_OPTIONS if option not in shown)
     parts = iter(sys.argv[1:])
-    shown = []
+    kept = []
     for part in parts:
-        if part in RUN_OPTIONS:
+        if part in hidden:
             next(parts, None)
-        elif not part.startswith(tuple(f"{option}=" for option in RUN_OPTIONS)):
-            shown.append(shlex.quote(_without_folder(part)))
-    return " ".join(["python", name.removesuffix(".__main__"), *shown])
+        elif not part.startswith(tuple(f"{option}=" for option in hidden)):
+            kept.append(shlex.quote(_without_folder(part)))
+    return " ".join(["python", name.removesuffix(".__main__"), *kept])
 
 
 def _without_folder(argument: str) -> str:

@@ -11,6 +11,7 @@ from benchmarks.suite.job import Job
 from benchmarks.suite.methods import INPUTS, VARIED, Entry, Input, input_name, takes
 from benchmarks.suite.record import Record
 from benchmarks.suite.runner import Known, Plan, Planned
+from qsm_recon.errors import ParameterError
 
 ONE_SET, EACH = "one set", "each"
 SNRS = {"SNR1": 100, "SNR2": 1000}
@@ -56,8 +57,22 @@ def phantom_data(stage: int, size: str) -> list[Data]:
 
 
 def other_data(specifications: Sequence[str]) -> list[Data]:
-    """Data sets of a user."""
-    return [Data(name_of(text), text) for text in specifications]
+    """Data sets of a user.
+
+    Raises
+    ------
+    ParameterError
+        If two have one name: a table would hold the rows of the latter only.
+    """
+    named: dict[str, str] = {}
+    for text in specifications:
+        former = named.setdefault(name_of(text), text)
+        if former != text:
+            raise ParameterError(
+                f"data sets '{former}' and '{text}' are both called '{name_of(text)}'; rename a folder, or run them "
+                "one by one with a --results each"
+            )
+    return [Data(name, text) for name, text in named.items()]
 
 
 def wanted(chosen: Sequence[Entry], inputs: Sequence[str]) -> list[tuple[Entry, Input]]:

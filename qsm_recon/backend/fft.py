@@ -14,11 +14,11 @@ import logging
 import threading
 from collections.abc import Callable
 from functools import cache, partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import scipy.fft
 from numpy.typing import DTypeLike, NDArray
 
 from qsm_recon.backend.cache_folder import cache_folder, write_in_one_step
@@ -64,23 +64,26 @@ class _ScipyBlocks:
     """Transforms by scipy.fft, for machines without pyFFTW."""
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
+        import scipy.fft  # here, so that commands which compute nothing need not wait for it
+
         self._plane = shape[1:]
+        self._library = scipy.fft
 
     def forward_planes(self, image: NDArray, spectrum: NDArray) -> None:
         """See :class:`BlockTransforms`."""
-        spectrum[...] = scipy.fft.rfft2(image, axes=(1, 2))
+        spectrum[...] = self._library.rfft2(image, axes=(1, 2))
 
     def inverse_planes(self, spectrum: NDArray, image: NDArray) -> None:
         """See :class:`BlockTransforms`."""
-        image[...] = scipy.fft.irfft2(spectrum, s=self._plane, axes=(1, 2), norm="forward")
+        image[...] = self._library.irfft2(spectrum, s=self._plane, axes=(1, 2), norm="forward")
 
     def forward_columns(self, spectrum: NDArray) -> None:
         """See :class:`BlockTransforms`."""
-        spectrum[...] = scipy.fft.fft(spectrum, axis=0)
+        spectrum[...] = self._library.fft(spectrum, axis=0)
 
     def inverse_columns(self, spectrum: NDArray) -> None:
         """See :class:`BlockTransforms`."""
-        spectrum[...] = scipy.fft.ifft(spectrum, axis=0, norm="forward")
+        spectrum[...] = self._library.ifft(spectrum, axis=0, norm="forward")
 
 
 class _FFTWBlocks:
@@ -187,7 +190,7 @@ def _save_wisdom(library: Any) -> None:
 def library_name() -> str:
     """Name and version of the library that computes the transforms, for reports."""
     library = _load_fftw()
-    return f"scipy.fft {scipy.__version__}" if library is None else f"pyfftw {library.__version__}"
+    return f"scipy.fft {version('scipy')}" if library is None else f"pyfftw {library.__version__}"
 
 
 class FourierTransform:

@@ -1,18 +1,111 @@
-"""How kernels are compiled: numba, without the interpreter lock, cached on disk where that is possible."""
+"""How kernels are compiled: numba, without the interpreter lock, cached on disk where that is possible.
+
+Nothing is compiled, and numba not imported, before a kernel is called for the first time.  Where numba is not
+importable the functions of the same names in :mod:`qsm_recon.backend.plain` stand in, which is said once.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import os
+import threading
 import uuid
 from collections.abc import Callable
-from functools import cache
+from functools import cache, update_wrapper
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import numpy as np
+
 from qsm_recon.backend.cache_folder import cache_folder
 from qsm_recon.backend.cache_upkeep import begin_use
+
+logger = logging.getLogger(__name__)
+
+Function = TypeVar("Function", bound=Callable)
+
+# Everything but the assumption that NaN and infinity never occur: they must stay visible.
+FLOAT_FLAGS = {"contract", "nsz", "arcp", "reassoc"}
+SUFFIX = "_kernels"
+
+
+def kernel(function: Function) -> Function:
+    """Compile a function of numbers and arrays, when it is first called, to run outside the interpreter lock."""
+    return cast("Function", Kernel(function, _compile_kernel))
+
+
+def inline(function: Function) -> Function:
+    """Compile a small scalar function that kernels call in their inner loops."""
+    return cast("Function", Kernel(function, _compile_inline))
+
+
+def exact(function: Function) -> Function:
+    """Compile a small scalar function whose additions must keep their order; kernels may call it in inner loops."""
+    return cast("Function", Kernel(function, _compile_exact))
+
+
+class Kernel:
+    """A function that is compiled when it is first called.
+
+    Parameters
+    ----------
+    function
+        What is compiled; it may call other such functions of its module.
+    compiler
+        Makes numba's dispatcher of it.
+    """
+
+    def __init__(self, function: Callable, compiler: Callable[[Any, Callable], Any]) -> None:
+        update_wrapper(self, function)
+        self.function = function
+        self._compiler = compiler
+        self._callable: Callable | None = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Run it."""
+        return (self._callable or self.made())(*arguments)
+
+    def made(self) -> Callable:
+        """Return what runs: numba's dispatcher, or the function that stands in for it."""
+        with _making:
+            if self._callable is None:
+                library = load_numba()
+                self._callable = self._compiled(library) if library is not None else _stand_in(self.function)
+            return self._callable
+
+    def _compiled(self, library: Any) -> Any:
+        """Compile; before that what the function calls, which numba looks up in its module."""
+        names = self.function.__globals__
+        for name in self.function.__code__.co_names:
+            if isinstance(names.get(name), Kernel):
+                names[name] = names[name].made()
+        return self._compiler(library, self.function)
+
+
+_making = threading.RLock()
+
+
+@cache
+def load_numba() -> Any | None:
+    """Import numba, its cache in the user's, or say once that plain numpy stands in for it."""
+    folder = compiled_folder()
+    if folder is not None:
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(folder))
+        begin_use(folder)
+    try:
+        import numba  # which reads the variable above
+    except ImportError as error:
+        logger.warning("numba cannot be imported (%s): kernels run on plain numpy, which is slower", error)
+        return None
+    return numba
+
+
+@cache
+def compiled_folder() -> Path | None:
+    """Where machine code is kept; None where nothing can be written."""
+    return cache_folder(f"kernels/{_sources_digest()}")
 
 
 def _sources_digest() -> str:
@@ -23,25 +116,17 @@ def _sources_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-_compiled_folder = cache_folder(f"kernels/{_sources_digest()}")
-if _compiled_folder is not None:
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(_compiled_folder))
-    begin_use(_compiled_folder)
-
-import numba  # noqa: E402  (numba reads the variable above when it is imported)
-
-logger = logging.getLogger(__name__)
-
-Function = TypeVar("Function", bound=Callable)
-
-# Everything but the assumption that NaN and infinity never occur: they must stay visible.
-FLOAT_FLAGS = {"contract", "nsz", "arcp", "reassoc"}
+def _compile_kernel(library: Any, function: Callable) -> Any:
+    compiler = library.njit(cache=compiled_folder() is not None, nogil=True, fastmath=FLOAT_FLAGS, error_model="numpy")
+    return _saved_where_possible(_with_own_files(compiler(function)))
 
 
-def kernel(function: Function) -> Function:
-    """Compile a function of numbers and arrays to machine code that runs outside the interpreter lock."""
-    compiler = numba.njit(cache=_compiled_folder is not None, nogil=True, fastmath=FLOAT_FLAGS, error_model="numpy")
-    return cast("Function", _saved_where_possible(_with_own_files(compiler(function))))
+def _compile_inline(library: Any, function: Callable) -> Any:
+    return library.njit(inline="always", nogil=True, fastmath=FLOAT_FLAGS, error_model="numpy")(function)
+
+
+def _compile_exact(library: Any, function: Callable) -> Any:
+    return library.njit(nogil=True, fastmath={"contract", "nsz"}, error_model="numpy")(function)
 
 
 _process = uuid.uuid4().hex[:12]
@@ -71,7 +156,7 @@ def _saved_where_possible(compiled: Any) -> Any:
         try:
             save(signature, data)
         except OSError as error:
-            _tell_once(f"{_compiled_folder}: the cache cannot be written ({error.strerror or error})")
+            _tell_once(f"{compiled_folder()}: the cache cannot be written ({error.strerror or error})")
 
     store.save_overload = save_or_tell
     return compiled
@@ -82,12 +167,25 @@ def _tell_once(problem: str) -> None:
     logger.warning("%s; kernels are compiled anew by every process until it can", problem)
 
 
-def inline(function: Function) -> Function:
-    """Compile a small scalar function that kernels call in their inner loops."""
-    compiler = numba.njit(inline="always", nogil=True, fastmath=FLOAT_FLAGS, error_model="numpy")
-    return cast("Function", compiler(function))
+def plain_function(function: Callable) -> Callable:
+    """Return the function of plain numpy that does the same as a kernel, array by array.
+
+    Raises
+    ------
+    AttributeError
+        If there is none: every kernel has one.
+    """
+    room = function.__module__.rpartition(".")[2].removesuffix(SUFFIX)
+    found: Callable = getattr(import_module(f"qsm_recon.backend.plain.{room}"), function.__name__)
+    return found
 
 
-def exact(function: Function) -> Function:
-    """Compile a small scalar function whose additions must keep their order; kernels may call it in inner loops."""
-    return cast("Function", numba.njit(nogil=True, fastmath={"contract", "nsz"}, error_model="numpy")(function))
+def _stand_in(function: Callable) -> Callable:
+    """The plain function, as silent about NaN and division by zero as a compiled one."""
+    plain = plain_function(function)
+
+    def run(*arguments: Any) -> Any:
+        with np.errstate(all="ignore"):
+            return plain(*arguments)
+
+    return run

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any
 
 from qsm_recon.background.base import BackgroundRemoval
 from qsm_recon.errors import ParameterError, did_you_mean
-
-logger = logging.getLogger(__name__)
+from qsm_recon.plugins import add_plugins
 
 ENTRY_POINT_GROUP = "qsm_recon.background"
 
@@ -26,23 +23,13 @@ def removals() -> dict[str, type[BackgroundRemoval]]:
     Notes
     -----
     A plug-in package declares an entry point in the group ``qsm_recon.background`` whose value is a
-    :class:`~qsm_recon.background.base.BackgroundRemoval` subclass; see :func:`qsm_recon.solvers.registry.solvers`.
+    :class:`~qsm_recon.background.base.BackgroundRemoval` subclass; see :func:`qsm_recon.plugins.add_plugins`.
     """
     known: dict[str, type[BackgroundRemoval]] = {}
     for module in _MODULES:
         for removal in import_module(f"qsm_recon.background.{module}").METHODS:
             known[removal.name] = removal
-    for entry in entry_points(group=ENTRY_POINT_GROUP):
-        try:
-            removal = entry.load()
-        except Exception as error:  # whatever a foreign package raises must not stop ours
-            logger.warning("plug-in background removal '%s' (%s) cannot be loaded: %s", entry.name, entry.value, error)
-            continue
-        if not (isinstance(removal, type) and issubclass(removal, BackgroundRemoval)):
-            raise ParameterError(f"plug-in '{entry.name}' ({entry.value}) is not a BackgroundRemoval class")
-        if removal.name in known:
-            raise ParameterError(f"plug-in '{entry.name}' ({entry.value}) takes the name of removal '{removal.name}'")
-        known[removal.name] = removal
+    add_plugins(known, ENTRY_POINT_GROUP, BackgroundRemoval, "background removal")  # type: ignore[type-abstract]
     return known
 
 

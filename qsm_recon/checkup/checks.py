@@ -21,7 +21,10 @@ MOST_TRANSFORM_ERROR = 1e-5
 """Deviation of a single-precision transform, relative to its largest entry; rounding makes some 1e-7."""
 WHOLE_HEAD = (164, 205, 205)
 """Voxels of a whole head at 1 mm, the challenge's."""
-REPLACEABLE = {"pyfftw": "scipy.fft stands in, which is slower"}
+REPLACEABLE = {
+    "pyfftw": "scipy.fft stands in, which is slower",
+    "numba": "plain numpy stands in, which is slower",
+}
 """Required packages that the others can do without."""
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from qsm_recon.datasets.case import Case
 from qsm_recon.datasets.files import case_from_files
 from qsm_recon.datasets.images import require_folder
-from qsm_recon.datasets.options import ECHO_OPTIONS, LoadSettings, choose_field
+from qsm_recon.datasets.options import ECHO_OPTIONS, LoadSettings, choose_field, path_inside
 from qsm_recon.errors import DataError, ParameterError, did_you_mean
 from qsm_recon.io import read_json
 from qsm_recon.problem import check_echo_times
@@ -150,9 +150,9 @@ def load(location: str, options: Mapping[str, str], settings: LoadSettings) -> C
     arguments: dict[str, Any] = {ARGUMENTS[part]: [file.path for file in files] for part, files in parts.items()}
     case = case_from_files(
         **(arguments | settings.echo_options(options)),
-        mask=_mask(root, options.get("mask"), second[0]),
-        truth=_under(root, options.get("truth")),
-        labels=_under(root, options.get("labels")),
+        mask=_mask(root, options, second[0]),
+        truth=path_inside(root, options, "truth"),
+        labels=path_inside(root, options, "labels"),
         b0_tesla=fields.pop(),
         echo_times_s=times,
         b0_direction=settings.b0_direction,
@@ -175,6 +175,9 @@ def find_acquisition(root: Path, options: Mapping[str, str]) -> dict[str, list[B
     ParameterError
         If a selector matches nothing, or several acquisitions remain.
     """
+    for option in (*SELECTORS, "suffix"):
+        if re.search(r"[/\\]|\.\.", options.get(option, "")):
+            raise ParameterError(f"data set option {option}: '{options[option]}' is a path; give a value of file names")
     suffix = options.get("suffix", DEFAULT_SUFFIX)
     subject = options.get("subject", "").removeprefix("sub-")
     files = (find_images(root, suffix, subject) if subject else []) or find_images(root, suffix)
@@ -287,10 +290,10 @@ def _number(file: BidsFile, metadata: Mapping[str, Any], name: str) -> float:
     return float(value)
 
 
-def _mask(root: Path, name: str | None, file: BidsFile) -> Path | None:
-    if name == NONE:
+def _mask(root: Path, options: Mapping[str, str], file: BidsFile) -> Path | None:
+    if options.get("mask") == NONE:
         return None
-    return find_mask(root, file, find_masks(root)) if name is None else _under(root, name)
+    return path_inside(root, options, "mask") or find_mask(root, file, find_masks(root))
 
 
 def find_masks(root: Path, without: Path | None = None) -> list[BidsFile]:
@@ -329,8 +332,3 @@ def find_mask(root: Path, file: BidsFile, masks: Iterable[BidsFile]) -> Path | N
             f"to {root})"
         )
     return found[0] if found else None
-
-
-def _under(root: Path, name: str | None) -> Path | None:
-    """Path given by an option, relative to the data set."""
-    return None if name is None else root / Path(name).expanduser()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from numpy.typing import ArrayLike
 
@@ -113,6 +115,26 @@ def choose_field(options: Mapping[str, str], settings: LoadSettings, choices: tu
         If it is unknown, or option and setting contradict each other.
     """
     return choose_setting(options, "field", settings.field_estimate, choices, default)
+
+
+def path_inside(folder: Path, options: Mapping[str, str], name: str) -> Path | None:
+    """Return the file that an option names by its path below the folder of the data set; None where it is not given.
+
+    A link that lies inside is followed, wherever it leads: data managers keep the files of a data set as links.
+
+    Raises
+    ------
+    ParameterError
+        If the path leads out of the folder.
+    """
+    if name not in options:
+        return None
+    path = folder / options[name]
+    if not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(folder)):  # noqa: PTH100  (follows no link)
+        raise ParameterError(
+            f"data set option {name}: '{options[name]}' leads out of {folder}; give a path below that folder"
+        )
+    return path
 
 
 def numbers(options: Mapping[str, str], name: str, count: int | None = None) -> tuple[float, ...] | None:

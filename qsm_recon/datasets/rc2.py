@@ -23,7 +23,7 @@ import numpy as np
 from qsm_recon.datasets.case import Case
 from qsm_recon.datasets.files import case_from_files
 from qsm_recon.datasets.images import find_image, require_folder, require_image
-from qsm_recon.datasets.options import ECHO_OPTIONS, LoadSettings, choose_field, number
+from qsm_recon.datasets.options import ECHO_OPTIONS, LoadSettings, choose_field, number, path_inside
 from qsm_recon.errors import DataError, ParameterError, did_you_mean
 from qsm_recon.io import load_image
 from qsm_recon.units import hz_to_ppm
@@ -95,8 +95,7 @@ def load(location: str, options: Mapping[str, str], settings: LoadSettings) -> C
     if settings.b0_direction is not None:
         simulation = replace(simulation, b0_direction=tuple(np.asarray(settings.b0_direction, float).tolist()))
     truth = find_image(folder / "GT", "Chi")
-    region = options.get("evaluation_mask")
-    if truth is None and (region is not None or "moment" in options):
+    if truth is None and ("evaluation_mask" in options or "moment" in options):
         raise DataError(f"{folder}: no GT/Chi.nii.gz there; evaluation_mask and moment serve the comparison with it")
     frequency = find_image(folder, FREQUENCY)
     inputs: dict[str, Any] = {
@@ -117,7 +116,7 @@ def load(location: str, options: Mapping[str, str], settings: LoadSettings) -> C
         phase_unit=settings.phase_unit,
         truth=truth,
         labels=None if truth is None else find_image(folder / "GT", "Segmentation"),
-        evaluation_mask=None if region is None else folder / region,
+        evaluation_mask=path_inside(folder, options, "evaluation_mask"),
         calcification_moment=number(options, "moment"),
         accept_range=settings.accept_range,
         name=folder.resolve().name,

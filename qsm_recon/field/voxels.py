@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qsm_recon.errors import DataError
 from qsm_recon.field.echoes import EchoSeries
+from qsm_recon.io import binary_mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +28,7 @@ class VoxelList:
         Raises
         ------
         DataError
-            If the mask has another shape than the images, other values than 0 and 1, or is empty.
+            If the mask has another shape than the images, or is none, see :func:`qsm_recon.io.binary_mask`.
         """
         inside = check_mask(mask, echoes.shape)
         return cls(echoes.magnitude[inside], echoes.phase_rad[inside], np.asarray(echoes.echo_times_s), inside)
@@ -61,14 +62,9 @@ def check_mask(mask: ArrayLike, shape: tuple[int, int, int]) -> NDArray[np.bool_
     Raises
     ------
     DataError
-        If it has another shape than expected, other values than 0 and 1, or is empty.
+        If it has another shape than expected, or is none, see :func:`qsm_recon.io.binary_mask`.
     """
     array = np.asarray(mask)
     if array.shape != shape:
         raise DataError(f"mask has shape {array.shape}, but the echoes have shape {shape}")
-    if array.dtype != np.bool_ and not np.all((array == 0) | (array == 1)):
-        raise DataError("mask has values other than 0 and 1; threshold it first")
-    inside = array.astype(bool)
-    if not inside.any():
-        raise DataError("mask is empty: there is no voxel to estimate the field in")
-    return inside
+    return binary_mask(array, "mask")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.io import atomic_write
-from qsm_recon.report.planes import PLANES, Plane, Turn, bounding_box, draw_letters, draw_outline
+from qsm_recon.report.planes import PLANES, Plane, Turn, any_letters, bounding_box, draw_letters, draw_outline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,7 +81,7 @@ def error_figure(
         row[0].set_ylabel(f"{name} = {index}" if affine is None else f"{plane.name}, {name} = {index}")
     scale = figure.colorbar(axes[0, 0].images[0], ax=axes, shrink=0.5, pad=0.02, extend="both")
     scale.set_label("susceptibility less its mean over the mask [ppm]")
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)  # the names of files may hold anything
     return figure
 
 
@@ -93,7 +93,8 @@ def save_error_figure(path: str | Path, figure: Figure, *, dots_per_inch: int = 
     ResourceError
         If the file cannot be written.
     """
-    return atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=dots_per_inch))
+    with any_letters():
+        return atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=dots_per_inch))
 
 
 def _show(

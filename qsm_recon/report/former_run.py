@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,16 @@ def former_files(folder: Path, report_name: str) -> list[Path]:
     named = [document.get("stages"), result.get("further_maps") if isinstance(result, dict) else None]
     names = [name for group in named if isinstance(group, list) for name in group]
     return found + [folder / name for name in names if _is_map(name) and (folder / name).is_file()]
+
+
+def describe_former(folder: Path, report_name: str) -> str | None:
+    """Say which run a folder holds, such as ``the run of tkd of 2026-11-29 13:21 UTC``; None where it holds none."""
+    try:
+        document = read_json(folder / report_name)
+        name, date = document["algorithm"]["name"], datetime.fromisoformat(document["run"]["date"])
+    except (DataError, OSError, LookupError, TypeError, ValueError):
+        return None
+    return f"the run of {name} of {date.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
 
 
 def remove_former(paths: Iterable[Path], kept: Iterable[str], inputs: Iterable[str]) -> None:

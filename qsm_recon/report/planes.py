@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -107,3 +110,11 @@ def draw_outline(axis: Axes, region: NDArray, size_mm: tuple[float, float], colo
         columns, rows = ((np.arange(n) - 0.5) * d for n, d in zip(inside.shape[::-1], size_mm, strict=True))
         axis.contour(columns, rows, inside, levels=[0.5], colors=colour, linewidths=0.7)
         axis.set(xlim=limits[0], ylim=limits[1])
+
+
+@contextmanager
+def any_letters() -> Iterator[None]:
+    """Draw without a word about letters that the font lacks: files are named in all alphabets."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        yield

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.io import atomic_write
-from qsm_recon.report.planes import PLANES, Plane, Turn, bounding_box, draw_letters, draw_outline
+from qsm_recon.report.planes import PLANES, Plane, Turn, any_letters, bounding_box, draw_letters, draw_outline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -107,7 +107,7 @@ def run_figure(
     row_inches = min(max((PANEL_INCHES - 1.2) * tallest / sum(widths), 1.5), 6.0)
     heights = [row_inches + TITLE_INCHES] * rows + ([HISTORY_INCHES] if history else [])
     figure = Figure(figsize=(PANEL_INCHES * abreast, sum(heights) + 0.7), layout="constrained")
-    figure.suptitle(title, fontsize=12)
+    figure.suptitle(title, fontsize=12, parse_math=False)  # the names of files may hold anything
     grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
     for row in range(rows):
         places = grid[row].subgridspec(1, abreast, wspace=0.04)
@@ -138,7 +138,8 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
         If the file cannot be written.
     """
     metadata = {"Title": " ".join(text.get_text() for text in figure.texts)}
-    return atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=DOTS_PER_INCH, metadata=metadata))
+    with any_letters():
+        return atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=DOTS_PER_INCH, metadata=metadata))
 
 
 def _draw_plane(

@@ -40,7 +40,7 @@ def session_figure(curve: Curve, picks: Sequence[Pick], parameter: str, title: s
 
     figure = Figure(figsize=(16, 8), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=12)
+    figure.suptitle(title, fontsize=12, parse_math=False)  # the names of files may hold anything
     corner, bend, bands, misfit, error, ratio = figure.subplots(2, 3).ravel()
     corner.loglog(curve.data_cost, curve.regularisation_cost, ".-", color="grey")
     corner.set(xlabel="data cost", ylabel="regularisation cost", title="L-curve")

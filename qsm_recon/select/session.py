@@ -27,6 +27,7 @@ from qsm_recon.select.curve import Curve, curve_of_points
 from qsm_recon.select.path import PathPoint
 from qsm_recon.select.pick import Pick
 from qsm_recon.select.risk import SpectralMisfit
+from qsm_recon.select.session_case import SessionCase, fingerprint, require_different
 from qsm_recon.solvers.base import Solver
 from qsm_recon.version import __version__
 
@@ -36,42 +37,7 @@ Kind = TypeVar("Kind", bound="Session")
 
 FORMAT = 2
 INDEX = "session.json"
-
-
-@dataclass(frozen=True)
-class SessionCase:
-    """A data set of a session.
-
-    Parameters
-    ----------
-    name
-        Short name.
-    arguments
-        Options of the reconstruction command that give this data set.
-    shape, voxel_size_mm, affine
-        Geometry.
-    fingerprint
-        Checksum of the data.
-    """
-
-    name: str
-    arguments: list[str]
-    shape: list[int]
-    voxel_size_mm: list[float]
-    affine: list[list[float]]
-    fingerprint: str
-
-    @classmethod
-    def of(cls, name: str, problem: Problem, affine: NDArray, arguments: list[str]) -> SessionCase:
-        """Describe a problem."""
-        return cls(
-            name,
-            list(arguments),
-            list(problem.grid.shape),
-            list(problem.grid.voxel_size_mm),
-            np.asarray(affine, dtype=float).tolist(),
-            fingerprint(problem),
-        )
+POINTS = "points"
 
 
 @dataclass(frozen=True)
@@ -156,6 +122,7 @@ class Session:
         names = [case.name for case in cases or []]
         if len(set(names)) < len(names):
             raise ParameterError(f"data sets of a session need different names, found {', '.join(names)}")
+        require_different(cases or [])
         if not (folder / INDEX).exists():
             if solver is None or not cases:
                 raise DataError(f"{folder}: no tuning session there ({INDEX} is missing)")
@@ -185,6 +152,9 @@ class Session:
         try:
             cases = [SessionCase(**case) for case in content["cases"]]
             points = [StoredPoint(**point) for point in content["points"]]
+            for point in points:
+                if FilePath(point.file).parts != (POINTS, FilePath(point.file).name):
+                    raise DataError(f"{path}: names a file outside the session ({point.file}); begin anew elsewhere")
             header = {name: content[name] for name in ("format", "algorithm", "parameters", "parameter", "version")}
         except (KeyError, TypeError) as error:
             raise DataError(f"{path}: not an index of a tuning session ({error}); delete it to begin anew") from error
@@ -219,7 +189,7 @@ class Session:
 
     def add(self, case: int, point: PathPoint, metrics: dict[str, float | None] | None = None) -> StoredPoint:
         """Store a point; it is safe on disk when this returns."""
-        name = f"points/{case}-{point.value:.6e}.npz"
+        name = f"{POINTS}/{case}-{point.value:.6e}.npz"
         path = atomic_write(
             self.folder / name,
             lambda temporary: np.savez(
@@ -244,7 +214,7 @@ class Session:
         """
         path, shape = self.folder / point.file, tuple(self.cases[point.case].shape)
         try:
-            with np.load(path) as stored:
+            with np.load(path, allow_pickle=False) as stored:
                 mask = np.unpackbits(stored["mask"], count=int(np.prod(shape))).astype(bool).reshape(shape)
                 image = np.zeros(shape, np.float32)
                 image[mask] = stored["susceptibility_ppm"]
@@ -345,29 +315,6 @@ class Session:
     def _write(self) -> None:
         content = {**self.header, "cases": [asdict(c) for c in self.cases], "points": [asdict(p) for p in self.points]}
         write_json(self.folder / INDEX, {**content, "sha256": _checksum_of(content)})
-
-
-def fingerprint(problem: Problem) -> str:
-    """Checksum of all that a reconstruction depends on."""
-    digest = hashlib.sha256()
-    for name in (
-        "field_ppm",
-        "mask",
-        "magnitude",
-        "weight",
-        "field_noise_ppm",
-        "echoes",
-        "r2star_per_s",
-        "reliability",
-    ):
-        values = getattr(problem, name)
-        if values is not None:
-            digest.update(name.encode())
-            digest.update(np.ascontiguousarray(values).data.cast("B"))
-    grid = problem.grid
-    digest.update(repr((grid.shape, grid.voxel_size_mm, grid.b0_direction)).encode())
-    digest.update(repr((problem.b0_tesla, problem.echo_times_s)).encode())
-    return digest.hexdigest()
 
 
 def _header(solver: Solver, parameter: str) -> dict[str, Any]:

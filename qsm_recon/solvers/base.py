@@ -220,7 +220,13 @@ class Solver(Method, ABC):
         for fact in filter(None, facts.values()):
             logger.warning("%s expects a local field: %s", self.name, fact)
         result = result.with_details(**{name: fact for name, fact in facts.items() if fact is not None})
+        if remarks := self.remarks(problem):
+            result = result.with_details(warnings=[*result.details.get("warnings", []), *remarks])
         return dataclasses.replace(result, timings_s={**result.timings_s, "solve": time.perf_counter() - began})
+
+    def remarks(self, problem: Problem) -> list[str]:
+        """Say what a user should know of how the method will take a problem; the result's warnings have it too."""
+        return []
 
     @abstractmethod
     def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:

@@ -93,6 +93,12 @@ class MorphologySolver(GridSolver):
         assert self.smoothing is not None
         return self.smoothing
 
+    def remarks(self, problem: Problem) -> list[str]:
+        """See :meth:`Solver.remarks`."""
+        if problem.magnitude is not None or self.edge_fraction == 0:
+            return []
+        return [f"{self.name}: without a magnitude image no edges are known, and the total variation is a plain one"]
+
     def has_edges(self, problem: Problem) -> bool:
         """Whether some components of the gradient are not smoothed."""
         return problem.magnitude is not None and self.edge_fraction > 0

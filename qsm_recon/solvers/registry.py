@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any
 
 from qsm_recon.errors import ParameterError, did_you_mean
+from qsm_recon.plugins import add_plugins
 from qsm_recon.solvers.base import Solver
-
-logger = logging.getLogger(__name__)
 
 ENTRY_POINT_GROUP = "qsm_recon.solvers"
 
@@ -39,24 +36,13 @@ def solvers() -> dict[str, type[Solver]]:
     Notes
     -----
     A plug-in package declares an entry point in the group ``qsm_recon.solvers`` whose value is a
-    :class:`~qsm_recon.solvers.base.Solver` subclass.  One that cannot be imported is reported in the log and left
-    out; one that takes the name of another solver is an error.
+    :class:`~qsm_recon.solvers.base.Solver` subclass; see :func:`qsm_recon.plugins.add_plugins`.
     """
     known: dict[str, type[Solver]] = {}
     for module in _MODULES:
         for solver in import_module(f"qsm_recon.solvers.{module}").SOLVERS:
             known[solver.name] = solver
-    for entry in entry_points(group=ENTRY_POINT_GROUP):
-        try:
-            solver = entry.load()
-        except Exception as error:  # whatever a foreign package raises must not stop ours
-            logger.warning("plug-in solver '%s' (%s) cannot be loaded: %s", entry.name, entry.value, error)
-            continue
-        if not (isinstance(solver, type) and issubclass(solver, Solver)):
-            raise ParameterError(f"plug-in '{entry.name}' ({entry.value}) is not a Solver class")
-        if solver.name in known:
-            raise ParameterError(f"plug-in '{entry.name}' ({entry.value}) takes the name of solver '{solver.name}'")
-        known[solver.name] = solver
+    add_plugins(known, ENTRY_POINT_GROUP, Solver, "solver")  # type: ignore[type-abstract]
     return known
 
 

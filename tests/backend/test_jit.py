@@ -8,7 +8,7 @@ from qsm_recon.backend.image_kernels import replace_planes
 image = np.full((2, 3, 4), 5, np.{kind})
 assert replace_planes(image, np.arange(24, dtype=np.{kind}).reshape(2, 3, 4), 0, 4)[1] == 4324
 assert image.sum() == 276
-print(sum(replace_planes.stats.cache_hits.values()))
+print(sum(replace_planes.made().stats.cache_hits.values()))
 """
 
 

@@ -1,6 +1,7 @@
 """What every registered background removal must do.  A new one is tested here from the day it is registered."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from qsm_recon.background import registry
 from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.operators.grid import Grid
 from qsm_recon.result import IterationState
+
+ROOT = Path(__file__).resolve().parents[2]
 
 NAMES = sorted(registry.removals())
 every_removal = pytest.mark.parametrize("name", NAMES)
@@ -241,3 +244,27 @@ def test_says_why_it_stopped(name, scene):
     done = accurate(name, tolerance=0.05).remove(scene.total, scene.mask, scene.grid)
     assert done.converged
     assert done.history["residual"][-1] <= 0.05
+
+
+def test_removals_of_other_packages_are_loaded_by_the_rule_of_solvers(tmp_path, run_python):
+    (tmp_path / "tiny.py").write_text(
+        "from qsm_recon.background.projection import METHODS\nPDF, number = METHODS[0], 7\n"
+    )
+    metadata = tmp_path / "tiny-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
+    code = """
+from qsm_recon.errors import ParameterError
+from qsm_recon.background.registry import removals
+try:
+    print(sorted(removals()))
+except ParameterError as error:
+    print(error)
+"""
+    for entry, said in (
+        ("x = tiny:PDF", "plug-in 'x' (tiny:PDF) takes the name of background removal 'pdf'"),
+        ("x = tiny:number", "plug-in 'x' (tiny:number) is not a BackgroundRemoval class"),
+        ("x = tiny:missing", str(sorted(registry.removals()))),
+    ):
+        (metadata / "entry_points.txt").write_text(f"[qsm_recon.background]\n{entry}\n")
+        assert run_python(code, PYTHONPATH=f"{tmp_path}:{ROOT}").splitlines()[-1] == said

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import stat
+import sys
+
 import numpy as np
 import pytest
 
+from benchmarks.peers.exchange import Exchange
+from benchmarks.suite.execute import load
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
 from qsm_recon.units import hz_per_ppm
@@ -44,3 +49,51 @@ def small_head(tmp_path_factory):
 def head(small_head):
     """Its specification, with the true field, which needs no fit."""
     return f"head:{small_head}?field=true"
+
+
+TRUNCATED = """#!{python}
+import sys
+import nibabel, numpy as np
+field, mask, threshold, bx, by, bz, out = sys.argv[1:]
+image = nibabel.load(field)
+inside = nibabel.load(mask).get_fdata() > 0
+k = np.meshgrid(*(np.fft.fftfreq(n, d) for n, d in zip(image.shape, image.header.get_zooms())), indexing="ij")
+squared = sum(a * a for a in k)
+squared[0, 0, 0] = 1
+dipole = 1 / 3 - sum(a * float(b) for a, b in zip(k, (bx, by, bz))) ** 2 / squared
+dipole[0, 0, 0] = 0
+limit = float(threshold)
+inverse = np.where(abs(dipole) > limit, 1 / np.where(dipole == 0, 1, dipole), np.sign(dipole) / limit)
+chi = np.fft.ifftn(np.fft.fftn(image.get_fdata()) * inverse).real * inside
+nibabel.save(nibabel.Nifti1Image(chi.astype(np.float32), image.affine), out)
+"""
+
+
+@pytest.fixture
+def case(head):
+    return load(head)
+
+
+@pytest.fixture
+def files(case, tmp_path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    return Exchange(case, folder)
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Make an executable of a Python text."""
+
+    def made(text, name="mine"):
+        path = tmp_path / name
+        path.write_text(text.replace("{python}", sys.executable))
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        return path
+
+    return made
+
+
+@pytest.fixture
+def truncated(program):
+    return f"exec:{program(TRUNCATED, 'my-tkd')} {{field}} {{mask}} 0.2 {{b0_direction}} {{output}}"

@@ -73,4 +73,5 @@ def test_other_data_have_tables_of_their_own():
     printed = stage_tables([row("tv", "rc1", 60.0, choice=EACH), row("tkd", "rc1", 65.0, choice=EACH)], 2)
     assert "**rc1**" in printed
     assert printed.index("`tv`") < printed.index("`tkd`")
+    assert "published" not in stage_tables([row("medi", "qsmci:dev", 12.0, choice=EACH)], 2)  # of another phantom
     assert stage_tables([], 1) == "Nothing is stored."

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import importlib
 import os
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
 import qsm_recon
 from qsm_recon.__main__ import COMMANDS, main
+from qsm_recon.__main__ import program as program_of_all
 from qsm_recon.command_line import run_as_program
 from qsm_recon.version import __version__
 
@@ -64,16 +67,36 @@ def test_every_command_says_the_version(name, capsys):
     assert capsys.readouterr().out.startswith(f"qsm_recon {__version__}")
 
 
-def test_command_written_with_a_space_is_put_right(capsys):
-    assert main(["run", "--algo", "tv"]) == 2
-    assert capsys.readouterr().err == "error: write python -m qsm_recon.run --algo tv\n"
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_runs_under_the_one_name_too(name, capsys):
+    """``qsm-recon run …`` is ``python -m qsm_recon.run …``."""
+    with pytest.raises(SystemExit) as stopped:
+        main([name, "--version"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out.startswith(f"qsm_recon {__version__}")
+
+
+def test_the_program_hands_on_words_and_code(capsys):
+    assert main(["run", "--algo", "tvv", "--out", "nowhere"]) == 2
+    assert "did you mean 'tv'?" in capsys.readouterr().err
+
+
+def test_the_program_is_declared():
+    settings = configparser.ConfigParser()
+    settings.read(PACKAGE.parent / "setup.cfg", encoding="utf-8")
+    (line,) = settings["options.entry_points"]["console_scripts"].split("\n")[1:]
+    name, place = line.split(" = ")
+    assert name == "qsm-recon"
+    assert EntryPoint(name, place, "console_scripts").load() is program_of_all
 
 
 def test_unknown_word_is_refused(capsys):
     with pytest.raises(SystemExit) as stopped:
-        main(["reconstruct"])
+        main(["evalute"])
     assert stopped.value.code == 2
-    assert capsys.readouterr().err == "error: unknown argument reconstruct; --help shows what there is\n"
+    said = capsys.readouterr().err
+    assert said.startswith("error: unknown command evalute; did you mean 'evaluate'? (known: cohort, ")
+    assert len(said.splitlines()) == 1
 
 
 LONG = [["qsm_recon.run", "--list"], ["qsm_recon.evaluate", "--help"]]
@@ -103,6 +126,28 @@ def test_a_command_ends_quietly_where_its_reader_has_gone():
 def test_an_error_that_nobody_reads_ends_quietly_too():
     process = start(["qsm_recon.run", "--field", "absent.nii", "--field-unit", "Hz"], stdout=None, stderr=None)
     assert process.wait(timeout=120) == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [["run", "--list"], ["run", "--help"], []], ids=" ".join)
+def test_an_output_that_takes_nothing_is_one_line(words, unbuffered):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "qsm_recon", *words],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == "error: the output: cannot be written (No space left on device)\n"
+
+
+def test_another_error_of_the_system_is_not_hidden():
+    def fail():
+        raise TimeoutError("of something else")
+
+    with pytest.raises(TimeoutError):
+        run_as_program(fail)
 
 
 @pytest.mark.parametrize("code", [0, 2, 3, 130])

@@ -1,6 +1,7 @@
 """A folder holds one run: what an earlier one left there goes, and nothing else does."""
 
 import json
+import re
 from pathlib import Path
 
 
@@ -55,3 +56,17 @@ def test_a_damaged_report_is_replaced(files, inputs, run):
         Path("out/report.json").write_text(content)
         assert run(*inputs.field, "--algo", "tkd").code == 0
         assert names("out") == PLAIN
+
+
+def test_that_a_run_is_replaced_is_said(files, inputs, run):
+    assert "replaced" not in run(*inputs.field, "--algo", "tsvd").err
+    said = run(*inputs.field, "--algo", "tkd").err
+    assert re.search(
+        r"^out: the run of tsvd of \d{4}-\d\d-\d\d \d\d:\d\d UTC was there before and is replaced$", said, re.M
+    )
+    assert "replaced" not in run(*inputs.field, "--algo", "tkd", "--quiet").err
+    for damaged in ("", "[]", "{}", '{"algorithm": 3, "run": {"date": 5}}'):
+        Path("out/report.json").write_text(damaged)
+        done = run(*inputs.field, "--algo", "tkd")
+        assert done.code == 0, done.err
+        assert "replaced" not in done.err

@@ -14,6 +14,8 @@ import nibabel
 import numpy as np
 import pytest
 
+from qsm_recon.io import load_image
+
 try:
     import resource
 except ImportError:  # Windows
@@ -189,3 +191,24 @@ def test_progress_bar_on_a_terminal(files, inputs, start):
     assert "/300 [" in text
     assert "it/s, objective " in text
     assert "did not converge" in text
+
+
+@pytest.mark.slow
+def test_two_runs_at_once_in_one_cache_folder(files, inputs, start, cache, monkeypatch):
+    """Both compile, plan and write there at the same time; their maps are those of runs that have it for themselves."""
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)  # which kernels of this process have set
+    kinds = {kind: ("--algo", "tv", "--set", "max_iterations=20", "--set", f"precision={kind}", "--threads", "1")
+             for kind in ("single", "double")}  # fmt: skip
+    together = {kind: start(*inputs.field, *words, "--out", f"together_{kind}") for kind, words in kinds.items()}
+    for process in together.values():
+        said = process.communicate(timeout=10 * WAIT_SECONDS)
+        assert process.returncode in (0, 3), said
+    assert list(cache.rglob("*.nbi")), "the kernels are kept"
+    for kind, words in kinds.items():
+        alone = start(*inputs.field, *words, "--out", f"alone_{kind}")
+        said = alone.communicate(timeout=10 * WAIT_SECONDS)
+        assert alone.returncode in (0, 3), said
+        one, other = (load_image(f"{folder}_{kind}/chi.nii.gz").data for folder in ("together", "alone"))
+        assert np.abs(one).max() > 0.05
+        assert np.allclose(one, other, rtol=1e-4, atol=1e-6)
+    assert not list(cache.rglob("*.part"))

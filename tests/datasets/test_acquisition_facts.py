@@ -274,7 +274,7 @@ def test_few_slices_are_refused_and_thin_slabs_warned_of(scan, files):
     block = np.zeros_like(scan.mask)
     block[8:14, 8:13, 6:11] = True  # thin along every axis, which is said once
     case = case_from_files(field=files.field, mask=files.write("block", block))
-    assert ["slab of 5 slices" in note for note in case.notes if "slab of" in note] == [True]
+    assert ["only 6×5×5 voxels wide" in note for note in case.notes if note.startswith("warning: the mask")] == [True]
 
 
 # ---- masks ----
@@ -318,3 +318,12 @@ def test_options_of_data_sets_say_the_same(scan, tmp_path):
         load_case(f"rc2:{folder}?bipolar=maybe")
     with pytest.raises(ParameterError, match=r"phantom.*--phase-sign"):
         load_case("phantom:sim2?size=reduced", phase_sign="negative")
+
+
+def test_a_small_object_is_not_called_a_slab(scan, files):
+    small = np.zeros_like(scan.mask)
+    small[8:14, 8:15, 8:14] = scan.mask[8:14, 8:15, 8:14]
+    case = case_from_files(field=files.field, mask=files.write("small", small), b0_tesla=scan.b0)
+    (note,) = [note for note in case.notes if note.startswith("warning: the mask")]
+    assert "only 6×7×6 voxels wide" in note
+    assert "slab" not in note

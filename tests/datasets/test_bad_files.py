@@ -201,3 +201,15 @@ def test_unreadable_file(files):
     path.write_bytes(b"not an image")
     with pytest.raises(DataError, match=r"broken.nii.gz: not a readable NIfTI"):
         case_from_files(field=path, mask=files.mask)
+
+
+@pytest.mark.parametrize("kind", [[("R", "u1"), ("G", "u1"), ("B", "u1")],
+                                  [("R", "u1"), ("G", "u1"), ("B", "u1"), ("A", "u1")]])  # fmt: skip
+@pytest.mark.parametrize("role", ["field", "mask", "magnitude"])
+def test_colours_are_no_numbers(files, kind, role):
+    import nibabel
+
+    path = files.folder / "colours.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.zeros((20, 22, 18), kind), np.eye(4)), path)
+    with pytest.raises(DataError, match="its voxels are no numbers"):
+        case_from_files(**{"field": files.field, "mask": files.mask, role: path})

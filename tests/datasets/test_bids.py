@@ -257,3 +257,35 @@ def test_reads_what_the_independent_simulator_writes(tmp_path):
     assert case.problem.b0_tesla == 3
     assert np.corrcoef(case.problem.field_ppm.ravel(), expected.ravel())[0, 1] > 0.999
     assert case.problem.field_ppm.max() == pytest.approx(expected.max(), rel=0.02)
+
+
+@pytest.mark.parametrize("option", ["mask", "truth", "labels"])
+def test_paths_cannot_leave_the_data_set(option, scan, write, tmp_path):
+    write()
+    study = tmp_path / "study"
+    study.mkdir()
+    for folder in ("sub-01", "derivatives"):
+        (tmp_path / folder).rename(study / folder)
+    save_image(tmp_path / "brain.nii.gz", scan.mask, scan.affine)
+    save_image(tmp_path / "study2" / "brain.nii.gz", scan.mask, scan.affine)
+    away = ("../brain.nii.gz", "sub-01/../../brain.nii.gz", f"{tmp_path}/brain.nii.gz", f"{study}2/brain.nii.gz")
+    for path in away:
+        with pytest.raises(ParameterError, match=f"data set option {option}: .* leads out of"):
+            load_case(f"bids:{study}?{option}={path}")
+
+
+def test_a_link_inside_the_data_set_is_followed(scan, write, tmp_path):
+    """Data managers keep the files of a data set as links."""
+    write("sub-01", mask=False)
+    save_image(tmp_path / "store" / "blob.nii.gz", scan.mask, scan.affine)
+    (tmp_path / "brain.nii.gz").symlink_to(tmp_path / "store" / "blob.nii.gz")
+    for path in ("brain.nii.gz", "sub-01/../brain.nii.gz"):
+        np.testing.assert_array_equal(load_case(f"bids:{tmp_path}?mask={path}").problem.mask, scan.mask)
+
+
+@pytest.mark.parametrize("text", ["01/../../other", "../01", "01\\..", "/etc"])
+@pytest.mark.parametrize("option", ["subject", "session", "run", "suffix"])
+def test_values_of_names_are_no_paths(option, text, write, tmp_path):
+    write()
+    with pytest.raises(ParameterError, match=f"data set option {option}: .* is a path"):
+        load_case(f"bids:{tmp_path}?{option}={text}")

@@ -192,3 +192,11 @@ def test_the_phantom_in_the_layout_of_the_challenge(phantom, write, tmp_path):
         assert read.problem.phase_scale == direct.problem.phase_scale
     provided = load_case(f"rc2:{tmp_path}?field=frequency").problem
     np.testing.assert_allclose(provided.field_ppm, phantom_case(phantom, "true").problem.field_ppm, atol=1e-7)
+
+
+def test_the_evaluation_mask_cannot_lie_outside(scan, write, tmp_path):
+    folder = write()
+    save_image(tmp_path / "other.nii.gz", scan.mask, scan.affine)
+    for path in ("../other.nii.gz", f"{tmp_path}/other.nii.gz"):
+        with pytest.raises(ParameterError, match=r"data set option evaluation_mask: .* leads out of"):
+            load_case(f"rc2:{folder}?evaluation_mask={path}")

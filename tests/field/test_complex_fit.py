@@ -7,6 +7,8 @@ from scipy.optimize import least_squares
 from qsm_recon.backend.threads import set_thread_count, thread_count
 from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.field import EchoSeries, fit_complex_echoes
+from qsm_recon.field.voxels import check_mask
+from qsm_recon.io import binary_mask
 
 from .signals import TIMES, UNEVEN_TIMES, axes, ball, make_echoes, wrapped
 
@@ -247,9 +249,32 @@ def test_wrong_calls_are_named():
         fit_complex_echoes(echoes, np.ones((3, 3, 4), dtype=bool))
     with pytest.raises(DataError, match="mask is empty"):
         fit_complex_echoes(echoes, np.zeros((3, 3, 3)))
-    with pytest.raises(DataError, match="other than 0 and 1"):
-        fit_complex_echoes(echoes, np.full((3, 3, 3), 0.5))
+    with pytest.raises(DataError, match="expected a binary mask"):
+        fit_complex_echoes(echoes, np.linspace(0, 1, 27).reshape(3, 3, 3))
     with pytest.raises(DataError, match="at least 3 echoes, found 2"):
         fit_complex_echoes(make_echoes(np.zeros((3, 3, 3)), TIMES[:2]), np.ones((3, 3, 3)), bipolar=True)
     with pytest.raises(ParameterError, match="noise_sigma"):
         fit_complex_echoes(echoes, np.ones((3, 3, 3)), noise_sigma=-1)
+
+
+@pytest.mark.parametrize(
+    ("values", "accepted"),
+    [
+        ((0, 1), True),
+        ((0, 255), True),
+        ((0, -1), False),
+        ((0, 1, 2), False),
+        ((0, np.nan), False),
+        ((0, 0.5, 1), False),
+    ],
+)
+def test_a_mask_is_the_same_thing_everywhere(values, accepted):
+    """In Python as in files: what one place took, another refused."""
+    mask = np.resize(np.array(values, dtype=np.float64), (3, 3, 3))
+    if accepted:
+        assert np.array_equal(check_mask(mask, (3, 3, 3)), mask > 0)
+        assert np.array_equal(binary_mask(mask, "mask"), mask > 0)
+        return
+    for take in (lambda: check_mask(mask, (3, 3, 3)), lambda: binary_mask(mask, "mask")):
+        with pytest.raises(DataError, match="mask"):
+            take()

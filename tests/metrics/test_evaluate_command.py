@@ -1,5 +1,6 @@
 """The command ``python -m qsm_recon.evaluate``."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from qsm_recon.io import save_image
 from qsm_recon.metrics import OFFICIAL_METRICS, SIMILARITY_METRICS, combine_cases, evaluate
 from qsm_recon.report.error_figure import error_figure
 
+evaluate_module = importlib.import_module("qsm_recon.evaluate")
 KEYS = [*OFFICIAL_METRICS, *SIMILARITY_METRICS]
 AFFINE = np.diag([1.0, 1.0, 2.0, 1.0])
 
@@ -27,6 +29,16 @@ def files(head, tmp_path, monkeypatch):
     return head
 
 
+def keep(function, results):
+    """The same function, whose results are kept."""
+
+    def kept(*arguments):
+        results.append(function(*arguments))
+        return results[-1]
+
+    return kept
+
+
 CASE = ["--truth", "truth.nii.gz", "--mask", "mask.nii.gz", "--labels", "labels.nii.gz"]
 
 
@@ -37,7 +49,7 @@ def test_json_is_exactly_the_metrics(files, capsys):
     assert list(found) == KEYS
     expected = evaluate(files.reconstruction, files.truth, files.mask, files.labels)
     assert found == pytest.approx(expected.values, abs=1e-12)
-    assert captured.err == ""
+    assert "its mean over the mask" in captured.err, "warnings are no part of the JSON"
     assert main(["chi.nii.gz", *CASE, "--json", "--no-figure", "--variant", "community"]) == 0
     community = evaluate(files.reconstruction, files.truth, files.mask, files.labels, variant="community")
     assert json.loads(capsys.readouterr().out) == pytest.approx(community.values, abs=1e-12)
@@ -54,7 +66,11 @@ def test_missing_labels_are_null_with_the_reason(files, capsys):
 
 
 def test_listing_and_error_map(files, tmp_path, capsys):
+    before = set(tmp_path.iterdir())
     assert main(["chi.nii.gz", *CASE]) == 0
+    assert set(tmp_path.iterdir()) == before, "nothing is written where no folder is given"
+    assert "error map" not in capsys.readouterr().out
+    assert main(["chi.nii.gz", *CASE, "--out", "."]) == 0
     text = capsys.readouterr().out
     for name in KEYS:
         assert name in text
@@ -67,7 +83,10 @@ def test_maps_in_folders_of_one_name_get_error_maps_of_their_own(files, tmp_path
         save_image(f"{folder}/chi.nii.gz", files.reconstruction, AFFINE)
     monkeypatch.chdir(tmp_path / "work")
     case = [word if word.startswith("--") else f"../{word}" for word in CASE]
-    assert main(["../a/chi.nii.gz", "a/chi.nii.gz", *case]) == 0
+    titles = []
+    monkeypatch.setattr(evaluate_module, "_title", keep(evaluate_module._title, titles))
+    assert main(["../a/chi.nii.gz", "a/chi.nii.gz", *case, "--out", "."]) == 0
+    assert [title.splitlines()[0] for title in titles] == ["../a/chi.nii.gz", "a/chi.nii.gz"]
     assert capsys.readouterr().out.splitlines()[-2:] == ["error map: a_chi_error.png", "error map: a_chi_2_error.png"]
     assert {path.name for path in (tmp_path / "work").glob("*.png")} == {"a_chi_error.png", "a_chi_2_error.png"}
 
@@ -80,7 +99,7 @@ def test_many_files_are_ranked(files, tmp_path, capsys):
     assert found["variant"] == "rc2"
     assert first["files"] == ["other/chi.nii.gz"]
     assert (first["place"], second["place"]) == (1, 2)
-    assert first["top_five_appearances"] == second["top_five_appearances"] == 8
+    assert first["top_five_appearances"] is second["top_five_appearances"] is None, "of two, both are among five"
     assert list(first["scores"]) == KEYS
     assert json.loads((tmp_path / "scores" / "scores.json").read_text()) == found
     assert sorted(path.name for path in (tmp_path / "scores").glob("*.png")) == [
@@ -89,9 +108,34 @@ def test_many_files_are_ranked(files, tmp_path, capsys):
     ]
     assert main(["chi.nii.gz", "other/chi.nii.gz", *CASE, "--no-figure"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "top five" in lines[1]
-    assert lines[2].split()[:2] == ["1", "8"]
+    assert "of 5 maps or fewer all are among the five best" in lines[0]
+    assert "top five" not in lines[1]
+    assert lines[2].split()[0] == "1"
     assert lines[2].endswith("other/chi.nii.gz")
+
+
+def test_of_more_than_five_the_top_five_counts(files, capsys):
+    names = [f"map{number}.nii.gz" for number in range(6)]
+    for number, name in enumerate(names):
+        save_image(name, files.truth + (0.1 + 0.2 * number) * (files.reconstruction - files.truth), AFFINE)
+    assert main([*names, *CASE, "--json"]) == 0
+    counts = [entry["top_five_appearances"] for entry in json.loads(capsys.readouterr().out)["reconstructions"]]
+    assert counts[0] == 8
+    assert counts[-1] < 5
+    assert main([*names, *CASE]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split()[:3] == ["place", "top", "five"]
+    assert lines[2].split()[:2] == ["1", "8"]
+
+
+def test_options_are_written_out_and_misspelt_ones_named(capsys):
+    """As of every command: an abbreviation could mean something else one day."""
+    for word, hint in (("--trut", "--truth"), ("--labls", "--labels")):
+        with pytest.raises(SystemExit) as stopped:
+            main(["chi.nii.gz", *CASE[:4], word, "x.nii.gz"])
+        assert stopped.value.code == 2
+        said = capsys.readouterr().err
+        assert said == f"error: unknown argument {word}; did you mean '{hint}'?; --help shows what there is\n"
 
 
 def test_two_simulations_are_combined(files, capsys):
@@ -130,11 +174,12 @@ def test_bad_input_gives_one_line_and_code_two(files, capsys):
     assert_refused(capsys, ["chi.nii.gz", *CASE, "--sim2", "cropped.nii.gz"], "--sim2-truth")
 
 
-def test_a_map_in_another_unit_is_remarked_on(files, caplog):
+def test_a_map_in_another_unit_is_remarked_on(files, capsys):
     save_image("ppb.nii.gz", 1000 * files.reconstruction, AFFINE)
     assert main(["ppb.nii.gz", *CASE, "--no-figure"]) == 0
-    assert "ppb.nii.gz" in caplog.text
-    assert "is it in ppm?" in caplog.text
+    said = capsys.readouterr().err
+    assert "ppb.nii.gz" in said
+    assert "is it in ppm?" in said
 
 
 def test_runs_as_a_module(files):

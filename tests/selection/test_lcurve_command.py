@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from qsm_recon import lcurve
-from qsm_recon.io import load_image
+from qsm_recon.io import load_image, save_image
 from qsm_recon.report.tuning import TuningSession
 
 FAST = ("--algo", "tikhonov", "--points", "7")
@@ -135,3 +135,18 @@ def test_selecting_and_setting_exclude_each_other(on_disk, tmp_path, capsys):
     arguments = ["--algo", "tv", "--select", "auto", "--regularisation", "1e-3", "--out", str(tmp_path / "out")]
     assert run.main([*arguments, *on_disk]) == 2
     assert "--select" in capsys.readouterr().err
+
+
+def test_the_same_data_twice_are_refused_before_anything_is_written(on_disk, small, tmp_path, capsys):
+    """Equal contents of two files would have ended in a session of one data set that was to have two."""
+    for name in ("a", "b"):
+        for image, data in (("phs_tissue", small.problem.field_ppm), ("msk", small.mask)):
+            save_image(tmp_path / name / f"{image}.nii.gz", np.asarray(data), np.eye(4))
+    folder = tmp_path / "session"
+    words = ["--dataset", f"rc1:{tmp_path}/a", "--also", f"rc1:{tmp_path}/b", "--quiet", "--out", str(folder)]
+    assert lcurve.main([*FAST, *words]) == 2
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert "hold the same data; give each once" in said
+    assert f"rc1:{tmp_path}/a" in said
+    assert f"rc1:{tmp_path}/b" in said
+    assert not folder.exists()

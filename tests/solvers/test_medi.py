@@ -1,5 +1,7 @@
 """MEDI: parity with the toolbox, its options, and what they report."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from oracles import relative_error
@@ -240,3 +242,14 @@ def test_box_around_the_mask_changes_little(synthetic):
     assert boxed.susceptibility_ppm.shape == problem.grid.shape
     first, second = (r.susceptibility_ppm[problem.mask] for r in (boxed, whole))
     assert relative_error(first - first.mean(), second - second.mean()) < 0.1
+
+
+def test_says_that_without_a_magnitude_there_are_no_edges(synthetic):
+    problem = dataclasses.replace(synthetic.problem(), magnitude=None)
+    solver = make_solver("medi", max_iterations=1)
+    (remark,) = solver.remarks(problem)
+    assert "without a magnitude image no edges are known" in remark
+    assert solver.solve(problem).details["warnings"] == [remark]
+    assert make_solver("medi", edge_fraction=0.0).remarks(problem) == []
+    with_magnitude = dataclasses.replace(problem, magnitude=np.ones(problem.grid.shape, np.float32))
+    assert solver.remarks(with_magnitude) == []
