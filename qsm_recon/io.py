@@ -22,7 +22,6 @@ from qsm_recon.unfinished import clear_abandoned, unfinished_prefix
 
 AFFINE_TOLERANCE_MM, AFFINE_TOLERANCE_VOXELS = 1e-2, 0.05
 """Affines may differ by the smaller of the two."""
-DIGITS_OF_A_FLOAT = 308
 TEMPLATE_SPACE = 5
 """NIfTI's code of a form that is neither the scanner's nor aligned to a scan."""
 
@@ -78,8 +77,6 @@ def load_image(
     """
     path = Path(path)
     stored = _opened(path)
-    if stored.get_data_dtype().fields is not None:
-        raise DataError(f"{path}: expected one number per voxel, found colours (RGB); give the image that they show")
     voxel_bytes = np.dtype(dtype).itemsize + stored.get_data_dtype().itemsize
     size = prod(stored.shape)
     require_memory(size * voxel_bytes, str(path), "crop or resample it, or use a machine with more memory")
@@ -89,7 +86,7 @@ def load_image(
     except DataError:
         raise
     except Exception as error:
-        raise DataError(f"{path}: not a readable NIfTI image ({error})") from error
+        raise DataError(f"{path}: not a readable NIfTI image ({_one_line(error)})") from error
     complex_valued = np.iscomplexobj(data)
     if complex_valued and np.dtype(dtype).kind != "c":
         if part is None:
@@ -161,7 +158,11 @@ def _opened(path: Path) -> Any:
                 f"{path}: a DICOM file, not a readable NIfTI image; convert the series first (dcm2niix -z y -o OUT "
                 f"{path.parent}) and give the images that come out"
             ) from error
-        raise DataError(f"{path}: not a readable NIfTI image ({error})") from error
+        raise DataError(f"{path}: not a readable NIfTI image ({_one_line(error)})") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _is_dicom(path: Path) -> bool:
@@ -258,7 +259,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 def _whole_number(text: str) -> float:
     """A whole number of a JSON file; infinite beyond what a float can hold, so that nobody fails to convert it."""
-    return int(text) if len(text) < DIGITS_OF_A_FLOAT else -math.inf if text.startswith("-") else math.inf
+    return int(text) if len(text) < 308 else -math.inf if text.startswith("-") else math.inf
 
 
 def atomic_write(path: str | Path, write: Callable[[Path], None]) -> Path:

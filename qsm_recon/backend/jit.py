@@ -145,19 +145,6 @@ def _with_own_files(compiled: Any) -> Any:
     return compiled
 
 
-def plain_function(function: Callable) -> Callable:
-    """Return the function of plain numpy that does the same as a kernel, array by array.
-
-    Raises
-    ------
-    AttributeError
-        If there is none: every kernel has one.
-    """
-    room = function.__module__.rpartition(".")[2].removesuffix(SUFFIX)
-    found: Callable = getattr(import_module(f"qsm_recon.backend.plain.{room}"), function.__name__)
-    return found
-
-
 def _saved_where_possible(compiled: Any) -> Any:
     """Let a kernel be used though the cache cannot take it: a disk that has filled up costs time only, and is told."""
     store = getattr(compiled, "_cache", None)
@@ -178,6 +165,19 @@ def _saved_where_possible(compiled: Any) -> Any:
 @cache
 def _tell_once(problem: str) -> None:
     logger.warning("%s; kernels are compiled anew by every process until it can", problem)
+
+
+def plain_function(function: Callable) -> Callable:
+    """Return the function of plain numpy that does the same as a kernel, array by array.
+
+    Raises
+    ------
+    AttributeError
+        If there is none: every kernel has one.
+    """
+    room = function.__module__.rpartition(".")[2].removesuffix(SUFFIX)
+    found: Callable = getattr(import_module(f"qsm_recon.backend.plain.{room}"), function.__name__)
+    return found
 
 
 def _stand_in(function: Callable) -> Callable:

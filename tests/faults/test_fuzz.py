@@ -14,6 +14,7 @@ import pytest
 
 from qsm_recon import lcurve
 from qsm_recon import run as run_module
+from qsm_recon.datasets import case_from_files
 from qsm_recon.datasets.registry import load_case
 from qsm_recon.errors import QSMError
 from qsm_recon.io import load_image
@@ -21,7 +22,7 @@ from qsm_recon.report.tuning import TuningSession
 
 from .conftest import require_whole
 
-FAST, FULL = 40, {"header": 700, "data": 200, "sidecar": 400, "index": 200}
+FAST, FULL = 40, {"header": 80, "header read": 700, "data": 60, "sidecar": 400, "index": 200}
 HEADER_BYTES = 352
 NUMBERS = (0, 1, -1, 7, 127, 255, 32767, -32768, 2**31 - 1, -(2**31))
 FLOATS = (0.0, -1.0, 1e-38, 1e38, float("nan"), float("inf"), float("-inf"), 1e-3, 3.0)
@@ -123,6 +124,25 @@ def fuzz_headers(options, folder, capsys, number):
     for _ in range(number):
         (folder / "field.nii").write_bytes(mutated_header(content, rng))
         tally(outcomes, run_once(options, folder / "out", capsys))
+    (folder / "field.nii").write_bytes(content)
+    return outcomes
+
+
+def fuzz_reading(folder, number):
+    """Headers as :func:`case_from_files` reads them, without the reconstruction, so that there can be many."""
+    content, rng, outcomes = (folder / "field.nii").read_bytes(), random.Random(21), {}
+    for _ in range(number):
+        (folder / "field.nii").write_bytes(mutated_header(content, rng))
+        try:
+            case = case_from_files(field=folder / "field.nii", mask=folder / "mask.nii.gz")
+        except QSMError as error:
+            lines = len(str(error).strip().splitlines())
+            tally(outcomes, "one line that says what is wrong" if lines == 1 else f"{lines} lines: {error}")
+        else:
+            assert case.problem.mask.any()
+            assert np.isfinite(case.problem.field_ppm[case.problem.mask]).all()
+            assert np.isfinite(case.problem.grid.voxel_size_mm).all()
+            tally(outcomes, "read, nothing that counts was damaged")
     (folder / "field.nii").write_bytes(content)
     return outcomes
 
@@ -261,11 +281,17 @@ def fuzz_indexes(options, folder, capsys, number):
 
 
 def test_sample_of_headers(options, tmp_path, capsys):
-    assert sum(fuzz_headers(options, tmp_path, capsys, FAST // 3).values()) == FAST // 3
+    assert sum(fuzz_headers(options, tmp_path, capsys, FAST // 5).values()) == FAST // 5
+
+
+def test_sample_of_reading_headers(options, tmp_path):
+    outcomes = fuzz_reading(tmp_path, FAST)
+    assert set(outcomes) <= KNOWN
+    assert sum(outcomes.values()) == FAST
 
 
 def test_sample_of_data(options, tmp_path, capsys):
-    assert sum(fuzz_data(options, tmp_path, capsys, FAST // 2).values()) == FAST // 2
+    assert sum(fuzz_data(options, tmp_path, capsys, FAST // 5).values()) == FAST // 5
 
 
 def test_sample_of_sidecars(bids):
@@ -281,6 +307,13 @@ def test_sample_of_indexes(options, tmp_path, capsys):
 @pytest.mark.slow
 def test_headers(options, tmp_path, capsys, counts):
     counts("damaged NIfTI header", FULL["header"], fuzz_headers(options, tmp_path, capsys, FULL["header"]))
+
+
+@pytest.mark.slow
+def test_reading_of_headers(options, tmp_path, counts):
+    outcomes = fuzz_reading(tmp_path, FULL["header read"])
+    assert set(outcomes) <= KNOWN
+    counts("damaged NIfTI header, read only", FULL["header read"], outcomes)
 
 
 @pytest.mark.slow
