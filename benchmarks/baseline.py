@@ -119,11 +119,11 @@ def compare_builds(where: str, methods: Sequence[str], data: str, rounds: int) -
     ParameterError
         If there is no such build, or one of the two fails.
     """
-    case = load(data)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         builds = {"old": baseline_folder(where, scratch / "old"), "new": Path(__file__).resolve().parents[1]}
+        case = load(data)
         store_problem(case.problem, scratch / "problem.npz")
         for method in methods:
             truth = None if case.truth is None else case.truth.susceptibility_ppm
