@@ -1,8 +1,8 @@
 """One build beside another: ``python -m benchmarks.speed --baseline PATH_OR_TAG``.
 
 Both builds solve the same problems with the same weights, in processes of one thread that take turns; CPU seconds are
-those of the solve alone, after a small one that compiles.  Distances are those from a long run of the newer one
-(``tolerance=0``), relative to its norm in the mask; ``told`` is what the run itself estimated.
+those of the solve alone, after a short one that compiles and plans.  Distances are those from a long run of the newer
+build (``tolerance=0``), relative to its norm in the mask; ``told`` is what the run itself estimated.
 """
 
 from __future__ import annotations
@@ -49,10 +49,8 @@ problem = Problem(
     grid=grid, **arrays, b0_tesla=facts["b0_tesla"], echo_times_s=tuple(facts["echo_times_s"]), **kind
 )
 jobs = json.loads(sys.argv[2])
-small = Problem(np.random.default_rng(0).standard_normal((16, 16, 16)).astype(np.float32) * 0.02,
-                np.ones((16, 16, 16), bool), Grid((16, 16, 16)), b0_tesla=3.0, echo_times_s=(0.02,))
 for name, parameters, target in jobs:
-    make_solver(name, max_iterations=40).solve(small)
+    make_solver(name, **{**parameters, "max_iterations": 2}).solve(problem)  # compiles and plans
     began = time.process_time()
     result = make_solver(name, **parameters).solve(problem)
     seconds = time.process_time() - began

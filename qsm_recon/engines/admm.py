@@ -63,6 +63,8 @@ class ADMMSettings:
     early_threshold
         Factor on the shrinkage threshold alpha / mu1 in the first iteration of a start from nothing; it halves every
         three iterations until it is 1.  Large steps first: strong sources reach their size in tens of iterations.
+    negligible
+        Root mean square of χ below which it counts as nothing, in internal units.
     balance
         Whether mu1 is adapted so that primal and dual residuals of the gradient stay comparable.  A background's
         penalty has a switch of its own.
@@ -77,6 +79,7 @@ class ADMMSettings:
     update_tolerance: float = 0.0
     relaxation: float = 1.9
     early_threshold: float = 1.0
+    negligible: float = 0.0
     balance: bool = False
     units_per_ppm: float = 1.0
     fidelity_power: int = 2
@@ -134,7 +137,7 @@ class ADMM:
         self._settings = settings
         self._penalty = self._side_penalty = settings.gradient_penalty
         self._early_threshold = 1.0
-        self._distance = MapDistance(mask)
+        self._distance = MapDistance(mask, settings.negligible)
 
     @property
     def image(self) -> NDArray:

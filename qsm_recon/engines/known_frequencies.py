@@ -115,4 +115,4 @@ class KnownFrequencyADMM(ADMM):
         self._settings = settings
         self._penalty = self._side_penalty = settings.gradient_penalty
         self._early_threshold = 1.0
-        self._distance = MapDistance(mask)
+        self._distance = MapDistance(mask, settings.negligible)

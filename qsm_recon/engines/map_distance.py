@@ -49,12 +49,15 @@ class MapDistance:
     ----------
     mask
         (nx, ny, nz) voxels that count; all of the image where None.
+    negligible
+        Root mean square of a map that counts as nothing; distances are relative to it at least.
     sample
         The most voxels that are looked at.
     """
 
-    def __init__(self, mask: NDArray[np.bool_] | None = None, sample: int = SAMPLE) -> None:
+    def __init__(self, mask: NDArray[np.bool_] | None = None, negligible: float = 0.0, sample: int = SAMPLE) -> None:
         self._mask = mask
+        self._negligible = negligible
         self._sample = sample
         self._indices: NDArray[np.intp] | None = None
         self._begun = 0
@@ -78,7 +81,7 @@ class MapDistance:
         before = self._kept[half]
         self._kept = {step: kept for step, kept in self._kept.items() if step >= half}
         self._kept[done] = now
-        norm = _norm(now)
+        norm = max(_norm(now), self._negligible * math.sqrt(now.size))
         if done < FIRST:
             return math.inf
         if norm == 0:

@@ -13,14 +13,11 @@ from qsm_recon.result import Callback, Reconstruction
 from qsm_recon.solvers.default_weights import scale_of
 from qsm_recon.solvers.parameters import parameter
 from qsm_recon.solvers.series import Series
-from qsm_recon.solvers.variational import Composition, CompositionRun, Thresholds, VariationalSolver
+from qsm_recon.solvers.variational import CAUTIOUS, Composition, CompositionRun, VariationalSolver
 from qsm_recon.terms.weights import data_weight, fidelity_of_noise
 
 # Larger ones are better for weak regularisation and worse for strong: 0.75, which suits wl1, by up to three points.
 FIRST_STAGE_FACTOR = 0.2
-# A few iterations do not end at a minimum: what they find depends on penalties and relaxation, which are part of the
-# method and no matter of speed.
-FIRST_STAGE, FIRST_STAGE_RELAXATION = Thresholds(0.14, 0.3, early=1.0), 1.8
 
 
 @dataclass(frozen=True)
@@ -64,9 +61,8 @@ class HybridL1L2(VariationalSolver):
         stage = replace(
             self, max_iterations=self.first_iterations, tolerance=0.0, update_tolerance=0.0,
             gradient_penalty=self.first_gradient_penalty, field_penalty=self.first_field_penalty,
-            relaxation=min(self.relaxation, FIRST_STAGE_RELAXATION),
         )  # fmt: skip
-        first = CompositionRun(stage, problem, Composition(fidelity="l1"), FIRST_STAGE)
+        first = CompositionRun(stage, problem, Composition(fidelity="l1"), CAUTIOUS)
         alpha = self.first_weight or self._first_weight(problem)
         found = first.minimise(alpha, weight, callback, start_ppm)
         susceptibility = first.operator.crop(found.image)

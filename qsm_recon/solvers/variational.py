@@ -33,9 +33,11 @@ from qsm_recon.terms.weights import data_weight, fidelity_of_noise
 # mu2 as a fraction of the mean of W².
 FIELD_PENALTY = {"tv": 0.12, "tgv": 0.08}
 # muh / mu2 of a weakly harmonic background at the start, in voxels to the fourth power; residuals move it later.
-HARMONIC_PENALTY_RATIO = 3.6
+HARMONIC_PENALTY_RATIO = 1.2
 # mu0 / mu1 of TGV over alpha0 / alpha1, in voxels: both thresholds then scale alike.
 SECOND_PENALTY_RATIO = 15.0
+# Size of a map, over the field's spread, below which it is nothing.
+NEGLIGIBLE = 3e-3
 # Defaults of alpha0 / alpha1 in voxels, and of beta in voxels to the fourth power.
 SECOND_WEIGHT_RATIO = 2.0
 HARMONIC_WEIGHT = 150.0
@@ -62,6 +64,9 @@ class Thresholds:
 
 # Chosen for the fewest iterations to within 1.5 % of the final map, on reduced phantoms and RC1.
 SQUARED, ABSOLUTE = Thresholds(0.28), Thresholds(0.84, 1.2)
+# Small steps, for what depends on the way: few iterations, and functions with several minima.
+CAUTIOUS = Thresholds(0.14, 0.3, early=1.0)
+CAUTIOUS_RELAXATION = 1.8
 
 
 @dataclass(frozen=True)
@@ -207,7 +212,9 @@ class CompositionRun:
         thresholds: Thresholds | None = None,
     ) -> None:
         self._solver = solver
-        self._thresholds = thresholds or (ABSOLUTE if composition.absolute else SQUARED)
+        several_minima = composition.nonlinear and composition.convex_iterations is not None
+        usual = ABSOLUTE if composition.absolute else SQUARED
+        self._thresholds = thresholds or (CAUTIOUS if several_minima else usual)
         self._problem = problem
         self._composition = composition
         self.operator = solver.dipole_operator(problem)
@@ -308,11 +315,6 @@ class CompositionRun:
             fitted_field_ppm=np.where(problem.mask, fitted, 0).astype(np.float32),
         )
 
-    def _may_hurry(self) -> bool:
-        """Whether large first steps are safe: no penalty is given, and none ends in another of several minima."""
-        convex = not self._composition.nonlinear or self._composition.convex_iterations is None
-        return convex and not self._solver.balance and not self._solver.gradient_penalty
-
     def _convex_iterations(self, from_nothing: bool) -> int | None:
         """As the composition has it; a number of linear iterations is for a start from nothing."""
         number = self._composition.convex_iterations
@@ -348,5 +350,7 @@ class CompositionRun:
             field_penalty=self._field_penalty,
             units_per_ppm=self.scale,
             fidelity_power=1 if composition.absolute else 2,
-            early_threshold=thresholds.early if self._may_hurry() else 1.0,
+            early_threshold=1.0 if solver.balance or solver.gradient_penalty else thresholds.early,
+            relaxation=min(solver.relaxation, CAUTIOUS_RELAXATION) if thresholds is CAUTIOUS else solver.relaxation,
+            negligible=NEGLIGIBLE * spread,
         )

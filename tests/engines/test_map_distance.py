@@ -20,7 +20,7 @@ def way(rate, iterations, *, directions=1, seed=0):
 
 
 def estimates(maps, mask=None, sample=1 << 16):
-    watch = MapDistance(np.ones(SHAPE, bool) if mask is None else mask, sample)
+    watch = MapDistance(np.ones(SHAPE, bool) if mask is None else mask, sample=sample)
     padded = np.full(PADDED, 7.0)
     told = []
     for iteration, values in enumerate(maps):
@@ -68,6 +68,15 @@ def test_map_that_stays_is_at_its_limit():
     limit, _ = way(0.9, 1)
     assert estimates([limit] * 50)[-1] == 0
     assert estimates([np.zeros(SHAPE)] * 50)[-1] == 0
+
+
+def test_rounding_around_nothing_is_nothing():
+    noise = [1e-9 * np.random.default_rng(k).standard_normal(SHAPE) for k in range(50)]
+    watch = {level: MapDistance(negligible=level) for level in (0.0, 1e-6)}
+    for level, watched in watch.items():
+        watched.begin(noise[0])
+        told = [watched.observe(values, k) for k, values in enumerate(noise[1:], start=1)]
+        assert (told[-1] < 0.015) == (level > 0)
 
 
 def test_further_from_the_start_means_further_from_the_end():

@@ -106,10 +106,10 @@ def test_reaches_the_minimum_at_default_settings(case, name, alpha):
     long = make_solver(name, **settings, max_iterations=3000, tolerance=0.0).solve(case.problem()).history["objective"]
     assert long[len(long) // 2] < 1.0001 * long[-1], "the long run has not come to its end"
     assert result.converged
-    assert result.history["objective"][-1] < 1.001 * long[-1]
+    assert result.history["objective"][-1] < 1.003 * long[-1]
 
 
-@pytest.mark.parametrize("factor", [0.02, 50.0])
+@pytest.mark.parametrize("factor", [0.02, 10.0])
 def test_balancing_mends_a_bad_penalty_and_a_given_one_stays(case, monkeypatch, factor):
     """muh far off takes many more iterations to the same minimum where it is fixed."""
     usual = make_solver("wh-qsm", regularisation_weight=ALPHA).solve(case.problem())
