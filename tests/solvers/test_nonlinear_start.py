@@ -13,7 +13,7 @@ SHAPE, RAD_PER_PPM = (32, 30, 28), 20.0  # the latter that of a problem without 
 COUNTERPARTS = {
     "fansi": ("tv", {}, {}, 1e-3),
     "fansi-tgv": ("tgv", {}, {}, 1e-3),
-    "l1qsm": ("wl1", {}, {"tolerance": 2e-4}, 0.1),
+    "l1qsm": ("wl1", {}, {}, 0.1),
     "medi": ("medi", {"fidelity": "linear"}, {"smoothing": 1e-3}, 1e-3),
 }
 """Convex counterpart, its own parameters, those of both, and a weight near the best."""
