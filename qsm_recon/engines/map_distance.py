@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 POWER, FACTOR = 1.75, 3.0
 """Of the remaining share of the way."""
-SLOWEST = 0.25
+SLOWEST = 0.5
 """Share of what the second half of the iterations brought that is taken to be left at least."""
 FIRST = 20
 """Iterations before anything is said."""
