@@ -40,7 +40,7 @@ import numpy as np
 from qsm_recon import Grid, Problem, make_solver
 from qsm_recon.backend.threads import set_thread_count
 set_thread_count(1)
-files = np.load(sys.argv[1])
+files = np.load(sys.argv[1], allow_pickle=False)
 facts = json.loads(str(files["facts"]))
 arrays = {name: files[name] for name in files.files if name != "facts"}
 grid = Grid(arrays["mask"].shape, tuple(facts["voxel_size_mm"]), tuple(facts["b0_direction"]))
@@ -143,7 +143,10 @@ def _measured(
             runs[name].append(run_build(folder, scratch / "problem.npz", (method, parameters, scratch / f"{name}.npy")))
     long = {**parameters, "tolerance": 0.0, "max_iterations": LONG_ITERATIONS.get(method, USUAL_LONG_ITERATIONS)}
     run_build(builds["new"], scratch / "problem.npz", (method, long, scratch / "long.npy"))
-    maps = {name: np.load(scratch / f"{name}.npy")[problem.mask].astype(float) for name in (*builds, "long")}
+    maps = {
+        name: np.load(scratch / f"{name}.npy", allow_pickle=False)[problem.mask].astype(float)
+        for name in (*builds, "long")
+    }
     row: dict[str, Any] = {"solver": method, "weight": weight}
     for name, found in runs.items():
         row |= {

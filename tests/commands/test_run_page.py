@@ -132,7 +132,7 @@ def test_the_page_says_what_was_done(scan, files, inputs, run):
     assert f"not computed: {record['metrics']['not_computed']['calcification_moment_deviation']}" in metrics
     table = parsed.text("record")
     assert "vsharplargest_radius4 mmcommand line" in table
-    assert "tvrelaxation1.8default" in table
+    assert "tvrelaxation1.9default" in table
     assert f"inversion{record['timings_s']['solve']:.2f} s" in table
     assert record["result"]["voxels_sha256"] in table
     assert record["input"]["files"]["mask"]["sha256"] in table
