@@ -299,3 +299,13 @@ def test_the_page_shows_the_same_grey_for_the_same_ppm_in_every_map(head):
     noise = np.where(head.mask, 0.02 * (head.noise - head.noise[head.mask].mean()), 0)[::-1, ::-1, k].T
     noise = noise[0 : SHAPE[1], 0 : SHAPE[0]]
     assert_array_equal(np.abs(levels[1] - levels[0] - 127.5 * noise / 0.5) <= 1.01, True)
+
+
+def test_names_of_maps_stay_out_of_the_page(head):
+    """What a name holds cannot become part of the page; the key tells which map it is."""
+    plain, _, _ = make_page("plain")
+    odd = "<img src=x onerror=alert(1)><!--\"'{{content}}"
+    Path("best.nii.gz").rename(f"{odd}.nii.gz")
+    assert main([f"{odd}.nii.gz", *FILES[1:], *MATERIAL, "--out", "odd", "--seed", "7", "--quiet"]) == 0
+    assert Path("odd", "rating.html").read_text("utf-8") == plain
+    assert json.dumps(odd)[1:-1] in Path("odd", "key.json").read_text("utf-8")
