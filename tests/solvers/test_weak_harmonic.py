@@ -111,7 +111,7 @@ def test_reaches_the_minimum_at_default_settings(case, name, alpha):
 
 @pytest.mark.parametrize("factor", [0.02, 10.0])
 def test_balancing_mends_a_bad_penalty_and_a_given_one_stays(case, monkeypatch, factor):
-    """muh far off takes many more iterations to the same minimum where it is fixed."""
+    """muh far off is still on its way to the same minimum where it is fixed."""
     usual = make_solver("wh-qsm", regularisation_weight=ALPHA).solve(case.problem())
     monkeypatch.setattr(variational, "HARMONIC_PENALTY_RATIO", factor * variational.HARMONIC_PENALTY_RATIO)
     balanced = make_solver("wh-qsm", regularisation_weight=ALPHA).solve(case.problem())
@@ -120,4 +120,4 @@ def test_balancing_mends_a_bad_penalty_and_a_given_one_stays(case, monkeypatch, 
     fixed = make_solver("wh-qsm", regularisation_weight=ALPHA, harmonic_penalty=start).solve(case.problem())
     assert fixed.details["harmonic_penalty"] == start
     assert abs(np.log(balanced.details["harmonic_penalty"] / usual.details["harmonic_penalty"])) < 0.5 * np.log(50)
-    assert balanced.iterations < fixed.iterations
+    assert balanced.history["objective"][-1] < fixed.history["objective"][-1]
