@@ -72,4 +72,5 @@ def test_submission_runs_under_the_contract_s_own_program(contract, tmp_path):
     (contract / "config.json").write_text('{"threshold": 0.3}')
     assert qsmci.main([str(contract), str(tmp_path / "own"), "--algo", "tkd", "--quiet"]) == 0
     found, expected = (nibabel.load(tmp_path / path) for path in ("chi.nii.gz", "own/chimap.nii.gz"))
-    np.testing.assert_array_equal(found.get_fdata(), expected.get_fdata())
+    # Two processes plan their transforms by themselves: equal to rounding.
+    np.testing.assert_allclose(found.get_fdata(), expected.get_fdata(), rtol=0, atol=1e-7)
