@@ -11,6 +11,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.baseline import TABLE as BASELINE
+from benchmarks.baseline import baseline_table
 from benchmarks.suite.table import markdown, method_label, number
 from benchmarks.timing import RESULTS
 from qsm_recon.metrics import OFFICIAL_METRICS
@@ -114,6 +116,7 @@ def convergence() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "challenge": challenge, "rc1": rc1, "convergence": convergence, "speed": speed, "morphology": morphology,
+    "baseline": lambda: baseline_table(rows_of(BASELINE)),
 }  # fmt: skip
 
 
