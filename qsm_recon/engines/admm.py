@@ -245,6 +245,8 @@ class ADMM:
             size = max(split, self._field_energy if name == "field" else dual, TINY)
             values[f"primal_residual_{name}"] = math.sqrt(primal / size)
             values[f"dual_residual_{name}"] = math.sqrt(split_change / max(dual, TINY))
+            if name == "field" and dual <= TINY < fidelity:
+                values["dual_residual_field"] = 1.0  # data that do not fit pull: their dual is lost in rounding
         values["update"] = math.sqrt(change / max(norm, TINY))
         values["gradient_penalty"] = float(penalty)
         return values
