@@ -3,8 +3,8 @@
 Splitting methods approach their limit about geometrically: what lies between the map at half the iterations and the map
 now is the distance that was left at half of them, and with each halving of the iterations the remaining share of the
 whole way is squared.  A map that has moved by h since, on a way of length w, is about  w (h / w)²  from the end.  Ways
-bend, and end more slowly than they begin; the numbers below are those that bound both on measured ways
-(``python -m benchmarks.study distance``).
+bend, and end more slowly than they begin; the numbers below were decided on measured ways, docs/variational.md says on
+which, and ``python -m benchmarks.speed --baseline`` prints what is told beside what is true.
 """
 
 from __future__ import annotations

@@ -263,3 +263,11 @@ def test_padding_gives_the_answer_of_the_larger_grid(case):
     assert (
         relative_error(padded.susceptibility_ppm, whole.susceptibility_ppm[margin]) < 1e-3
     )  # constants differ a little
+
+
+def test_dual_that_rounding_loses_is_no_convergence(case):
+    """With so large a penalty nothing of the data arrives: the map stays zero, and does not move any more."""
+    solver = make_solver("fansi", regularisation_weight=ALPHA, field_penalty=1e12, max_iterations=60)
+    result = solver.solve(make_problem(case))
+    assert np.abs(result.susceptibility_ppm).max() < 1e-9
+    assert not result.converged
