@@ -1,17 +1,28 @@
-"""Methods that other installed packages bring: entry points of a group, loaded by one rule."""
+"""Methods and terms that other installed packages bring: entry points of a group, loaded by one rule."""
 
 from __future__ import annotations
 
 import logging
 from importlib.metadata import entry_points
-from typing import TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 from qsm_recon.errors import ParameterError
-from qsm_recon.parameters import Method
 
 logger = logging.getLogger(__name__)
 
-Kind = TypeVar("Kind", bound=Method)
+
+class Named(Protocol):
+    """What can be found by its name."""
+
+    name: ClassVar[str]
+
+
+Kind = TypeVar("Kind", bound=Named)
+
+
+def plugin_names(group: str) -> tuple[str, ...]:
+    """Names of a group's entry points; nothing is loaded."""
+    return tuple(entry.name for entry in entry_points(group=group))
 
 
 def add_plugins(known: dict[str, type[Kind]], group: str, base: type[Kind], what: str) -> None:

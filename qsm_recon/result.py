@@ -4,12 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.summary import html_table, one_line, sizes, spread
+
+
+class StopReason(str, Enum):
+    """Why an iteration stopped; as text, in words."""
+
+    CLOSED_FORM = "closed form"
+    MAP = "the map and residuals are within their tolerances"
+    UPDATE = "the update is below its tolerance"
+    CONE = "amplitudes near the zero cone of the dipole kernel have grown to those further away"
+    RESIDUAL = "the residual is below its tolerance"
+    NO_RESIDUAL = "the residual is zero"
+    NO_DESCENT = "no descent direction is left"
+    COSTS = "costs have settled"
+    ITERATION_LIMIT = "the iteration limit was reached"
+    NOT_FINITE = "the objective is not finite"
+    CALLBACK = "the callback asked to stop"
+    INTERRUPTED = "interrupted by the user"
+
+    def __str__(self) -> str:
+        return self.value
+
+    @property
+    def converged(self) -> bool:
+        """Whether a stopping rule was met."""
+        return self not in (
+            StopReason.ITERATION_LIMIT, StopReason.NOT_FINITE, StopReason.CALLBACK, StopReason.INTERRUPTED,
+        )  # fmt: skip
+
+    @property
+    def asked_for(self) -> bool:
+        """Whether someone ended it: a callback, or Ctrl-C."""
+        return self in (StopReason.CALLBACK, StopReason.INTERRUPTED)
 
 
 @dataclass(frozen=True)
@@ -55,7 +88,7 @@ class Reconstruction:
     converged
         Whether the stopping rule was met (always true for a closed form).
     stop_reason
-        Why it stopped, in words.
+        Why it stopped: a :class:`StopReason`, or words.
     iterations
         Number of iterations; 0 for a closed form.
     history

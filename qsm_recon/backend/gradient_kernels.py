@@ -1,35 +1,43 @@
 """Fused kernels on the image gradient: forward differences, shrinkage, dual update and divergence in one pass.
 
-State of a splitting z ≈ ∇χ with scaled dual s is kept as one array u = ∇χ + s, since z = u - clip(u, ±t) and
-s = clip(u, ±t) for the threshold t.  Arrays have the layout of :class:`qsm_recon.backend.fft.FourierTransform`;
+State of a splitting z ≈ ∇χ with scaled dual s is kept as one array u = ∇χ + s: for total variation z = u - clip(u, ±t)
+and s = clip(u, ±t) for the threshold t.  Arrays have the layout of :class:`qsm_recon.backend.fft.FourierTransform`;
 differences are periodic on the (padded) grid.
+
+The sweeps take two scalar functions, so that another function of the gradient's components than their size needs no
+loop of its own: ``dual(u, t, numbers)`` is s, what the proximal map of t f takes away from u, and ``size(d, numbers)``
+is f.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.backend.jit import inline, kernel
+from qsm_recon.backend.scalars import limited
 
 Scalar = np.floating
+Sums = tuple[float, float, float, float, float]
 
 
 @inline
-def _clip(value: Scalar, limit: Scalar) -> Scalar:
-    return min(max(value, -limit), limit)
+def clipped(u: Scalar, threshold: Scalar, numbers: tuple[Scalar, ...]) -> Scalar:
+    """Dual of the size of a number."""
+    return limited(u, threshold)
 
 
 @inline
-def _relaxed_sum(difference: Scalar, u: Scalar, threshold: Scalar, ratio: Scalar, relaxation: Scalar) -> Scalar:
-    """Return u of this iteration: relaxed ∇χ plus the dual; ``ratio`` rescales the dual to a changed penalty."""
-    dual = _clip(u, threshold)
-    split = u - dual
-    return split + relaxation * (difference - split) + ratio * dual
+def size_of(difference: Scalar, numbers: tuple[Scalar, ...]) -> Scalar:
+    """Size of a number."""
+    return abs(difference)
 
 
-@kernel
-def incoming_differences(
+@inline
+def incoming_sweep(
+    dual: Callable,
     image: NDArray,
     u: NDArray,
     weights: NDArray,
@@ -39,6 +47,7 @@ def incoming_differences(
     new_threshold: Scalar,
     ratio: Scalar,
     relaxation: Scalar,
+    numbers: tuple[Scalar, ...],
     out: NDArray,
 ) -> None:
     """Fill ``out`` with z - s of the x-differences that end on ``plane``, without changing the state.
@@ -51,19 +60,18 @@ def incoming_differences(
     for j in range(ny):
         for k in range(nz):
             weight = weights[0, before, j, k] if n_weights > 0 else relaxation / relaxation
-            new = _relaxed_sum(
-                (image[plane, j, k] - image[before, j, k]) * inverse_spacing,
-                u[0, before, j, k],
-                old_threshold * weight,
-                ratio,
-                relaxation,
-            )
-            dual = _clip(new, new_threshold * weight)
-            out[j, k] = new - dual - dual
+            difference = (image[plane, j, k] - image[before, j, k]) * inverse_spacing
+            s_old = dual(u[0, before, j, k], old_threshold * weight, numbers)
+            z_old = u[0, before, j, k] - s_old
+            new = z_old + relaxation * (difference - z_old) + ratio * s_old
+            s = dual(new, new_threshold * weight, numbers)
+            out[j, k] = new - s - s
 
 
-@kernel
-def shrink_gradient(
+@inline
+def gradient_sweep(
+    dual: Callable,
+    size: Callable,
     image: NDArray,
     u: NDArray,
     weights: NDArray,
@@ -75,14 +83,17 @@ def shrink_gradient(
     new_threshold: Scalar,
     ratio: Scalar,
     relaxation: Scalar,
+    numbers: tuple[Scalar, ...],
     carried: NDArray,
     next_image: NDArray,
     out: NDArray,
-) -> tuple[float, float, float, float, float]:
+) -> Sums:
     """One ADMM step of the gradient splitting on planes ``first`` to ``last`` (exclusive).
 
     Parameters
     ----------
+    dual, size
+        See above.
     image
         (nx, ny, stride) susceptibility.
     u
@@ -97,6 +108,8 @@ def shrink_gradient(
         alpha / mu before and after a change of the penalty mu; ``ratio`` is mu before / mu after.
     relaxation
         Over-relaxation factor, 1 for none.
+    numbers
+        Handed to the two functions.
     carried
         (ny, stride) z - s of the x-differences that end on plane ``first``; replaced by those that end on ``last``.
     next_image
@@ -107,7 +120,7 @@ def shrink_gradient(
     Returns
     -------
     tuple of float
-        Sums over the planes of w|∇χ|, |∇χ - z|², |z - z_old|², |z|² and |s|².
+        Sums over the planes of w f(∇χ), |∇χ - z|², |z - z_old|², |z|² and |s|².
     """
     ny = image.shape[1]
     stride = image.shape[2]
@@ -122,9 +135,11 @@ def shrink_gradient(
         for k in range(nz):
             weight = weights[n_weights // 3, i, ny - 1, k] if n_weights > 0 else ones[k]
             difference = (image[i, 0, k] - image[i, ny - 1, k]) * hy
-            new = _relaxed_sum(difference, u[1, i, ny - 1, k], old_threshold * weight, ratio, relaxation)
-            dual = _clip(new, new_threshold * weight)
-            along_y[k] = new - dual - dual
+            s_old = dual(u[1, i, ny - 1, k], old_threshold * weight, numbers)
+            z_old = u[1, i, ny - 1, k] - s_old
+            new = z_old + relaxation * (difference - z_old) + ratio * s_old
+            s = dual(new, new_threshold * weight, numbers)
+            along_y[k] = new - s - s
         for j in range(ny):
             row = image[i, j]
             row_x = image[i + 1, j] if i + 1 < last else next_image[j]
@@ -144,42 +159,42 @@ def shrink_gradient(
                 dz = (row[k + 1] - row[k]) * hz if k < nz - 1 else edge
 
                 threshold = old_threshold * wx[k]
-                s_old = _clip(ux[k], threshold)
+                s_old = dual(ux[k], threshold, numbers)
                 z_old = ux[k] - s_old
                 new = z_old + relaxation * (dx - z_old) + ratio * s_old
-                s = _clip(new, new_threshold * wx[k])
+                s = dual(new, new_threshold * wx[k], numbers)
                 z = new - s
                 ux[k] = new
                 signed_x = z - s
-                tv_row += wx[k] * abs(dx)
+                tv_row += wx[k] * size(dx, numbers)
                 primal_row += (dx - z) * (dx - z)
                 change_row += (z - z_old) * (z - z_old)
                 split_row += z * z
                 dual_row += s * s
 
                 threshold = old_threshold * wy[k]
-                s_old = _clip(uy[k], threshold)
+                s_old = dual(uy[k], threshold, numbers)
                 z_old = uy[k] - s_old
                 new = z_old + relaxation * (dy - z_old) + ratio * s_old
-                s = _clip(new, new_threshold * wy[k])
+                s = dual(new, new_threshold * wy[k], numbers)
                 z = new - s
                 uy[k] = new
                 signed_y = z - s
-                tv_row += wy[k] * abs(dy)
+                tv_row += wy[k] * size(dy, numbers)
                 primal_row += (dy - z) * (dy - z)
                 change_row += (z - z_old) * (z - z_old)
                 split_row += z * z
                 dual_row += s * s
 
                 threshold = old_threshold * wz[k]
-                s_old = _clip(uz[k], threshold)
+                s_old = dual(uz[k], threshold, numbers)
                 z_old = uz[k] - s_old
                 new = z_old + relaxation * (dz - z_old) + ratio * s_old
-                s = _clip(new, new_threshold * wz[k])
+                s = dual(new, new_threshold * wz[k], numbers)
                 z = new - s
                 uz[k] = new
                 along_z[k] = (z - s) * hz
-                tv_row += wz[k] * abs(dz)
+                tv_row += wz[k] * size(dz, numbers)
                 primal_row += (dz - z) * (dz - z)
                 change_row += (z - z_old) * (z - z_old)
                 split_row += z * z
@@ -197,3 +212,49 @@ def shrink_gradient(
             split_norm += split_row
             dual_norm += dual_row
     return total_variation, primal, dual_change, split_norm, dual_norm
+
+
+@kernel
+def incoming_differences(
+    image: NDArray,
+    u: NDArray,
+    weights: NDArray,
+    plane: int,
+    inverse_spacing: Scalar,
+    old_threshold: Scalar,
+    new_threshold: Scalar,
+    ratio: Scalar,
+    relaxation: Scalar,
+    numbers: tuple[Scalar, ...],
+    out: NDArray,
+) -> None:
+    """:func:`incoming_sweep` of total variation."""
+    incoming_sweep(
+        clipped, image, u, weights, plane, inverse_spacing, old_threshold, new_threshold, ratio, relaxation, numbers,
+        out,
+    )  # fmt: skip
+
+
+@kernel
+def shrink_gradient(
+    image: NDArray,
+    u: NDArray,
+    weights: NDArray,
+    first: int,
+    last: int,
+    nz: int,
+    inverse_spacing: tuple[Scalar, Scalar, Scalar],
+    old_threshold: Scalar,
+    new_threshold: Scalar,
+    ratio: Scalar,
+    relaxation: Scalar,
+    numbers: tuple[Scalar, ...],
+    carried: NDArray,
+    next_image: NDArray,
+    out: NDArray,
+) -> Sums:
+    """:func:`gradient_sweep` of total variation."""
+    return gradient_sweep(
+        clipped, size_of, image, u, weights, first, last, nz, inverse_spacing, old_threshold, new_threshold, ratio,
+        relaxation, numbers, carried, next_image, out,
+    )  # fmt: skip

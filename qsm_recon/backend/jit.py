@@ -1,7 +1,8 @@
 """How kernels are compiled: numba, without the interpreter lock, cached on disk where that is possible.
 
 Nothing is compiled, and numba not imported, before a kernel is called for the first time.  Where numba is not
-importable the functions of the same names in :mod:`qsm_recon.backend.plain` stand in, which is said once.
+importable the functions of the same names in :mod:`qsm_recon.backend.plain` stand in, which is said once; a function
+that has none there runs as it is written, on whole arrays, with what stands in for the functions that it calls.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from functools import cache, update_wrapper
 from importlib import import_module
 from pathlib import Path
+from types import FunctionType
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -72,16 +74,32 @@ class Kernel:
         with _making:
             if self._callable is None:
                 library = load_numba()
-                self._callable = self._compiled(library) if library is not None else _stand_in(self.function)
+                self._callable = _silent(self.plain()) if library is None else self._compiled(library)
             return self._callable
 
     def _compiled(self, library: Any) -> Any:
-        """Compile; before that what the function calls, which numba looks up in its module."""
-        names = self.function.__globals__
-        for name in self.function.__code__.co_names:
-            if isinstance(names.get(name), Kernel):
-                names[name] = names[name].made()
-        return self._compiler(library, self.function)
+        """Compile; before that what the function calls, which numba looks up among its globals."""
+        return self._compiler(library, self._calling(Kernel.made))
+
+    def plain(self) -> Callable:
+        """Return the function of plain numpy that does the same, array by array."""
+        return plain_function(self.function) or self._calling(Kernel.plain)
+
+    def _calling(self, chosen: Callable[[Kernel], Callable]) -> Callable:
+        """The function, with something else in place of each such function that it names."""
+        function = self.function
+        known = function.__globals__
+        replaced = {name: chosen(known[name]) for name in _names(function) if isinstance(known.get(name), Kernel)}
+        if not replaced:
+            return function
+        made = FunctionType(function.__code__, {**known, **replaced}, function.__name__, function.__defaults__)
+        made.__qualname__, made.__doc__ = function.__qualname__, function.__doc__
+        return made
+
+
+def _names(function: Callable) -> tuple[str, ...]:
+    names: tuple[str, ...] = function.__code__.co_names
+    return names
 
 
 _making = threading.RLock()
@@ -109,9 +127,9 @@ def compiled_folder() -> Path | None:
 
 
 def _sources_digest() -> str:
-    """Digest of the sources of this room: numba looks only at a kernel's own file, not at what it calls."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    """Digest of the sources with kernels in them: numba looks only at a kernel's own file, not at what it calls."""
+    digest, here = hashlib.sha256(), Path(__file__).parent
+    for path in sorted((*here.glob("*.py"), *(here.parent / "terms").rglob("*.py"))):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -167,22 +185,19 @@ def _tell_once(problem: str) -> None:
     logger.warning("%s; kernels are compiled anew by every process until it can", problem)
 
 
-def plain_function(function: Callable) -> Callable:
-    """Return the function of plain numpy that does the same as a kernel, array by array.
-
-    Raises
-    ------
-    AttributeError
-        If there is none: every kernel has one.
-    """
-    room = function.__module__.rpartition(".")[2].removesuffix(SUFFIX)
-    found: Callable = getattr(import_module(f"qsm_recon.backend.plain.{room}"), function.__name__)
+def plain_function(function: Callable) -> Callable | None:
+    """Return the function of plain numpy of the same name as a kernel of the backend; None where there is none."""
+    package, _, room = function.__module__.rpartition(".")
+    if package != "qsm_recon.backend":
+        return None
+    found: Callable | None = getattr(
+        import_module(f"qsm_recon.backend.plain.{room.removesuffix(SUFFIX)}"), function.__name__, None
+    )
     return found
 
 
-def _stand_in(function: Callable) -> Callable:
+def _silent(plain: Callable) -> Callable:
     """The plain function, as silent about NaN and division by zero as a compiled one."""
-    plain = plain_function(function)
 
     def run(*arguments: Any) -> Any:
         with np.errstate(all="ignore"):

@@ -18,7 +18,7 @@ from qsm_recon.operators.padding import padded_shape, voxels_in
 from qsm_recon.parameters import Method
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
-from qsm_recon.result import Callback
+from qsm_recon.result import Callback, StopReason
 from qsm_recon.terms.weights import data_weight
 from qsm_recon.units import rad_per_ppm
 
@@ -40,7 +40,7 @@ class LocalField:
     converged
         Whether its stopping rule was met (always true for a closed form).
     stop_reason
-        Why it stopped, in words.
+        Why it stopped: a :class:`qsm_recon.result.StopReason`, or words.
     iterations
         Number of iterations; 0 for a closed form.
     history
@@ -56,7 +56,7 @@ class LocalField:
     method: str
     parameters: dict[str, Any]
     converged: bool = True
-    stop_reason: str = "closed form"
+    stop_reason: str = StopReason.CLOSED_FORM
     iterations: int = 0
     history: dict[str, list[float]] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)

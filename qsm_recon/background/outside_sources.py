@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from qsm_recon.engines.conjugate_gradient import ImageConjugateGradient, NormalSystem
 from qsm_recon.engines.interrupt import interruptible
 from qsm_recon.operators.dipole import DipoleOperator
-from qsm_recon.result import Callback, IterationState
+from qsm_recon.result import Callback, IterationState, StopReason
 from qsm_recon.terms.morphology import NoVariation
 from qsm_recon.terms.preconditioner import padded_mask
 
@@ -29,11 +29,14 @@ class Projection:
         (nx, ny, nz) field of the sources outside the mask, ppm; zero outside the mask.
     residuals
         Relative to the start, after every conjugate gradient iteration.
+    stop_reason
+        Why it stopped.
     """
 
     sources: NDArray
     background: NDArray
     residuals: list[float]
+    stop_reason: StopReason
 
 
 def project_onto_outside(
@@ -79,15 +82,22 @@ def project_onto_outside(
     spectrum *= operator.kernel / transform.n_voxels
     transform.inverse(spectrum, right)
     residuals: list[float] = []
+    asked: list[StopReason] = []
     expected = np.where(within, np.float32(inside), np.float32(1))
     with interruptible() as interruption:
 
         def monitor(iteration: int, residual: float) -> bool:
             residuals.append(residual)
             state = IterationState(iteration, iterations, {"residual": residual})
-            return (callback is not None and callback(state) is False) or interruption.requested
+            if callback is not None and callback(state) is False:
+                asked.append(StopReason.CALLBACK)
+            elif interruption.requested:
+                asked.append(StopReason.INTERRUPTED)
+            return bool(asked)
 
         solution, _ = ImageConjugateGradient(system, expected).solve(right, tolerance, iterations, monitor=monitor)
     sources = solution[..., :nz].copy()
     background = operator.forward_padded(np.where(within, 0, sources))
-    return Projection(sources, np.where(mask, background, 0), residuals)
+    reached = residuals[-1] <= tolerance if residuals else True
+    reason = StopReason.RESIDUAL if reached else (*asked, StopReason.ITERATION_LIMIT)[0]
+    return Projection(sources, np.where(mask, background, 0), residuals, reason)

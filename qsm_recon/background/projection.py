@@ -61,12 +61,11 @@ class ProjectionOntoDipoleFields(BackgroundRemoval):
             operator, problem.field_ppm, weight.astype(np.float32), problem.mask,
             self.max_iterations, self.tolerance, self.inside, callback,
         )  # fmt: skip
-        converged = found.residuals[-1] <= self.tolerance if found.residuals else True
         return self._result(
             problem.field_ppm - found.background,
             problem.mask,
-            converged=converged,
-            stop_reason="the residual is below its tolerance" if converged else "the iteration limit was reached",
+            converged=found.stop_reason.converged,
+            stop_reason=found.stop_reason,
             iterations=len(found.residuals),
             history={"residual": found.residuals},
             details={"padded_shape": list(operator.padded_grid.shape)},

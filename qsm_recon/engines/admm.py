@@ -13,18 +13,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.backend.fft import FourierTransform
-from qsm_recon.engines.interrupt import interruptible
+from qsm_recon.engines.interrupt import Interruption
+from qsm_recon.engines.loop import Loop, Outcome
 from qsm_recon.engines.map_distance import MapDistance
-from qsm_recon.engines.sweeps import Sweeps
-from qsm_recon.result import Callback, IterationState
+from qsm_recon.result import Callback, StopReason
 from qsm_recon.terms.background import WeakHarmonic
-from qsm_recon.terms.fidelity import Fidelity
-from qsm_recon.terms.regulariser import Regulariser
+from qsm_recon.terms.regulariser import GradientSplitting
 
 TINY = 1e-30
 WINDOW = 20
@@ -85,66 +84,75 @@ class ADMMSettings:
     fidelity_power: int = 2
 
 
-@dataclass(eq=False)
-class ADMMOutcome:
-    """Where the loop ended: χ in a padded image buffer (unit of the field), history, and why it stopped.
-
-    ``distance`` is the estimated distance of χ from its limit, relative to its norm; infinite where none could be told.
-    """
+class Sweeps(Protocol):
+    """What the loop asks of an iteration's sweeps over memory, for one kind of data term."""
 
     image: NDArray
-    history: dict[str, list[float]]
-    converged: bool
-    stop_reason: str
-    distance: float = math.inf
+    """Current χ in a padded image buffer."""
+    regulariser: GradientSplitting
+    background: WeakHarmonic | None
+    field_energy: float
+    """|φ|², beside which the residual of the field's splitting must be small."""
 
-    def facts(self) -> dict[str, float | None]:
-        """What a report says of it."""
-        return {"map_distance": self.distance if math.isfinite(self.distance) else None}
+    @property
+    def provisional(self) -> bool:
+        """Whether another function stands in for the data term in the next iteration."""
+
+    def run_on(self) -> None:
+        """Prepare for another regularisation weight; all buffers stay as they are."""
+
+    def begin(self, field_penalty: float) -> None:
+        """Fill the right-hand sides of a start from nothing."""
+
+    def begin_from(self, start: NDArray, gradient_penalty: float, field_penalty: float) -> None:
+        """Fill the right-hand sides of a start from an image (nx, ny, nz), with zero duals."""
+
+    def rows(self, gradient_penalty: float, field_penalty: float) -> None:
+        """Sweep k-space: right-hand sides in, χ and what is coupled to it out, half transformed."""
+
+    def planes(self, gradient_penalty: float, field_penalty: float, relaxation: float) -> dict[str, NDArray[Any]]:
+        """Sweep the image: splittings and duals updated, right-hand sides back in.
+
+        Returns for ``image`` the sums of squares of the change of χ and of χ; for every splitting its five sums; for a
+        term without a splitting its value alone.
+        """
 
 
-class ADMM:
+class ADMM(Loop):
     """The loop, and nothing of any particular method.
 
     Parameters
     ----------
-    transform
-        Fourier transform of the padded grid.
-    dipole
-        Dipole kernel in a half-image buffer of that transform.
-    fidelity, regulariser, background
-        The terms; no background where None.
+    sweeps
+        An iteration, with its terms.
     settings
         How to run.
     mask
         (nx, ny, nz) voxels whose distance from the limit counts; all where None.
     """
 
-    def __init__(
-        self,
-        transform: FourierTransform,
-        dipole: NDArray,
-        fidelity: Fidelity,
-        regulariser: Regulariser,
-        settings: ADMMSettings,
-        background: WeakHarmonic | None = None,
-        mask: NDArray[np.bool_] | None = None,
-    ) -> None:
-        self._sweeps = Sweeps(transform, dipole, fidelity, regulariser, background)
-        self._field_energy = fidelity.field_energy
-        self._regulariser = regulariser
-        self._background = background
+    def __init__(self, sweeps: Sweeps, settings: ADMMSettings, mask: NDArray[np.bool_] | None = None) -> None:
+        self._sweeps = sweeps
+        self._regulariser = sweeps.regulariser
+        self._background = sweeps.background
         self._settings = settings
         self._penalty = self._side_penalty = settings.gradient_penalty
         self._early_threshold = 1.0
-        self._distance = MapDistance(mask, settings.negligible)
+        self._watched = MapDistance(mask, settings.negligible)
+        self._distance = math.inf
+        self._changed = 0  # iterations that were done with other penalties, or with a function that stood in
 
     @property
     def image(self) -> NDArray:
-        """Current χ in a padded image buffer, in the unit of the field."""
+        """See :class:`Loop`."""
         return self._sweeps.image
 
-    def run(self, start: NDArray | None = None, callback: Callback | None = None) -> ADMMOutcome:
+    @property
+    def provisional(self) -> bool:
+        """See :class:`Loop`."""
+        return self._sweeps.provisional
+
+    def run(self, start: NDArray | None = None, callback: Callback | None = None) -> Outcome:
         """Iterate until convergence, the iteration limit, a callback's veto or Ctrl-C.
 
         Parameters
@@ -161,9 +169,9 @@ class ADMM:
             self._sweeps.begin_from(start, self._penalty, field_penalty)
         self._early_threshold = self._settings.early_threshold if start is None else 1.0
         self._side_penalty = self._penalty / self._early_threshold
-        return self._loop(callback)
+        return self._run(callback)
 
-    def run_on(self, factor: float, callback: Callback | None = None) -> ADMMOutcome:
+    def run_on(self, factor: float, callback: Callback | None = None) -> Outcome:
         """Run on after an earlier run, with the regularisation weight multiplied by a factor.
 
         Penalty and dual variables of the regulariser are multiplied by it too, so that shrinkage thresholds stay and
@@ -173,48 +181,34 @@ class ADMM:
         self._penalty *= factor
         self._side_penalty *= factor
         self._sweeps.run_on()
-        return self._loop(callback)
+        return self._run(callback)
 
-    def _loop(self, callback: Callback | None) -> ADMMOutcome:
-        settings = self._settings
-        history: dict[str, list[float]] = {}
-        changed = 0  # iterations that were done with other penalties, or with a function that stood in
-        reason, converged, distance = "the iteration limit was reached", False, math.inf
-        self._distance.begin(self.image)
-        with interruptible() as interruption:
-            for iteration in range(1, settings.max_iterations + 1):
-                provisional = self._sweeps.provisional
-                values = self._iterate()
-                for name, value in values.items():
-                    history.setdefault(name, []).append(value)
-                if not math.isfinite(values["objective"]):
-                    reason = f"the objective is not finite at iteration {iteration}"
-                    break
-                if provisional:
-                    changed = iteration  # another function is being minimised
-                    self._distance.begin(self.image, iteration)
-                else:
-                    distance = self._distance.observe(self.image, iteration, distance)
-                    converged = self._is_converged(distance, history, changed)
-                if converged:
-                    reason = "the map and residuals are within their tolerances"
-                elif not provisional and iteration > 1 and values["update"] < settings.update_tolerance:
-                    reason, converged = "the update is below its tolerance", True
-                vetoed = callback is not None and (
-                    callback(IterationState(iteration, settings.max_iterations, values, provisional)) is False
-                )
-                if converged:
-                    break
-                if vetoed or interruption.requested:
-                    reason = "the callback asked to stop" if vetoed else "interrupted by the user"
-                    break
-                if self._balance(iteration, values):
-                    changed = iteration
-        known = self._background is None  # beside one, the map alone does not tell
-        return ADMMOutcome(self.image, history, converged, reason, distance if known else math.inf)
+    def _run(self, callback: Callback | None) -> Outcome:
+        self._changed, self._distance = 0, math.inf
+        self._watched.begin(self.image)
+        return self._loop(self._settings.max_iterations, callback)
 
-    def _iterate(self) -> dict[str, float]:
-        """One iteration; returns what is monitored, in ppm."""
+    def _distance_left(self) -> float:
+        """See :class:`Loop`; beside a background the map alone does not tell."""
+        return self._distance if self._background is None else math.inf
+
+    def _reason_to_stop(
+        self, iteration: int, values: dict[str, float], history: dict[str, list[float]], provisional: bool
+    ) -> StopReason | None:
+        """See :class:`Loop`."""
+        if provisional:  # another function is being minimised
+            self._changed = iteration
+            self._watched.begin(self.image, iteration)
+            return None
+        self._distance = self._watched.observe(self.image, iteration, self._distance)
+        if self._is_converged(history):
+            return StopReason.MAP
+        if iteration > 1 and values["update"] < self._settings.update_tolerance:
+            return StopReason.UPDATE
+        return None
+
+    def _step(self, iteration: int, interruption: Interruption) -> dict[str, float]:
+        """See :class:`Loop`; what is monitored is in ppm."""
         settings = self._settings
         # Right-hand sides hold the scaled duals of the penalties that they were made with: a changed penalty counts
         # from the next splitting on, or the iterates would leap.
@@ -242,7 +236,7 @@ class ADMM:
             _, primal, split_change, split, dual = part
             # Relative to the dual too, which has the same unit: a splitting may vanish, as slopes of TGV do.  Not that
             # of the field, whose dual outgrows it where the penalty is tiny: the measured field tells its size.
-            size = max(split, self._field_energy if name == "field" else dual, TINY)
+            size = max(split, self._sweeps.field_energy if name == "field" else dual, TINY)
             values[f"primal_residual_{name}"] = math.sqrt(primal / size)
             values[f"dual_residual_{name}"] = math.sqrt(split_change / max(dual, TINY))
             if name == "field" and dual <= TINY < fidelity:
@@ -251,29 +245,28 @@ class ADMM:
         values["gradient_penalty"] = float(penalty)
         return values
 
-    def _is_converged(self, distance: float, history: dict[str, list[float]], changed: int) -> bool:
+    def _is_converged(self, history: dict[str, list[float]]) -> bool:
         settings = self._settings
         residual = max(values[-1] for name, values in history.items() if "residual" in name)
-        if distance > settings.tolerance or residual > settings.residual_tolerance:
+        if self._distance > settings.tolerance or residual > settings.residual_tolerance:
             return False
+        if self._background is None:
+            return True
         # What a map shares with a background moves too slowly for the map to tell, but the objective does.
-        return self._background is None or distance_left(history["objective"], changed) <= settings.objective_tolerance
+        return distance_left(history["objective"], self._changed) <= settings.objective_tolerance
 
-    def _balance(self, iteration: int, values: dict[str, float]) -> bool:
-        """Raise or lower penalties where one residual is larger than the other; ever more rarely, to settle.
-
-        Returns whether there was a change.
-        """
-        if iteration & (iteration - 1):
-            return False
-        own = self._settings.balance and iteration >= 4
-        if own:
-            self._penalty *= balancing_factor(values, "gradient")
-        first, last = BACKGROUND_BALANCED
-        if self._background is None or not self._background.balance or not first <= iteration <= last:
-            return own
-        self._background.penalty *= balancing_factor(values, self._background.name)
-        return True
+    def _prepare(self, iteration: int, last: dict[str, float]) -> None:
+        """Raise or lower penalties where one residual is larger than the other; ever more rarely, to settle."""
+        done = iteration - 1
+        if done == 0 or done & (done - 1):
+            return
+        if self._settings.balance and done >= 4:
+            self._penalty *= balancing_factor(last, "gradient")
+            self._changed = done
+        least, most = BACKGROUND_BALANCED
+        if self._background is not None and self._background.balance and least <= done <= most:
+            self._background.penalty *= balancing_factor(last, self._background.name)
+            self._changed = done
 
 
 def distance_left(objective: list[float], changed: int = 0) -> float:

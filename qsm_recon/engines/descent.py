@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.backend.fft import PLANES_PER_BLOCK, FourierTransform
-from qsm_recon.engines.interrupt import interruptible
-from qsm_recon.result import Callback, IterationState
+from qsm_recon.engines.interrupt import Interruption
+from qsm_recon.engines.loop import Loop, Outcome
+from qsm_recon.result import Callback, StopReason
 from qsm_recon.terms.field_model import FieldModel
 
 TINY = 1e-30
@@ -54,16 +55,6 @@ class DescentSettings:
     max_iterations: int = 200
     update_tolerance: float = 0.0
     automatic_stop: bool = True
-
-
-@dataclass(eq=False)
-class DescentOutcome:
-    """Where the loop ended: χ in a padded image buffer, history, and why it stopped."""
-
-    image: NDArray
-    history: dict[str, list[float]]
-    converged: bool
-    stop_reason: str
 
 
 class ConeMonitor:
@@ -108,7 +99,7 @@ class ConeMonitor:
         return float(inner / self._counts[0] / max(outer / self._counts[1], TINY))
 
 
-class Descent:
+class Descent(Loop):
     """The loop.
 
     Parameters
@@ -144,7 +135,7 @@ class Descent:
         spectrum = self._solution / self._transform.dtype.type(self._transform.n_voxels)
         return self._transform.inverse(spectrum, self._transform.empty_image())
 
-    def run(self, start: NDArray | None = None, callback: Callback | None = None) -> DescentOutcome:
+    def run(self, start: NDArray | None = None, callback: Callback | None = None) -> Outcome:
         """Iterate until a stopping rule, the iteration limit, a callback's veto or Ctrl-C.
 
         Parameters
@@ -154,38 +145,24 @@ class Descent:
         callback
             See :data:`qsm_recon.result.Callback`.
         """
-        settings = self._settings
-        history: dict[str, list[float]] = {}
-        reason, converged = "the iteration limit was reached", False
         self._begin(start)
-        iterate = self._conjugate_step if settings.conjugate else self._gradient_step
-        with interruptible() as interruption:
-            for iteration in range(1, settings.max_iterations + 1):
-                values = iterate()
-                if self._monitor is not None:
-                    values["cone_ratio"] = self._monitor.ratio(self._solution)
-                for name, value in values.items():
-                    history.setdefault(name, []).append(value)
-                if not math.isfinite(values["objective"]):
-                    reason = f"the objective is not finite at iteration {iteration}"
-                    break
-                found = self._reason_to_stop(iteration, values)
-                vetoed = callback is not None and (
-                    callback(IterationState(iteration, settings.max_iterations, values)) is False
-                )
-                if found is not None:
-                    reason, converged = found, True
-                    break
-                if vetoed or interruption.requested:
-                    reason = "the callback asked to stop" if vetoed else "interrupted by the user"
-                    break
-        return DescentOutcome(self.image, history, converged, reason)
+        return self._loop(self._settings.max_iterations, callback)
 
-    def _reason_to_stop(self, iteration: int, values: dict[str, float]) -> str | None:
+    def _step(self, iteration: int, interruption: Interruption) -> dict[str, float]:
+        """See :class:`Loop`."""
+        values = self._conjugate_step() if self._settings.conjugate else self._gradient_step()
+        if self._monitor is not None:
+            values["cone_ratio"] = self._monitor.ratio(self._solution)
+        return values
+
+    def _reason_to_stop(
+        self, iteration: int, values: dict[str, float], history: dict[str, list[float]], provisional: bool
+    ) -> StopReason | None:
+        """See :class:`Loop`."""
         if values.get("cone_ratio", 0.0) > 1 and iteration >= LEAST_AUTOMATIC_ITERATIONS:
-            return "amplitudes near the zero cone of the dipole kernel have grown to those further away"
+            return StopReason.CONE
         if iteration > 1 and values["update"] <= self._settings.update_tolerance:
-            return "the update is below its tolerance"
+            return StopReason.UPDATE
         return None
 
     def _begin(self, start: NDArray | None) -> None:

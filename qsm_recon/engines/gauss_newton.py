@@ -27,9 +27,10 @@ from qsm_recon.engines.conjugate_gradient import (
     NormalSystem,
     SpectralConjugateGradient,
 )
-from qsm_recon.engines.interrupt import Interruption, interruptible
+from qsm_recon.engines.interrupt import Interruption
+from qsm_recon.engines.loop import Loop, Outcome
 from qsm_recon.operators.dipole import DipoleOperator
-from qsm_recon.result import Callback, IterationState
+from qsm_recon.result import Callback, StopReason
 from qsm_recon.terms.field_model import FieldModel
 from qsm_recon.terms.morphology import EdgeWeightedVariation, UniformRegion
 
@@ -61,17 +62,7 @@ class GaussNewtonSettings:
     cg_iterations: int = 20
 
 
-@dataclass(eq=False)
-class GaussNewtonOutcome:
-    """Where the loop ended: χ in a padded image buffer, history, and why it stopped."""
-
-    image: NDArray
-    history: dict[str, list[float]]
-    converged: bool
-    stop_reason: str
-
-
-class GaussNewton:
+class GaussNewton(Loop):
     """The loop, its buffers, and nothing of any particular method.
 
     Parameters
@@ -122,6 +113,7 @@ class GaussNewton:
             if circulant and scaling is None
             else ImageConjugateGradient(self._system, scaling, outside)
         )
+        self._last = math.inf
         self._image = transform.empty_image()
         self._predicted = transform.empty_image()
         self._derivative = transform.empty_image()
@@ -129,7 +121,7 @@ class GaussNewton:
         self._slabs = transform.slabs()
         self._work = [transform.empty_image(PLANES_PER_BLOCK) for _ in self._slabs]
 
-    def run(self, start: NDArray | None = None, callback: Callback | None = None) -> GaussNewtonOutcome:
+    def run(self, start: NDArray | None = None, callback: Callback | None = None) -> Outcome:
         """Iterate until convergence, the iteration limit, a callback's veto or Ctrl-C.
 
         Parameters
@@ -139,39 +131,37 @@ class GaussNewton:
         callback
             See :data:`qsm_recon.result.Callback`; called after every outer iteration.
         """
-        settings = self._settings
-        history: dict[str, list[float]] = {}
-        reason, converged = "the iteration limit was reached", False
         if start is not None:
             nx, ny, nz = start.shape
             self._image[:nx, :ny, :nz] = start
         self._predict()
-        fidelity = self._evaluate()
-        objective = self._objective(fidelity)["objective"]
-        with interruptible() as interruption:
-            for iteration in range(1, settings.max_iterations + 1):
-                if self._model.begin_outer(iteration, self._predicted):
-                    objective = self._objective(self._evaluate())["objective"]
-                self._model.accept()
-                step, linear = self._solve(interruption)
-                values = self._take(step, objective)
-                objective = values["objective"]
-                values |= {"cg_iterations": float(linear.iterations), "cg_residual": linear.relative_residual}
-                for name, value in values.items():
-                    history.setdefault(name, []).append(value)
-                if not math.isfinite(objective):
-                    reason = f"the objective is not finite at iteration {iteration}"
-                    break
-                state = IterationState(iteration, settings.max_iterations, values, self._model.provisional)
-                vetoed = callback is not None and callback(state) is False
-                small = not self._model.provisional and values["update"] <= settings.update_tolerance
-                if small and linear.relative_residual <= SOLVED:
-                    reason, converged = "the update is below its tolerance", True
-                    break
-                if vetoed or interruption.requested:
-                    reason = "the callback asked to stop" if vetoed else "interrupted by the user"
-                    break
-        return GaussNewtonOutcome(self._image, history, converged, reason)
+        self._last = self._objective(self._evaluate())["objective"]
+        return self._loop(self._settings.max_iterations, callback)
+
+    @property
+    def provisional(self) -> bool:
+        """See :class:`Loop`."""
+        return self._model.provisional
+
+    def _prepare(self, iteration: int, last: dict[str, float]) -> None:
+        """See :class:`Loop`."""
+        if self._model.begin_outer(iteration, self._predicted):
+            self._last = self._objective(self._evaluate())["objective"]
+        self._model.accept()
+
+    def _step(self, iteration: int, interruption: Interruption) -> dict[str, float]:
+        """See :class:`Loop`; an outer iteration."""
+        step, linear = self._solve(interruption)
+        values = self._take(step, self._last)
+        self._last = values["objective"]
+        return values | {"cg_iterations": float(linear.iterations), "cg_residual": linear.relative_residual}
+
+    def _reason_to_stop(
+        self, iteration: int, values: dict[str, float], history: dict[str, list[float]], provisional: bool
+    ) -> StopReason | None:
+        """See :class:`Loop`."""
+        small = not provisional and values["update"] <= self._settings.update_tolerance
+        return StopReason.UPDATE if small and values["cg_residual"] <= SOLVED else None
 
     @property
     def image(self) -> NDArray:

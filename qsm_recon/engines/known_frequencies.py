@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from qsm_recon.backend.descent_kernels import solve_known_frequencies
 from qsm_recon.backend.fft import PLANES_PER_BLOCK, FourierTransform
 from qsm_recon.backend.image_kernels import replace_planes
-from qsm_recon.engines.admm import ADMM, ADMMSettings
-from qsm_recon.engines.map_distance import MapDistance
-from qsm_recon.terms.regulariser import TotalVariation
+from qsm_recon.terms.background import WeakHarmonic
+from qsm_recon.terms.regulariser import GradientSplitting
 
 
 class KnownFrequencySweeps:
-    """One iteration as two sweeps over memory; see :class:`qsm_recon.engines.sweeps.Sweeps`, whose place it takes.
+    """One iteration as two sweeps over memory; see :class:`qsm_recon.engines.sweeps.FieldSweeps`, whose place it takes.
 
     Parameters
     ----------
@@ -30,10 +29,12 @@ class KnownFrequencySweeps:
     threshold
         Frequencies count as known where |D| exceeds this.
     regulariser
-        Total variation.
+        Splitting of the gradient.
     """
 
     provisional = False
+    background: WeakHarmonic | None = None
+    field_energy = 0.0
 
     def __init__(
         self,
@@ -41,18 +42,21 @@ class KnownFrequencySweeps:
         dipole: NDArray,
         known: NDArray,
         threshold: float,
-        regulariser: TotalVariation,
+        regulariser: GradientSplitting,
     ) -> None:
         self.transform = transform
         self.image = transform.empty_image()
         self._dipole = dipole
         self._threshold = transform.dtype.type(threshold)
-        self._regulariser = regulariser
+        self.regulariser = regulariser
         self._known = transform.forward(known, transform.empty_spectrum())
         self._known /= transform.n_voxels
         self._misfit = 0.0
         self._slabs = transform.slabs()
         self._work = [transform.empty_image(PLANES_PER_BLOCK) for _ in self._slabs]
+
+    def run_on(self) -> None:
+        """See :class:`qsm_recon.engines.admm.Sweeps`; nothing to prepare."""
 
     def begin(self, field_penalty: float) -> None:
         """Start from z = s = 0: right-hand sides are zero already."""
@@ -61,14 +65,14 @@ class KnownFrequencySweeps:
         """Fill the right-hand side of a start from an image (nx, ny, nz), with zero duals."""
         transform = self.transform
         image = transform.load_image(start)
-        spectrum = transform.forward(image, self._regulariser.spectra[0])
+        spectrum = transform.forward(image, self.regulariser.spectra[0])
         spectrum /= transform.n_voxels
         transform.for_rows(lambda _slab, _start, a, b: transform.blocks().inverse_columns(spectrum[:, a:b]))
         self.planes(gradient_penalty, field_penalty, relaxation=1.0)
 
     def rows(self, gradient_penalty: float, field_penalty: float) -> None:
         """Sweep k-space: right-hand side in, χ out, half transformed."""
-        transform, spectrum = self.transform, self._regulariser.spectra[0]
+        transform, spectrum = self.transform, self.regulariser.spectra[0]
         real = transform.dtype.type
         numbers = self._threshold, real(gradient_penalty), real(1.0 / transform.n_voxels)
         where = transform.half, transform.shape[2] % 2 == 0
@@ -76,7 +80,7 @@ class KnownFrequencySweeps:
         def work(_slab: int, _start: int, a: int, b: int) -> float:
             transform.blocks().forward_columns(spectrum[:, a:b])
             misfit = solve_known_frequencies(
-                spectrum, self._known, self._dipole, *self._regulariser.symbols, a, b, *where, *numbers
+                spectrum, self._known, self._dipole, *self.regulariser.symbols, a, b, *where, *numbers
             )
             transform.blocks().inverse_columns(spectrum[:, a:b])
             return misfit
@@ -85,7 +89,7 @@ class KnownFrequencySweeps:
 
     def planes(self, gradient_penalty: float, field_penalty: float, relaxation: float) -> dict[str, NDArray]:
         """Sweep the image: χ out of k-space, splitting and dual updated, right-hand side back in."""
-        transform, regulariser = self.transform, self._regulariser
+        transform, regulariser = self.transform, self.regulariser
         spectrum, nz = transform.spectrum_view(regulariser.spectra[0]), transform.shape[2]
 
         def receive(slab: int, _start: int, a: int, b: int) -> tuple[float, float]:
@@ -97,22 +101,3 @@ class KnownFrequencySweeps:
         regulariser.begin_iteration(self.image, self._slabs, gradient_penalty, relaxation)
         steps = transform.for_planes(lambda slab, _start, a, b: regulariser.step(self.image, slab, a, b), self._slabs)
         return {"image": image_sums, "gradient": np.sum(steps, axis=0), "field": np.array([self._misfit])}
-
-
-class KnownFrequencyADMM(ADMM):
-    """The loop of :class:`qsm_recon.engines.admm.ADMM` on the sweeps above."""
-
-    def __init__(
-        self,
-        sweeps: KnownFrequencySweeps,
-        regulariser: TotalVariation,
-        settings: ADMMSettings,
-        mask: NDArray[np.bool_] | None = None,
-    ) -> None:
-        self._sweeps = sweeps  # type: ignore[assignment]
-        self._regulariser = regulariser
-        self._background = None
-        self._settings = settings
-        self._penalty = self._side_penalty = settings.gradient_penalty
-        self._early_threshold = 1.0
-        self._distance = MapDistance(mask, settings.negligible)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.engines.interrupt import interruptible
-from qsm_recon.result import Callback, IterationState
+from qsm_recon.result import Callback, IterationState, StopReason
 
 Operator = Callable[[NDArray], NDArray]
 
@@ -23,18 +23,20 @@ class LinearSolution:
     ----------
     values
         The solution.
-    converged
-        Whether the residual fell to the tolerance.
     stop_reason
-        Why it stopped, in words.
+        Why it stopped.
     residuals
         Norm of the (preconditioned) residual relative to its start, after every iteration.
     """
 
     values: NDArray[np.floating]
-    converged: bool
-    stop_reason: str
+    stop_reason: StopReason = StopReason.ITERATION_LIMIT
     residuals: list[float] = field(default_factory=list)
+
+    @property
+    def converged(self) -> bool:
+        """Whether the residual fell to the tolerance."""
+        return self.stop_reason.converged
 
     @property
     def iterations(self) -> int:
@@ -77,17 +79,17 @@ def solve_symmetric(
     scaled = residual if precondition is None else precondition(residual)
     direction = scaled.copy()
     delta = first = inner_product(residual, scaled)
-    found = LinearSolution(solution, converged=not first > 0, stop_reason="the residual is zero")
-    if found.converged:
+    found = LinearSolution(solution)
+    if not first > 0:
+        found.stop_reason = StopReason.NO_RESIDUAL
         return found
-    found.stop_reason = "the iteration limit was reached"
     with interruptible() as interruption:
         for iteration in range(1, max_iterations + 1):
             image = operator(direction)
             curvature = inner_product(direction, image)
             if not curvature > 0:
                 # Rounding has used up what the operator sees of the right-hand side.
-                found.converged, found.stop_reason = True, "no descent direction is left"
+                found.stop_reason = StopReason.NO_DESCENT
                 break
             step = right.dtype.type(delta / curvature)
             solution += step * direction
@@ -98,10 +100,10 @@ def solve_symmetric(
             state = IterationState(iteration, max_iterations, {"residual": found.residuals[-1]})
             vetoed = callback is not None and callback(state) is False
             if found.residuals[-1] <= tolerance:
-                found.converged, found.stop_reason = True, "the residual is below its tolerance"
+                found.stop_reason = StopReason.RESIDUAL
                 break
             if vetoed or interruption.requested:
-                found.stop_reason = "the callback asked to stop" if vetoed else "interrupted by the user"
+                found.stop_reason = StopReason.CALLBACK if vetoed else StopReason.INTERRUPTED
                 break
             direction *= right.dtype.type(delta / previous)
             direction += scaled

@@ -18,11 +18,11 @@ from qsm_recon.backend.fft import PLANES_PER_BLOCK, FourierTransform
 from qsm_recon.backend.frequency_kernels import solve_susceptibility, solve_with_background
 from qsm_recon.backend.image_kernels import replace_planes
 from qsm_recon.terms.background import WeakHarmonic
-from qsm_recon.terms.fidelity import Fidelity
-from qsm_recon.terms.regulariser import Regulariser
+from qsm_recon.terms.fidelity import FieldSplitting
+from qsm_recon.terms.regulariser import GradientSplitting
 
 
-class Sweeps:
+class FieldSweeps:
     """Buffers of an iteration and the two sweeps over them.
 
     Parameters
@@ -39,16 +39,17 @@ class Sweeps:
         self,
         transform: FourierTransform,
         dipole: NDArray,
-        fidelity: Fidelity,
-        regulariser: Regulariser,
-        background: WeakHarmonic | None,
+        fidelity: FieldSplitting,
+        regulariser: GradientSplitting,
+        background: WeakHarmonic | None = None,
     ) -> None:
         self.transform = transform
         self.image = transform.empty_image()
         self._dipole = dipole
         self._fidelity = fidelity
-        self._regulariser = regulariser
-        self._background = background
+        self.field_energy = fidelity.field_energy
+        self.regulariser = regulariser
+        self.background = background
         self._field_spectrum = transform.empty_spectrum()
         self._slabs = transform.slabs()
         self._work = [transform.empty_image(PLANES_PER_BLOCK) for _ in self._slabs]
@@ -77,7 +78,7 @@ class Sweeps:
         transform = self.transform
         nx, ny, nz = start.shape
         self.image[:nx, :ny, :nz] = start
-        spectrum = transform.forward(self.image, self._regulariser.spectra[0])
+        spectrum = transform.forward(self.image, self.regulariser.spectra[0])
         spectrum /= transform.n_voxels
         np.multiply(spectrum, self._dipole, out=self._field_spectrum)
         self._fidelity.start_from(transform.inverse(self._field_spectrum.copy(), transform.empty_image()))
@@ -94,7 +95,7 @@ class Sweeps:
 
         The penalties are those that the right-hand sides were made with.
         """
-        transform, regulariser = self.transform, self._regulariser
+        transform, regulariser = self.transform, self.regulariser
 
         def work(_slab: int, _start: int, a: int, b: int) -> None:
             blocks = transform.blocks()
@@ -109,7 +110,7 @@ class Sweeps:
         transform.for_rows(work)
 
     def _solve(self, first: int, last: int, gradient_penalty: float, field_penalty: float) -> None:
-        transform, regulariser, background = self.transform, self._regulariser, self._background
+        transform, regulariser, background = self.transform, self.regulariser, self.background
         real = transform.dtype.type
         scale = real(1.0 / transform.n_voxels)
         mu1, coupling, mu2 = real(gradient_penalty), real(regulariser.coupling), real(field_penalty)
@@ -132,7 +133,7 @@ class Sweeps:
             For ``image`` the sums of squares of the change of χ and of χ; for every splitting its five sums: value of
             the term, |d - z|², |z - z_old|², |z|² and |s|².
         """
-        transform, regulariser, background = self.transform, self._regulariser, self._background
+        transform, regulariser, background = self.transform, self.regulariser, self.background
         image_spectrum = transform.spectrum_view(regulariser.spectra[0])
         field_spectrum = transform.spectrum_view(self._field_spectrum)
         nz = transform.shape[2]

@@ -14,7 +14,7 @@ from qsm_recon.operators.padding import padded_shape
 KernelKind = Literal["continuous", "discrete", "green"]
 
 
-def dipole_kernel(grid: Grid, kind: KernelKind = "continuous", dtype: DTypeLike = np.float32) -> NDArray:
+def dipole_kernel(grid: Grid, kind: str = "continuous", dtype: DTypeLike = np.float32) -> NDArray:
     """Fourier transform of the unit dipole field on the half-spectrum of a real transform.
 
     Parameters
@@ -144,7 +144,7 @@ class DipoleOperator:
     def __init__(
         self,
         grid: Grid,
-        kind: KernelKind = "continuous",
+        kind: str = "continuous",
         dtype: DTypeLike = np.float32,
         padding: int | tuple[int, int, int] = 0,
     ) -> None:

@@ -13,7 +13,7 @@ Spacing = tuple[float, float, float]
 GradientConvention = Literal["physical", "unit-voxel"]
 
 
-def gradient_spacing(grid: Grid, convention: GradientConvention = "physical") -> Spacing:
+def gradient_spacing(grid: Grid, convention: str = "physical") -> Spacing:
     """Distance that a forward difference is divided by.
 
     Parameters

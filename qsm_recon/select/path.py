@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from qsm_recon.errors import ParameterError, did_you_mean
 from qsm_recon.problem import Problem
-from qsm_recon.result import Callback, IterationState
+from qsm_recon.result import Callback, IterationState, StopReason
 from qsm_recon.select.costs import SettledCosts, costs
 from qsm_recon.select.frequency import Bands
 from qsm_recon.select.misfit import NoiseMisfit
@@ -148,7 +148,7 @@ class Path:
         if start is not None and series.keeps_state:
             monitor = SettledCosts(COST_TOLERANCE, COST_WINDOW, _following(progress, start[0]))
             again = series.solve(replace(self._solver, **{self.parameter: start[0]}), monitor, start[1])
-            if again.stop_reason.startswith("interrupted"):
+            if again.stop_reason == StopReason.INTERRUPTED:
                 raise KeyboardInterrupt
         for value in values:
             solver = replace(self._solver, **{self.parameter: value})
@@ -158,7 +158,7 @@ class Path:
             )
             began = time.perf_counter()
             result = series.solve(solver, monitor, None if start is None else start[1])
-            if result.stop_reason.startswith("interrupted"):
+            if result.stop_reason == StopReason.INTERRUPTED:
                 raise KeyboardInterrupt
             if self._bands is None:
                 self._bands = Bands(self._problem.grid)
@@ -174,7 +174,7 @@ class Path:
                 step=None if before is None else _distance(result.susceptibility_ppm, before[1], result.mask),
                 iterations=result.iterations,
                 settled=result.converged or monitor.settled,
-                stop_reason="costs have settled" if monitor.settled and not result.converged else result.stop_reason,
+                stop_reason=StopReason.COSTS if monitor.settled and not result.converged else result.stop_reason,
                 seconds=time.perf_counter() - began,
                 susceptibility_ppm=result.susceptibility_ppm,
                 mask=result.mask,

@@ -21,8 +21,7 @@ from qsm_recon.operators.dipole import dipole_kernel
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
 from qsm_recon.result import Reconstruction
-from qsm_recon.solvers.base import Solver
-from qsm_recon.solvers.series import Series
+from qsm_recon.solvers.base import Series, Solver
 from qsm_recon.terms.field_spectrum import KERNEL_EDGES, TRUSTED_BAND, SpectralBins
 from qsm_recon.terms.weights import data_weight
 from qsm_recon.units import rad_per_ppm

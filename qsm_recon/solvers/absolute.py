@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from qsm_recon.solvers.composition import Composition
 from qsm_recon.solvers.default_weights import ABSOLUTE_RULE
 from qsm_recon.solvers.parameters import parameter
-from qsm_recon.solvers.variational import Composition, VariationalSolver, convex_start
+from qsm_recon.solvers.variational import VariationalSolver, convex_start
+from qsm_recon.terms.fidelity import AbsoluteFidelity, NonlinearAbsoluteFidelity
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class LinearL1(VariationalSolver):
 
     def composition(self) -> Composition:
         """See :class:`VariationalSolver`."""
-        return Composition(fidelity="l1")
+        return Composition(AbsoluteFidelity())
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class L1QSM(LinearL1):
 
     def composition(self) -> Composition:
         """See :class:`VariationalSolver`."""
-        return Composition(fidelity="nonlinear-l1", convex_iterations=self.convex_iterations)
+        return Composition(NonlinearAbsoluteFidelity(self.convex_iterations))
 
 
 SOLVERS = (LinearL1, L1QSM)

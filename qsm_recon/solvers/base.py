@@ -7,8 +7,8 @@ import logging
 import math
 import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,9 @@ from qsm_recon.operators.padding import padded_shape
 from qsm_recon.parameters import Method, Parameter
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
-from qsm_recon.result import Callback, Reconstruction
+from qsm_recon.result import Callback, Reconstruction, StopReason
 from qsm_recon.solvers.default_weights import described_scale
 from qsm_recon.solvers.guard import background_in, impossible_range
-from qsm_recon.solvers.series import Series
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +29,33 @@ SOLVE_BYTES = 60e6
 """What a first solve takes whatever its size: plans of transforms, threads, what the allocator keeps."""
 RESULT_VOLUMES = 4
 """Volumes of the image (float32) that a result takes while it is put together."""
+
+
+@dataclass(eq=False)
+class Solution:
+    """What a method found on the region that it was given.
+
+    Parameters
+    ----------
+    susceptibility_ppm
+        (nx, ny, nz) χ, masked or not.
+    fitted_field_ppm
+        (nx, ny, nz) field of it, and of what else was fitted; ``auto`` needs it.
+    stop_reason
+        Why it stopped; a closed form by default.
+    history, details, images
+        See :class:`qsm_recon.result.Reconstruction`.
+    mask
+        (nx, ny, nz) voxels that it covers; those of the problem where None.
+    """
+
+    susceptibility_ppm: NDArray
+    fitted_field_ppm: NDArray | None = None
+    stop_reason: StopReason = StopReason.CLOSED_FORM
+    history: dict[str, list[float]] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+    images: dict[str, NDArray] = field(default_factory=dict)
+    mask: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -212,7 +238,8 @@ class Solver(Method, ABC):
         solver, before, problem = self.resolved(problem), problem.field_offset_ppm, without_constant(problem)
         region = solver.region(problem)
         start = None if start_ppm is None else region.cut(start_ppm)
-        result = region.embed_result(solver._solve(region.cut_problem(problem), callback, start))
+        part = region.cut_problem(problem)
+        result = region.embed_result(solver.reconstruction(part, solver._solve(part, callback, start)))
         result = with_constant(result, problem.field_offset_ppm - before)
         if self.default_rule and getattr(self, self.main_parameter().name) is None:
             result = result.with_details(default_from=self.default_rule, **described_scale(problem))
@@ -224,10 +251,79 @@ class Solver(Method, ABC):
             result = result.with_details(warnings=[*result.details.get("warnings", []), *remarks])
         return dataclasses.replace(result, timings_s={**result.timings_s, "solve": time.perf_counter() - began})
 
+    def reconstruction(self, problem: Problem, found: Solution | Reconstruction) -> Reconstruction:
+        """Mask what was found, and say what made it; what is a reconstruction already stays as it is."""
+        if isinstance(found, Reconstruction):
+            return found
+        mask = problem.mask if found.mask is None else found.mask
+
+        def masked(image: NDArray) -> NDArray[np.float32]:
+            return np.where(mask, image, 0).astype(np.float32)
+
+        return Reconstruction(
+            susceptibility_ppm=masked(found.susceptibility_ppm),
+            mask=mask,
+            solver=self.name,
+            parameters=self.parameters(),
+            converged=found.stop_reason.converged,
+            stop_reason=found.stop_reason,
+            iterations=len(found.history.get("objective", ())),
+            history=found.history,
+            details=found.details,
+            images=found.images,
+            fitted_field_ppm=None if found.fitted_field_ppm is None else masked(found.fitted_field_ppm),
+        )
+
     def remarks(self, problem: Problem) -> list[str]:
         """Say what a user should know of how the method will take a problem; the result's warnings have it too."""
         return []
 
     @abstractmethod
-    def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
+    def _solve(
+        self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None
+    ) -> Solution | Reconstruction:
         """Do the work of :meth:`solve`, on the region, with the constant of the field taken out."""
+
+
+class Series:
+    """Solves of one problem by one method, each starting from the map that the one before left.
+
+    Closed forms, and methods whose result depends on where they start, start anew each time.
+
+    Parameters
+    ----------
+    problem
+        The measurement.
+    """
+
+    keeps_state: ClassVar[bool] = False
+    """Whether a run goes on from more than the last map, so that a first one from a map is behind the others."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._last_ppm: NDArray | None = None
+
+    def solve(
+        self, solver: Solver, callback: Callback | None = None, start_ppm: NDArray | None = None
+    ) -> Reconstruction:
+        """Reconstruct with other parameter values of the same method.
+
+        Parameters
+        ----------
+        solver
+            The method with its parameters.
+        callback
+            See :meth:`qsm_recon.solvers.base.Solver.solve`.
+        start_ppm
+            (nx, ny, nz) map to start the first run from.
+        """
+        began = time.perf_counter()
+        result = self._solve(
+            solver.resolved(self._problem), callback, start_ppm if self._last_ppm is None else self._last_ppm
+        )
+        self._last_ppm = result.susceptibility_ppm
+        return dataclasses.replace(result, timings_s={**result.timings_s, "solve": time.perf_counter() - began})
+
+    def _solve(self, solver: Solver, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
+        start = start_ppm if solver.iterative and solver.warm_starts else None
+        return solver.solve(self._problem, callback=callback, start_ppm=start)

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from qsm_recon.engines.descent import Descent, DescentSettings
 from qsm_recon.problem import Problem
-from qsm_recon.result import Callback, Reconstruction
-from qsm_recon.solvers.iterative import GridSolver
+from qsm_recon.result import Callback
+from qsm_recon.solvers.base import Solution
+from qsm_recon.solvers.iterative import GridSolver, normalisation_parameter, weighting_parameter
 from qsm_recon.solvers.parameters import parameter
 from qsm_recon.terms.field_model import WeightedField
 from qsm_recon.terms.weights import data_weight
@@ -42,21 +43,16 @@ class NonlinearDipoleInversion(GridSolver):
     )
     max_iterations: int = parameter(200, "1", "most iterations", low=1, high=1_000_000)
     update_tolerance: float = parameter(0.01, "1", "relative update to stop at", low=0, high=0.2)
-    weighting: str = parameter(
-        "auto", "1", "data weight W; auto takes the given weight, else the magnitude, else the mask",
-        choices=("auto", "uniform", "mask", "magnitude", "magnitude-squared", "noise", "given"),
-    )  # fmt: skip
-    weight_normalisation: str = parameter(
-        "max", "1", "scale of W: root mean square 1 in the mask, maximum 1, or as it is", choices=("rms", "max", "none")
-    )
+    weighting: str = weighting_parameter()
+    weight_normalisation: str = normalisation_parameter("max")
     fidelity: str = parameter("nonlinear", "1", "data fidelity", choices=("nonlinear", "linear"))
 
     def memory_volumes(self) -> float:
         """See :class:`Solver`."""
         return 14.5
 
-    def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
-        weight, weight_origin = data_weight(problem, self.weighting, self.weight_normalisation)  # type: ignore[arg-type]
+    def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Solution:
+        weight, weight_origin = data_weight(problem, self.weighting, self.weight_normalisation)
         operator = self.dipole_operator(problem)
         dtype = operator.transform.dtype
         scale = problem.phase_scale if self.fidelity == "nonlinear" else None
@@ -71,22 +67,16 @@ class NonlinearDipoleInversion(GridSolver):
             automatic_stop=self.automatic_stop,
         )
         outcome = Descent(operator.transform, operator.kernel, model, settings).run(start_ppm, callback)
-        susceptibility = operator.crop(outcome.image)
-        return Reconstruction(
-            susceptibility_ppm=np.where(problem.mask, susceptibility, 0).astype(np.float32),
-            mask=problem.mask,
-            solver=self.name,
-            parameters=self.parameters(),
-            converged=outcome.converged,
-            stop_reason=outcome.stop_reason,
-            iterations=len(outcome.history["objective"]),
-            history=outcome.history,
+        return Solution(
+            operator.crop(outcome.image),
+            operator.forward_padded(outcome.image),
+            outcome.stop_reason,
+            outcome.history,
             details={
                 "rad_per_ppm": scale,
                 "weighting": weight_origin,
                 "padded_shape": list(operator.padded_grid.shape),
             },
-            fitted_field_ppm=np.where(problem.mask, operator.forward_padded(outcome.image), 0).astype(np.float32),
         )
 
 

@@ -20,39 +20,25 @@ from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.gradient import gradient_spacing, squared_difference_symbol
 from qsm_recon.operators.grid import Grid
 from qsm_recon.problem import Problem
-from qsm_recon.result import Callback, Reconstruction
-from qsm_recon.solvers.base import Solver
+from qsm_recon.result import Callback
+from qsm_recon.solvers.base import Solution
 from qsm_recon.solvers.default_weights import (
     WIENER_RULE,
     squared_gradient_weight,
     squared_susceptibility_weight,
 )
-from qsm_recon.solvers.iterative import automatic_padding, padding_or
+from qsm_recon.solvers.iterative import OperatorSolver
 from qsm_recon.solvers.parameters import parameter
 
 
 @dataclass(frozen=True)
-class _Direct(Solver):
+class ClosedForm(OperatorSolver):
     """What the closed forms share."""
 
     iterative: ClassVar[bool] = False
 
-    kernel: str = parameter("continuous", "1", "dipole kernel", choices=("continuous", "discrete", "green"))
-    padding: int | None = automatic_padding()
-    precision: str = parameter("single", "1", "arithmetic", choices=("single", "double"))
-
-    def memory_volumes(self) -> float:
-        """See :class:`Solver`."""
-        return 12.0
-
-    def grid_padding(self, mask: NDArray[np.bool_], grid: Grid) -> tuple[int, int, int]:
-        """See :class:`Solver`."""
-        return padding_or(self.padding, mask, grid)
-
-    def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
-        dtype = np.float32 if self.precision == "single" else np.float64
-        padding = self.grid_padding(problem.mask, problem.grid)
-        operator = DipoleOperator(problem.grid, self.kernel, dtype, padding)  # type: ignore[arg-type]
+    def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Solution:
+        operator = self.dipole_operator(problem)
         field = np.where(problem.mask, problem.field_ppm, 0)
         k_space_filter, symbol = self._filter(operator)
         susceptibility = apply_filter(operator, field, k_space_filter)
@@ -60,21 +46,15 @@ class _Direct(Solver):
             **filter_costs(operator, field, k_space_filter, symbol),
             "point_spread_amplitude": point_spread_amplitude(operator, k_space_filter),
         }
-        return Reconstruction(
-            susceptibility_ppm=np.where(problem.mask, susceptibility, 0).astype(np.float32),
-            mask=problem.mask,
-            solver=self.name,
-            parameters=self.parameters(),
-            converged=True,
-            stop_reason="closed form",
+        return Solution(
+            susceptibility,
+            operator.forward(susceptibility),
             details={**details, "padded_shape": list(operator.padded_grid.shape)},
-            fitted_field_ppm=np.where(problem.mask, operator.forward(susceptibility), 0).astype(np.float32),
         )
 
     def transfer(self, grid: Grid) -> NDArray | None:
         """See :class:`Solver`."""
-        dtype = np.float32 if self.precision == "single" else np.float64
-        operator = DipoleOperator(grid, self.kernel, dtype)  # type: ignore[arg-type]
+        operator = DipoleOperator(grid, self.kernel, self.dtype)
         return self._filter(operator)[0][..., : grid.shape[2] // 2 + 1]
 
     def noise_fidelity(self, problem: Problem) -> float | None:
@@ -89,7 +69,7 @@ class _Direct(Solver):
 
 
 @dataclass(frozen=True)
-class TKD(_Direct):
+class TKD(ClosedForm):
     """Division by the dipole kernel, whose magnitude is kept from falling below a threshold."""
 
     name: ClassVar[str] = "tkd"
@@ -122,7 +102,7 @@ class TSVD(TKD):
 
 
 @dataclass(frozen=True)
-class Tikhonov(_Direct):
+class Tikhonov(ClosedForm):
     """½‖D χ - φ‖² + ½ beta ‖R χ‖² with R the identity or the gradient."""
 
     name: ClassVar[str] = "tikhonov"
@@ -152,7 +132,7 @@ class Tikhonov(_Direct):
         if self.regulariser == "identity":
             return regularised_inverse(kernel, kernel.dtype.type(self.main_value())), 1.0
         grid = operator.padded_grid
-        spacing = gradient_spacing(grid, self.gradient)  # type: ignore[arg-type]
+        spacing = gradient_spacing(grid, self.gradient)
         x, y, z = (squared_difference_symbol(n, h) for n, h in zip(grid.shape, spacing, strict=True))
         symbol = x[:, None, None] + y[:, None] + np.resize(z, kernel.shape[2])  # entries beyond half are padding
         return regularised_inverse(kernel, (self.main_value() * symbol).astype(kernel.dtype)), symbol

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from qsm_recon.solvers.composition import Composition
 from qsm_recon.solvers.parameters import parameter
-from qsm_recon.solvers.variational import Composition, VariationalSolver, convex_start
+from qsm_recon.solvers.variational import VariationalSolver, convex_start
+from qsm_recon.terms.fidelity import NonlinearFidelity
+from qsm_recon.terms.regulariser import TotalGeneralisedVariation
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class LinearTGV(VariationalSolver):
 
     def composition(self) -> Composition:
         """See :class:`VariationalSolver`."""
-        return Composition(regulariser="tgv", second_weight_ratio=self.second_weight_ratio)
+        return Composition(regulariser=TotalGeneralisedVariation(self.second_weight_ratio))
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,9 @@ class FANSITGV(LinearTGV):
 
     def composition(self) -> Composition:
         """See :class:`VariationalSolver`."""
-        return Composition("nonlinear", "tgv", self.second_weight_ratio, convex_iterations=self.convex_iterations)
+        return Composition(
+            NonlinearFidelity(self.convex_iterations), TotalGeneralisedVariation(self.second_weight_ratio)
+        )
 
 
 SOLVERS = (LinearTGV, FANSITGV)

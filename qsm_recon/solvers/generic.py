@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, fields
+from typing import ClassVar, TypeVar
 
-from qsm_recon.solvers.default_weights import ABSOLUTE_RULE, TOTAL_VARIATION_RULE
+from qsm_recon.problem import Problem
+from qsm_recon.solvers.base import Solver
+from qsm_recon.solvers.composition import Background, Composition
+from qsm_recon.solvers.default_weights import ABSOLUTE_RULE, TOTAL_VARIATION_RULE, scale_of
 from qsm_recon.solvers.parameters import parameter
-from qsm_recon.solvers.variational import FIDELITIES, Composition, VariationalSolver, convex_start, harmonic_penalty
+from qsm_recon.solvers.variational import VariationalSolver, convex_start, harmonic_penalty
+from qsm_recon.terms.fidelity import Fidelity
+from qsm_recon.terms.registry import fidelity_names, find_fidelity, find_regulariser, regulariser_names
+from qsm_recon.terms.regulariser import Regulariser
+
+Term = TypeVar("Term", Fidelity, Regulariser)
+KNEE = 3.0
+"""Knee of the huber fidelity, in errors of the field per voxel: rarely passed by noise."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +34,15 @@ class GenericADMM(VariationalSolver):
         None, "ppm·mm (mm for l1 fidelities)", "weight alpha of the regulariser; by default from the field's error and "
         "gradient", low=1e-12, high=1e6, kind=float, main=True,
     )  # fmt: skip
-    fidelity: str = parameter("quadratic", "1", "data fidelity", choices=tuple(FIDELITIES))
-    regulariser: str = parameter("tv", "1", "regulariser", choices=("tv", "tgv"))
+    fidelity: str = parameter("quadratic", "1", "data fidelity", choices=fidelity_names())
+    regulariser: str = parameter("tv", "1", "regulariser", choices=regulariser_names())
     second_weight_ratio: float | None = parameter(
         None, "mm", "alpha0 / alpha1 of tgv; by default two voxels", low=1e-6, high=1e6, kind=float
     )
+    knee: float | None = parameter(
+        None, "ppm", "residual from which on the huber fidelity is linear; by default three of the field's errors",
+        low=1e-9, high=1e3, kind=float,
+    )  # fmt: skip
     harmonic_weight: float = parameter(
         0.0, "mm⁴", "weight beta of a weakly harmonic background; 0 for no background", low=0, high=1e9
     )
@@ -40,16 +54,26 @@ class GenericADMM(VariationalSolver):
         """See :class:`Solver`; with a background of its own."""
         return self.harmonic_weight > 0
 
+    def resolved(self, problem: Problem) -> Solver:
+        """See :class:`Solver`."""
+        if self.knee is not None or "knee" not in parameters_of(find_fidelity(self.fidelity)):
+            return super().resolved(problem)
+        return self._with(self.declared()["knee"], KNEE * scale_of(problem).error_ppm).resolved(problem)
+
     def composition(self) -> Composition:
-        """See :class:`VariationalSolver`."""
-        return Composition(
-            self.fidelity,
-            self.regulariser,
-            self.second_weight_ratio,
-            self.harmonic_weight,
-            self.harmonic_penalty,
-            self.convex_iterations,
-        )
+        """See :class:`VariationalSolver`; a term's parameters are those of the same names here."""
+        fidelity, regulariser = find_fidelity(self.fidelity), find_regulariser(self.regulariser)
+        background = Background(self.harmonic_weight, self.harmonic_penalty) if self.harmonic_weight > 0 else None
+        return Composition(self._made(fidelity), self._made(regulariser), background)
+
+    def _made(self, term: type[Term]) -> Term:
+        given = {name: getattr(self, name) for name in parameters_of(term) if name in self.declared()}
+        return term(**given)
+
+
+def parameters_of(term: type) -> set[str]:
+    """Names of the parameters of a term."""
+    return {item.name for item in fields(term)}
 
 
 SOLVERS = (GenericADMM,)

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.problem import Problem
-from qsm_recon.result import Callback, Reconstruction
+from qsm_recon.result import Callback
+from qsm_recon.solvers.base import Series, Solution
+from qsm_recon.solvers.composition import CAUTIOUS, Composition, CompositionRun
 from qsm_recon.solvers.default_weights import scale_of
 from qsm_recon.solvers.parameters import parameter
-from qsm_recon.solvers.series import Series
-from qsm_recon.solvers.variational import CAUTIOUS, Composition, CompositionRun, VariationalSolver
+from qsm_recon.solvers.variational import VariationalSolver
+from qsm_recon.terms.fidelity import AbsoluteFidelity
 from qsm_recon.terms.weights import data_weight, fidelity_of_noise
 
 # Larger ones are better for weak regularisation and worse for strong: 0.75, which suits wl1, by up to three points.
@@ -56,18 +58,18 @@ class HybridL1L2(VariationalSolver):
         """See :class:`Solver`; stage 2 begins with the map of stage 1."""
         return 17.5
 
-    def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
-        weight, weight_origin = data_weight(problem, self.weighting, self.weight_normalisation)  # type: ignore[arg-type]
+    def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Solution:
+        weight, weight_origin = data_weight(problem, self.weighting, self.weight_normalisation)
         stage = replace(
             self, max_iterations=self.first_iterations, tolerance=0.0, update_tolerance=0.0,
             gradient_penalty=self.first_gradient_penalty, field_penalty=self.first_field_penalty,
         )  # fmt: skip
-        first = CompositionRun(stage, problem, Composition(fidelity="l1"), CAUTIOUS)
+        first = CompositionRun(stage, problem, Composition(AbsoluteFidelity()), CAUTIOUS)
         alpha = self.first_weight or self._first_weight(problem)
         found = first.minimise(alpha, weight, callback, start_ppm)
         susceptibility = first.operator.crop(found.image)
-        if found.stop_reason.startswith(("interrupted", "the callback")):
-            return first.reconstruction(found, {"weighting": weight_origin, "stage": 1}, self)
+        if found.stop_reason.asked_for:
+            return first.solution(found, {"weighting": weight_origin, "stage": 1})
         distrust = self._discrepancy(problem, first.operator.forward(susceptibility))
         if not (weight * (1 - distrust)).any():  # a single voxel, or all misfit alike: none stands out
             distrust = np.zeros_like(distrust)
@@ -83,7 +85,7 @@ class HybridL1L2(VariationalSolver):
         del first, found, distrust  # frees the buffers of stage 1
         second = CompositionRun(self, problem, Composition())
         outcome = second.minimise(self.main_value(), weight, callback, susceptibility)
-        return second.reconstruction(outcome, details)
+        return second.solution(outcome, details)
 
     def _first_weight(self, problem: Problem) -> float:
         """Default of stage 1; beyond that for the default of stage 2 it would give up strong sources for good."""

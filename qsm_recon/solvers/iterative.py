@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.engines.admm import ADMMSettings
-from qsm_recon.operators.dipole import DipoleOperator
+from qsm_recon.operators.dipole import DipoleOperator, KernelKind
 from qsm_recon.operators.grid import Grid
 from qsm_recon.operators.padding import padding_around, reach_of
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
 from qsm_recon.solvers.base import Solver
 from qsm_recon.solvers.parameters import parameter
+from qsm_recon.terms.weights import NORMALISATIONS, WEIGHTINGS
 
 
 def automatic_padding() -> Any:
@@ -38,17 +39,49 @@ def padding_or(
     return padding_around(mask, grid.voxel_size_mm, reach if margin_mm is None else min(margin_mm, reach))
 
 
-@dataclass(frozen=True)
-class GridSolver(Solver):
-    """Base of methods on the dipole operator: the kernel, the grid it is applied on, and the precision."""
+def weighting_parameter(default_note: str = "auto takes the given weight, else the magnitude, else the mask") -> Any:
+    """Declare the data weight W."""
+    return parameter("auto", "1", f"data weight W; {default_note}", choices=WEIGHTINGS)
 
-    kernel: str = parameter("continuous", "1", "dipole kernel", choices=("continuous", "discrete", "green"))
+
+def normalisation_parameter(default: str = "rms") -> Any:
+    """Declare the scale of W."""
+    return parameter(
+        default, "1", "scale of W: root mean square 1 in the mask, maximum 1, or as it is", choices=NORMALISATIONS
+    )
+
+
+@dataclass(frozen=True)
+class OperatorSolver(Solver):
+    """Base of methods on the dipole operator: the kernel, the grid that it is applied on, and the precision."""
+
+    kernel: str = parameter("continuous", "1", "dipole kernel", choices=get_args(KernelKind))
+    padding: int | None = automatic_padding()
+    precision: str = parameter("single", "1", "arithmetic", choices=("single", "double"))
+
+    @property
+    def dtype(self) -> type[np.floating]:
+        """Of the arithmetic."""
+        return np.float32 if self.precision == "single" else np.float64
+
+    def grid_padding(self, mask: NDArray[np.bool_], grid: Grid) -> tuple[int, int, int]:
+        """See :class:`Solver`."""
+        return padding_or(self.padding, mask, grid)
+
+    def dipole_operator(self, problem: Problem, padding: tuple[int, int, int] | None = None) -> DipoleOperator:
+        """Set up the dipole operator on the problem's grid, with a padding where another than the solver's is given."""
+        chosen = self.grid_padding(problem.mask, problem.grid) if padding is None else padding
+        return DipoleOperator(problem.grid, self.kernel, self.dtype, chosen)
+
+
+@dataclass(frozen=True)
+class GridSolver(OperatorSolver):
+    """Base of those that compute on a box around the mask."""
+
     margin: float | None = parameter(
         None, "mm", "how far around the mask is computed; the whole image if more than there is; by default a "
         "twentieth of the mask's longest extent, or six voxels", low=0, high=1e6, kind=float,
     )  # fmt: skip
-    padding: int | None = automatic_padding()
-    precision: str = parameter("single", "1", "arithmetic", choices=("single", "double"))
 
     def region(self, problem: Problem) -> Region:
         """See :class:`Solver`."""
@@ -61,12 +94,6 @@ class GridSolver(Solver):
     def grid_padding(self, mask: NDArray[np.bool_], grid: Grid) -> tuple[int, int, int]:
         """See :class:`Solver`."""
         return padding_or(self.padding, mask, grid, self.margin)
-
-    def dipole_operator(self, problem: Problem, padding: tuple[int, int, int] | None = None) -> DipoleOperator:
-        """Set up the dipole operator on the problem's grid, with a padding where another than the solver's is given."""
-        dtype = np.float32 if self.precision == "single" else np.float64
-        chosen = self.grid_padding(problem.mask, problem.grid) if padding is None else padding
-        return DipoleOperator(problem.grid, self.kernel, dtype, chosen)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,15 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.engines.gauss_newton import GaussNewton, GaussNewtonOutcome, GaussNewtonSettings
+from qsm_recon.engines.gauss_newton import GaussNewton, GaussNewtonSettings
 from qsm_recon.errors import ParameterError
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.smv import SphericalMean, spherical_mean_kernel
 from qsm_recon.problem import Problem
-from qsm_recon.result import Callback, Reconstruction
-from qsm_recon.solvers.base import Solver
+from qsm_recon.result import Callback
+from qsm_recon.solvers.base import Solution, Solver
 from qsm_recon.solvers.default_weights import EDGE_FACTOR, EDGE_RULE, rounding, total_variation_weight
-from qsm_recon.solvers.iterative import GridSolver
+from qsm_recon.solvers.iterative import GridSolver, normalisation_parameter, weighting_parameter
 from qsm_recon.solvers.parameters import parameter
 from qsm_recon.terms.field_model import WeightedField
 from qsm_recon.terms.morphology import EdgeWeightedVariation, UniformRegion, edge_mask
@@ -117,31 +117,8 @@ class MorphologySolver(GridSolver):
         if problem.magnitude is None or not self.has_edges(problem):
             return None
         return edge_mask(
-            problem.magnitude, mask, problem.grid.voxel_size_mm, self.edge_fraction, self.edge_fraction_of  # type: ignore[arg-type]
+            problem.magnitude, mask, problem.grid.voxel_size_mm, self.edge_fraction, self.edge_fraction_of
         )  # fmt: skip
-
-    def _reconstruction(
-        self,
-        operator: DipoleOperator,
-        susceptibility: NDArray,
-        mask: NDArray[np.bool_],
-        outcome: GaussNewtonOutcome,
-        details: dict[str, Any],
-        images: dict[str, NDArray] | None = None,
-    ) -> Reconstruction:
-        return Reconstruction(
-            susceptibility_ppm=np.where(mask, susceptibility, 0).astype(np.float32),
-            mask=mask,
-            solver=self.name,
-            parameters=self.parameters(),
-            converged=outcome.converged,
-            stop_reason=outcome.stop_reason,
-            iterations=len(outcome.history["objective"]),
-            history=outcome.history,
-            details=details,
-            images=images or {},
-            fitted_field_ppm=np.where(mask, operator.forward_padded(outcome.image), 0).astype(np.float32),
-        )
 
 
 @dataclass(frozen=True)
@@ -159,13 +136,8 @@ class MEDI(MorphologySolver):
         "Liu et al., Magn Reson Med 69:467-476 (2013), doi 10.1002/mrm.24272"
     )
 
-    weighting: str = parameter(
-        "auto", "1", "data weight W; auto takes the given weight, else the magnitude, else the mask",
-        choices=("auto", "uniform", "mask", "magnitude", "magnitude-squared", "noise", "given"),
-    )  # fmt: skip
-    weight_normalisation: str = parameter(
-        "rms", "1", "scale of W: root mean square 1 in the mask, maximum 1, or as it is", choices=("rms", "max", "none")
-    )
+    weighting: str = weighting_parameter()
+    weight_normalisation: str = normalisation_parameter()
     fidelity: str = parameter("nonlinear", "1", "data fidelity", choices=("nonlinear", "linear"))
     linear_iterations: int | None = parameter(
         None, "1", "first outer iterations done with the linear fidelity, which takes no strong field for a wrap; by "
@@ -186,10 +158,10 @@ class MEDI(MorphologySolver):
     csf_r2star: float = parameter(5.0, "1/s", "R2* below which tissue counts as fluid", low=0.1, high=100)
     circulant: bool = parameter(True, "1", "precondition the inner iterations in k-space")
 
-    def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
+    def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Solution:
         operator = self.dipole_operator(problem)
         dtype = operator.transform.dtype
-        weight, weight_origin = data_weight(problem, self.weighting, self.weight_normalisation)  # type: ignore[arg-type]
+        weight, weight_origin = data_weight(problem, self.weighting, self.weight_normalisation)
         field, mask = np.where(problem.mask, problem.field_ppm, 0), problem.mask
         if self.smv_radius > 0:
             field, weight, mask = self._spherical_means(problem, field, weight, operator)
@@ -231,13 +203,14 @@ class MEDI(MorphologySolver):
             "zero_reference": "as reconstructed" if fluid is None else f"fluid, {int(fluid.sum())} voxels",
         }
         images = {} if fluid is None else {"csf_mask": fluid}
-        return self._reconstruction(operator, susceptibility, mask, outcome, details, images)
+        fitted = operator.forward_padded(outcome.image)
+        return Solution(susceptibility, fitted, outcome.stop_reason, outcome.history, details, images, mask)
 
     def noise_fidelity(self, problem: Problem) -> float | None:
         """See :class:`Solver`; unknown where spherical means or a reduction of weights change field or weight."""
         if self.smv_radius > 0 or self.merit:
             return None
-        weight, _ = data_weight(problem, self.weighting, self.weight_normalisation)  # type: ignore[arg-type]
+        weight, _ = data_weight(problem, self.weighting, self.weight_normalisation)
         return fidelity_of_noise(problem, weight)
 
     def _spherical_means(

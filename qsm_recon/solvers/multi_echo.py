@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
+from qsm_recon.engines.loop import Outcome
 from qsm_recon.errors import ParameterError
 from qsm_recon.problem import Problem
-from qsm_recon.result import Callback, Reconstruction
+from qsm_recon.result import Callback
+from qsm_recon.solvers.base import Solution
 from qsm_recon.solvers.parameters import parameter
 from qsm_recon.solvers.total_field import FieldCase, Outside, TotalFieldSolver
 from qsm_recon.terms.echo_model import MultiEchoSignal
@@ -48,7 +50,7 @@ class McTFI(TotalFieldSolver):
         item = 8 if self.precision == "double" else 4
         return super().memory_bytes(problem) + 2 * echoes * item * math.prod(self.computed_shape(problem))
 
-    def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
+    def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Solution:
         if problem.echoes is None or problem.b0_tesla is None:
             raise ParameterError(
                 "mctfi: it needs the complex echoes, their times and the field strength; "
@@ -58,7 +60,8 @@ class McTFI(TotalFieldSolver):
 
     def _invert(
         self, case: FieldCase, outside: Outside, callback: Callback | None, start_ppm: NDArray | None
-    ) -> Reconstruction:
+    ) -> tuple[Outcome, dict[str, Any], dict[str, NDArray]]:
+        """See :class:`TotalFieldSolver`."""
         problem, operator = case.problem, case.operator
         field_iterations, field = 0.0, case.field
         if start_ppm is None:
@@ -80,7 +83,7 @@ class McTFI(TotalFieldSolver):
         maps = model.maps(problem.grid.shape)
         if self.model == "reduced":
             maps = {"initial_phase_rad": maps["initial_phase_rad"]}
-        return self._reconstruction(operator, operator.crop(outcome.image), problem.mask, outcome, details, maps)
+        return outcome, details, maps
 
 
 SOLVERS = (McTFI,)

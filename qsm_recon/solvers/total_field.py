@@ -14,13 +14,15 @@ from qsm_recon.background.detection import background_test, kind_of_field
 from qsm_recon.background.outside_sources import project_onto_outside
 from qsm_recon.engines.closed_form import apply_filter, truncated_inverse
 from qsm_recon.engines.gauss_newton import GaussNewton, GaussNewtonSettings
+from qsm_recon.engines.loop import Outcome
 from qsm_recon.errors import ParameterError
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
 from qsm_recon.operators.padding import padded_shape
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
-from qsm_recon.result import Callback, Reconstruction
+from qsm_recon.result import Callback
+from qsm_recon.solvers.base import Solution
 from qsm_recon.solvers.medi import MorphologySolver
 from qsm_recon.solvers.parameters import parameter
 from qsm_recon.terms.field_model import FieldModel, WeightedField
@@ -125,8 +127,8 @@ class TotalFieldSolver(MorphologySolver):
             return self.background != "removed"
         return kind_of_field(problem) == "total"
 
-    def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
-        weight, origin = data_weight(problem, self.weighting)  # type: ignore[arg-type]
+    def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Solution:
+        weight, origin = data_weight(problem, self.weighting)
         facts: dict[str, Any] = {}
         present = self._has_background(problem)
         if self.background == "auto" and problem.field_kind == "unknown":
@@ -148,16 +150,22 @@ class TotalFieldSolver(MorphologySolver):
             region.cut(weight).astype(operator.transform.dtype),
             None if problem.echoes is None else region.cut(problem.echoes),
         )
-        result = self._invert(
-            case, self._outside(case, present, facts), callback, None if start_ppm is None else region.cut(start_ppm)
+        start = None if start_ppm is None else region.cut(start_ppm)
+        outcome, details, maps = self._invert(case, self._outside(case, present, facts), callback, start)
+        return Solution(
+            region.embed(operator.crop(outcome.image)),
+            region.embed(operator.forward_padded(outcome.image)[tuple(map(slice, part.grid.shape))]),
+            outcome.stop_reason,
+            outcome.history,
+            details,
+            {name: region.embed(image) for name, image in maps.items()},
         )
-        return region.embed_result(result)
 
     @abstractmethod
     def _invert(
         self, case: FieldCase, outside: Outside, callback: Callback | None, start_ppm: NDArray | None
-    ) -> Reconstruction:
-        """Do the work, on the region."""
+    ) -> tuple[Outcome, dict[str, Any], dict[str, NDArray]]:
+        """Do the work, on the region; returns facts and further maps with it."""
 
     def _outside(self, case: FieldCase, present: bool, facts: dict[str, Any]) -> Outside:
         """Decide what is to be expected outside the mask, and where sources are strong."""
@@ -243,7 +251,8 @@ class TFI(TotalFieldSolver):
 
     def _invert(
         self, case: FieldCase, outside: Outside, callback: Callback | None, start_ppm: NDArray | None
-    ) -> Reconstruction:
+    ) -> tuple[Outcome, dict[str, Any], dict[str, NDArray]]:
+        """See :class:`TotalFieldSolver`."""
         scale = case.problem.phase_scale if self.fidelity == "nonlinear" else None
         linear_iterations = 0 if scale is None else self.linear_iterations
         model = WeightedField(
@@ -251,9 +260,7 @@ class TFI(TotalFieldSolver):
         )
         outcome = self._engine(case, model, outside, self._settings()).run(start_ppm, callback)
         details = {"rad_per_ppm": scale, "reweighted_voxels": model.reweighted_voxels, **outside.facts}
-        return self._reconstruction(
-            case.operator, case.operator.crop(outcome.image), case.problem.mask, outcome, details
-        )
+        return outcome, details, {}
 
 
 SOLVERS = (TFI,)

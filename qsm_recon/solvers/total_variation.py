@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from qsm_recon.solvers.variational import Composition, VariationalSolver, convex_start
+from qsm_recon.solvers.composition import Composition
+from qsm_recon.solvers.variational import VariationalSolver, convex_start
+from qsm_recon.terms.fidelity import NonlinearFidelity
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class FANSI(VariationalSolver):
 
     def composition(self) -> Composition:
         """See :class:`VariationalSolver`."""
-        return Composition(fidelity="nonlinear", convex_iterations=self.convex_iterations)
+        return Composition(NonlinearFidelity(self.convex_iterations))
 
 
 SOLVERS = (LinearTV, FANSI)

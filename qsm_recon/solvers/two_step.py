@@ -9,12 +9,13 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.engines.admm import ADMMSettings
-from qsm_recon.engines.known_frequencies import KnownFrequencyADMM, KnownFrequencySweeps
+from qsm_recon.engines.admm import ADMM, ADMMSettings
+from qsm_recon.engines.known_frequencies import KnownFrequencySweeps
 from qsm_recon.engines.least_squares import spectral_least_squares
 from qsm_recon.operators.gradient import gradient_spacing
 from qsm_recon.problem import Problem
-from qsm_recon.result import Callback, Reconstruction
+from qsm_recon.result import Callback
+from qsm_recon.solvers.base import Solution
 from qsm_recon.solvers.default_weights import TWO_STEP_FACTOR, TWO_STEP_RULE, total_variation_weight
 from qsm_recon.solvers.iterative import ADMMSolver
 from qsm_recon.solvers.parameters import parameter
@@ -53,32 +54,27 @@ class RapidTwoStep(ADMMSolver):
         """See :class:`Solver`."""
         return TWO_STEP_FACTOR * total_variation_weight(problem)
 
-    def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
+    def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Solution:
         operator = self.dipole_operator(problem)
         field = np.where(problem.mask, problem.field_ppm, 0)
         found = spectral_least_squares(operator, field, self.least_squares_iterations)
         first = np.where(problem.mask, found, 0)
         transform = operator.transform
-        spacing = gradient_spacing(problem.grid, self.gradient)  # type: ignore[arg-type]
-        regulariser = TotalVariation(transform, spacing, self.main_value())
+        spacing = gradient_spacing(problem.grid, self.gradient)
+        regulariser = TotalVariation().on(transform, spacing, self.main_value())
         known = transform.load_image(first)
         sweeps = KnownFrequencySweeps(transform, operator.kernel, known, self.threshold, regulariser)
         settings = self._settings(problem.field_ppm[problem.mask], math.sqrt(float(np.mean(np.square(spacing)))))
-        outcome = KnownFrequencyADMM(sweeps, regulariser, settings, problem.mask).run(
-            first if start_ppm is None else start_ppm, callback
-        )
-        susceptibility = operator.crop(outcome.image)
-        return Reconstruction(
-            susceptibility_ppm=np.where(problem.mask, susceptibility, 0).astype(np.float32),
-            mask=problem.mask,
-            solver=self.name,
-            parameters=self.parameters(),
-            converged=outcome.converged,
-            stop_reason=outcome.stop_reason,
-            iterations=len(outcome.history["objective"]),
-            history=outcome.history,
-            details={"padded_shape": list(operator.padded_grid.shape), **outcome.facts()},
-            fitted_field_ppm=np.where(problem.mask, operator.forward_padded(outcome.image), 0).astype(np.float32),
+        outcome = ADMM(sweeps, settings, problem.mask).run(first if start_ppm is None else start_ppm, callback)
+        return Solution(
+            operator.crop(outcome.image),
+            operator.forward_padded(outcome.image),
+            outcome.stop_reason,
+            outcome.history,
+            details={
+                "padded_shape": list(operator.padded_grid.shape),
+                "map_distance": outcome.distance if math.isfinite(outcome.distance) else None,
+            },
         )
 
     def _settings(self, field: NDArray, voxel: float) -> ADMMSettings:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from qsm_recon.solvers.composition import Background, Composition
 from qsm_recon.solvers.parameters import parameter
-from qsm_recon.solvers.variational import Composition, VariationalSolver, convex_start, harmonic_penalty
+from qsm_recon.solvers.variational import VariationalSolver, convex_start, harmonic_penalty
+from qsm_recon.terms.fidelity import NonlinearFidelity
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class WeakHarmonicLinear(VariationalSolver):
 
     def composition(self) -> Composition:
         """See :class:`VariationalSolver`."""
-        return Composition(harmonic_weight=self.harmonic_weight, harmonic_penalty=self.harmonic_penalty)
+        return Composition(background=Background(self.harmonic_weight, self.harmonic_penalty))
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,7 @@ class WeakHarmonicNonlinear(WeakHarmonicLinear):
 
     def composition(self) -> Composition:
         """See :class:`VariationalSolver`."""
-        return Composition(
-            "nonlinear",
-            harmonic_weight=self.harmonic_weight,
-            harmonic_penalty=self.harmonic_penalty,
-            convex_iterations=self.convex_iterations,
-        )
+        return replace(super().composition(), fidelity=NonlinearFidelity(self.convex_iterations))
 
 
 SOLVERS = (WeakHarmonicLinear, WeakHarmonicNonlinear)

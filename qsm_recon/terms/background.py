@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.backend.fft import FourierTransform
+from qsm_recon.backend.harmonic_kernels import masked_decay_step
 from qsm_recon.operators.gradient import Spacing
 from qsm_recon.terms.regulariser import squared_symbols
 
@@ -68,8 +69,6 @@ class WeakHarmonic:
 
         Returns sums of M|Δh|², |-Δh - zh|², |zh - zh_old|², |zh|² and |sh|².
         """
-        from qsm_recon.backend.field_kernels import masked_decay_step
-
         real = self._transform.dtype.type
         sums: tuple[float, ...] = masked_decay_step(
             laplacian,

@@ -25,7 +25,7 @@ def edge_mask(
     mask: NDArray[np.bool_],
     spacing: Spacing,
     fraction: float = 0.3,
-    fraction_of: FractionOf = "components",
+    fraction_of: str = "components",
 ) -> NDArray[np.bool_]:
     """Mark where the susceptibility is smoothed: False on the edges of the magnitude image.
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.errors import ParameterError
+from qsm_recon.errors import ParameterError, did_you_mean
 from qsm_recon.problem import Problem
 
 Weighting = Literal["auto", "uniform", "mask", "magnitude", "magnitude-squared", "noise", "given"]
 Normalisation = Literal["rms", "max", "none"]
+WEIGHTINGS: tuple[str, ...] = get_args(Weighting)
+NORMALISATIONS: tuple[str, ...] = get_args(Normalisation)
 
 
 def data_weight(
-    problem: Problem, weighting: Weighting = "auto", normalisation: Normalisation = "rms"
+    problem: Problem, weighting: str = "auto", normalisation: str = "rms"
 ) -> tuple[NDArray[np.floating], str]:
     """Data weight W of a problem.
 
@@ -44,9 +46,15 @@ def data_weight(
     Raises
     ------
     ParameterError
-        If the weighting needs an image that the problem lacks.
+        If the weighting needs an image that the problem lacks, or is unknown.
     """
-    origin: str = weighting
+    for name, value, known in (
+        ("weighting", weighting, WEIGHTINGS),
+        ("weight_normalisation", normalisation, NORMALISATIONS),
+    ):
+        if value not in known:
+            raise ParameterError(f"{name}: '{value}' is not accepted{did_you_mean(value, known)}")
+    origin = weighting
     if weighting == "auto":
         origin = "given" if problem.weight is not None else "magnitude" if problem.magnitude is not None else "mask"
     if origin == "uniform":

@@ -28,7 +28,7 @@ def fused_and_naive(shape, spacing, components, relaxation, pieces, dtype, block
     rng = np.random.default_rng(seed)
     transform = FourierTransform(shape, dtype)
     weights = voxel_weights(components, shape, rng)
-    term = TotalVariation(transform, spacing, ALPHA, weights)
+    term = TotalVariation().on(transform, spacing, ALPHA, weights)
     w = 1.0 if weights is None else weights
     slabs = slab_edges(shape[0], pieces)
     z = s = np.zeros((3, *shape))

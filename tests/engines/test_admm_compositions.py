@@ -7,6 +7,7 @@ from oracles.fields import dipole_kernel
 from oracles.variational import Model, admm
 
 from qsm_recon.engines.admm import ADMM, ADMMSettings
+from qsm_recon.engines.sweeps import FieldSweeps
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
 from qsm_recon.terms.background import WeakHarmonic
@@ -16,7 +17,8 @@ from qsm_recon.terms.fidelity import (
     NonlinearFidelity,
     QuadraticFidelity,
 )
-from qsm_recon.terms.regulariser import TotalGeneralisedVariation, TotalVariation
+from qsm_recon.terms.regulariser import TotalVariation
+from qsm_recon.terms.regulariser.generalised_variation import VectorSplitting
 
 FIDELITIES = {
     "quadratic": QuadraticFidelity,
@@ -54,14 +56,13 @@ def oracle_model(fidelity, regulariser, background, spacing=VOXEL_SIZE):
 
 def engine_of(model, operator, settings, ratio):
     transform = operator.transform
-    fidelity = FIDELITIES[model.fidelity](transform, model.field, model.weight)
-    regulariser = TotalVariation(transform, model.spacing, model.alpha1, model.voxel_weights)
+    fidelity = FIDELITIES[model.fidelity]().on(transform, model.field, model.weight)
+    regulariser = TotalVariation().on(transform, model.spacing, model.alpha1, model.voxel_weights)
     if model.regulariser == "tgv":
-        regulariser = TotalGeneralisedVariation(
-            transform, model.spacing, model.alpha1, model.alpha0, ratio, model.voxel_weights
-        )
+        regulariser = VectorSplitting(transform, model.spacing, model.alpha1, model.alpha0, ratio, model.voxel_weights)
     background = WeakHarmonic(transform, model.spacing, model.mask, BETA, MUH) if model.beta else None
-    return ADMM(transform, operator.kernel, fidelity, regulariser, settings, background), regulariser, background
+    sweeps = FieldSweeps(transform, operator.kernel, fidelity, regulariser, background)
+    return ADMM(sweeps, settings), regulariser, background
 
 
 @pytest.mark.parametrize("relaxation", [1.0, 1.8])
@@ -109,13 +110,13 @@ def toolbox_operator(small_case):
 @pytest.mark.parametrize(("name", "fidelity"), [("wTGV", QuadraticFidelity), ("nlTGV", NonlinearFidelity)])
 def test_iterates_equal_those_of_fansi(small_case, shared_folder, toolbox_operator, name, fidelity):
     operator = toolbox_operator
-    engine = ADMM(
+    sweeps = FieldSweeps(
         operator.transform,
         operator.kernel,
-        fidelity(operator.transform, small_case["phase"], small_case["weight"]),
-        TotalGeneralisedVariation(operator.transform, (1.0, 1.0, 1.0), 5e-4, 1e-3, 2.0),
-        fixed_iterations(50, 0.05, 1.0),
+        fidelity().on(operator.transform, small_case["phase"], small_case["weight"]),
+        VectorSplitting(operator.transform, (1.0, 1.0, 1.0), 5e-4, 1e-3, 2.0),
     )
+    engine = ADMM(sweeps, fixed_iterations(50, 0.05, 1.0))
     iterates = {}
 
     def keep(state):
@@ -136,14 +137,13 @@ def test_solutions_equal_those_of_hd_qsm(small_case, shared_folder, toolbox_oper
 
     def run(fidelity, data_weight, weight_and_penalty, iterations, start=None):
         alpha, penalty = weight_and_penalty
-        engine = ADMM(
+        sweeps = FieldSweeps(
             transform,
             operator.kernel,
-            fidelity(transform, field, data_weight),
-            TotalVariation(transform, (1.0, 1.0, 1.0), alpha),
-            fixed_iterations(iterations, penalty, 1.0),
+            fidelity().on(transform, field, data_weight),
+            TotalVariation().on(transform, (1.0, 1.0, 1.0), alpha),
         )
-        return operator.crop(engine.run(start).image)
+        return operator.crop(ADMM(sweeps, fixed_iterations(iterations, penalty, 1.0)).run(start).image)
 
     second_stage = np.array([alpha, 10 * alpha])
     first = run(AbsoluteFidelity, weight, np.sqrt(second_stage), 20)

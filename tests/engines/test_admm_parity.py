@@ -9,6 +9,7 @@ from oracles.fields import dipole_kernel
 from oracles.total_variation import Model, admm
 
 from qsm_recon.engines.admm import ADMM, ADMMSettings
+from qsm_recon.engines.sweeps import FieldSweeps
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
 from qsm_recon.terms.fidelity import NonlinearFidelity, QuadraticFidelity
@@ -45,11 +46,10 @@ def test_iterates_equal_those_of_the_oracle(nonlinear, relaxation, spacing, comp
     model = Model(kernel, field, weight, ALPHA, spacing, 1.0 if w is None else w, nonlinear)
     expected = admm(model, 50, MU1, MU2, relaxation)
     operator = DipoleOperator(Grid(SHAPE, VOXEL_SIZE, DIRECTION), dtype=np.float64)
-    fidelity = (NonlinearFidelity if nonlinear else QuadraticFidelity)(operator.transform, field, weight)
-    regulariser = TotalVariation(operator.transform, spacing, ALPHA, w)
-    engine = ADMM(
-        operator.transform, operator.kernel, fidelity, regulariser, fixed_iterations(50, relaxation=relaxation)
-    )
+    fidelity = (NonlinearFidelity if nonlinear else QuadraticFidelity)().on(operator.transform, field, weight)
+    regulariser = TotalVariation().on(operator.transform, spacing, ALPHA, w)
+    sweeps = FieldSweeps(operator.transform, operator.kernel, fidelity, regulariser)
+    engine = ADMM(sweeps, fixed_iterations(50, relaxation=relaxation))
     iterates = []
     outcome = engine.run(callback=lambda _state: iterates.append(operator.crop(engine.image)))
     assert len(iterates) == 50
@@ -82,10 +82,9 @@ def toolbox(small_case, shared_folder):
 
 def run_as_the_toolbox(inputs, operator, fidelity, settings, voxel_weights=None):
     transform = operator.transform
-    regulariser = TotalVariation(transform, (1.0, 1.0, 1.0), TOOLBOX["alpha"], voxel_weights)
-    engine = ADMM(
-        transform, operator.kernel, fidelity(transform, inputs["phase"], inputs["weight"]), regulariser, settings
-    )
+    regulariser = TotalVariation().on(transform, (1.0, 1.0, 1.0), TOOLBOX["alpha"], voxel_weights)
+    data_term = fidelity().on(transform, inputs["phase"], inputs["weight"])
+    engine = ADMM(FieldSweeps(transform, operator.kernel, data_term, regulariser), settings)
     iterates = {}
 
     def keep(state):

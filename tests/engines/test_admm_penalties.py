@@ -40,9 +40,9 @@ def engine_ratio(case):
     """mu0 / mu1 as the recipe has it."""
     from oracles.cases import VOXEL_SIZE
 
-    from qsm_recon.solvers.variational import SECOND_PENALTY_RATIO
+    from qsm_recon.terms.regulariser.generalised_variation import PENALTY_RATIO
 
-    return SECOND_PENALTY_RATIO * float(np.sqrt(np.mean(np.square(VOXEL_SIZE)))) * 2.0
+    return PENALTY_RATIO * float(np.sqrt(np.mean(np.square(VOXEL_SIZE)))) * 2.0
 
 
 @pytest.mark.parametrize("factor", [0.3, 4.0])

@@ -15,9 +15,9 @@ from oracles.descent import (
 )
 from oracles.fields import difference_symbols, dipole_kernel
 
-from qsm_recon.engines.admm import ADMMSettings
+from qsm_recon.engines.admm import ADMM, ADMMSettings
 from qsm_recon.engines.descent import ConeMonitor, Descent, DescentSettings
-from qsm_recon.engines.known_frequencies import KnownFrequencyADMM, KnownFrequencySweeps
+from qsm_recon.engines.known_frequencies import KnownFrequencySweeps
 from qsm_recon.engines.least_squares import spectral_least_squares
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
@@ -154,10 +154,10 @@ def test_known_frequencies_equal_the_oracle(shape, relaxation):
     expected = known_frequency_admm(kernel, symbols, field, threshold, alpha, penalty, 50, relaxation)
     operator = operator_of(shape)
     transform = operator.transform
-    regulariser = TotalVariation(transform, VOXEL_SIZE, alpha)
+    regulariser = TotalVariation().on(transform, VOXEL_SIZE, alpha)
     sweeps = KnownFrequencySweeps(transform, operator.kernel, transform.load_image(field), threshold, regulariser)
     settings = ADMMSettings(penalty, 1.0, 50, 0.0, 0.0, relaxation=relaxation)
-    engine = KnownFrequencyADMM(sweeps, regulariser, settings)
+    engine = ADMM(sweeps, settings)
     iterates = []
     outcome = engine.run(field, lambda _state: iterates.append(operator.crop(engine.image)))
     assert len(iterates) == 50

@@ -12,6 +12,7 @@ from oracles.medi import MediModel, gauss_newton
 from qsm_recon.engines.admm import ADMM, ADMMSettings
 from qsm_recon.engines.conjugate_gradient import ImageConjugateGradient, NormalSystem, SpectralConjugateGradient
 from qsm_recon.engines.gauss_newton import GaussNewton, GaussNewtonSettings
+from qsm_recon.engines.sweeps import FieldSweeps
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
 from qsm_recon.terms.fidelity import QuadraticFidelity
@@ -219,13 +220,13 @@ def test_agrees_with_admm_on_the_same_edge_weighted_functional():
     variation = EdgeWeightedVariation(operator.transform, voxel, alpha, 1e-5, edges, "periodic")
     newton = GaussNewton(operator, model, variation, GaussNewtonSettings(60, 1e-4, 1e-3, 300), circulant=True)
     by_newton = objective(operator.crop(newton.run().image))
-    admm = ADMM(
+    sweeps = FieldSweeps(
         operator.transform,
         operator.kernel,
-        QuadraticFidelity(operator.transform, field, weight),
-        TotalVariation(operator.transform, voxel, alpha, edges),
-        ADMMSettings(gradient_penalty=alpha / 3e-3, max_iterations=1500, tolerance=0.0),
+        QuadraticFidelity().on(operator.transform, field, weight),
+        TotalVariation().on(operator.transform, voxel, alpha, edges),
     )
+    admm = ADMM(sweeps, ADMMSettings(gradient_penalty=alpha / 3e-3, max_iterations=1500, tolerance=0.0))
     by_admm = objective(operator.crop(admm.run().image))
     assert by_newton == pytest.approx(by_admm, rel=5e-3)
     assert objective(np.zeros(shape)) > 2 * by_admm

@@ -9,11 +9,11 @@ from oracles.distance import assert_distance_is_told
 from oracles.variational import admm, smoothed_minimum
 
 from qsm_recon.engines.admm import ADMM, ADMMSettings
+from qsm_recon.engines.sweeps import FieldSweeps
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
-from qsm_recon.solvers import variational
 from qsm_recon.terms.fidelity import QuadraticFidelity
-from qsm_recon.terms.regulariser import TotalGeneralisedVariation, TotalVariation
+from qsm_recon.terms.regulariser import TotalVariation, generalised_variation
 
 ALPHA = 5e-4
 FIDELITY = {"tgv": "quadratic", "fansi-tgv": "nonlinear"}
@@ -29,7 +29,7 @@ def case():
 def test_public_solver_is_the_oracle_in_ppm(case, name):
     model, scale = case.model(1e-3, FIDELITY[name], "tgv", ratio=0.7), case.scale(FIDELITY[name])
     mu1 = 0.02
-    mu0 = mu1 * variational.SECOND_PENALTY_RATIO * 0.7 * np.sqrt(np.mean(np.square(VOXEL_SIZE)))
+    mu0 = mu1 * generalised_variation.PENALTY_RATIO * 0.7 * np.sqrt(np.mean(np.square(VOXEL_SIZE)))
     expected = admm(model, 30, mu1, mu0, 4.0, 1.0, 1.3)[-1]
     settings = {"max_iterations": 30, "tolerance": 0.0, "precision": "double", "regularisation_weight": 1e-3}
     settings |= {"gradient_penalty": mu1, "field_penalty": 4.0, "relaxation": 1.3, "second_weight_ratio": 0.7}
@@ -60,7 +60,7 @@ def test_long_run_is_within_the_bounds_of_an_independent_minimiser():
     assert low < long.history["objective"][-1] < high < 1.005 * low
 
 
-class WithoutVector(TotalGeneralisedVariation):
+class WithoutVector(generalised_variation.VectorSplitting):
     """v held at zero."""
 
     def reduce_rows(self, first, last, penalty):
@@ -76,12 +76,12 @@ def test_with_the_vector_held_at_zero_it_is_total_variation(case):
     transform = operator.transform
     iterates = []
     for regulariser in (
-        TotalVariation(transform, VOXEL_SIZE, ALPHA),
+        TotalVariation().on(transform, VOXEL_SIZE, ALPHA),
         WithoutVector(transform, VOXEL_SIZE, ALPHA, 2 * ALPHA),
     ):
-        fidelity = QuadraticFidelity(transform, case.field, case.magnitude)
+        fidelity = QuadraticFidelity().on(transform, case.field, case.magnitude)
         settings = ADMMSettings(0.05, 1.0, 40, 0.0, 0.0)
-        engine = ADMM(transform, operator.kernel, fidelity, regulariser, settings)
+        engine = ADMM(FieldSweeps(transform, operator.kernel, fidelity, regulariser), settings)
         iterates.append(operator.crop(engine.run().image))
     assert relative_error(iterates[1], iterates[0]) < 1e-10
 

@@ -9,7 +9,7 @@ from oracles.cases import SmallCase
 from qsm_recon.operators.grid import Grid
 from qsm_recon.problem import Problem
 from qsm_recon.solvers.registry import find_solver, make_solver
-from qsm_recon.solvers.variational import FIDELITIES
+from qsm_recon.terms.registry import fidelity_names
 
 PRESETS = {
     "tv": {},
@@ -21,7 +21,7 @@ PRESETS = {
     "wh-qsm": {"harmonic_weight": 150.0},
     "wh-nlqsm": {"fidelity": "nonlinear", "harmonic_weight": 150.0},
 }
-COMPOSITIONS = list(itertools.product(FIDELITIES, ("tv", "tgv"), (0.0, 150.0)))
+COMPOSITIONS = list(itertools.product(fidelity_names(), ("tv", "tgv"), (0.0, 150.0)))
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,10 @@ import pytest
 from oracles import relative_error
 from oracles.cases import VOXEL_SIZE, SmallCase
 from oracles.cases import periodic_solver as make_solver
+from oracles.composition import admm
 from oracles.fields import difference_symbols
-from oracles.variational import admm
 
-from qsm_recon.solvers import variational
+from qsm_recon.solvers import composition
 
 ALPHA, BETA = 5e-4, 150.0
 FIDELITY = {"wh-qsm": "quadratic", "wh-nlqsm": "nonlinear"}
@@ -113,10 +113,10 @@ def test_reaches_the_minimum_at_default_settings(case, name, alpha):
 def test_balancing_mends_a_bad_penalty_and_a_given_one_stays(case, monkeypatch, factor):
     """muh far off is still on its way to the same minimum where it is fixed."""
     usual = make_solver("wh-qsm", regularisation_weight=ALPHA).solve(case.problem())
-    monkeypatch.setattr(variational, "HARMONIC_PENALTY_RATIO", factor * variational.HARMONIC_PENALTY_RATIO)
+    monkeypatch.setattr(composition, "HARMONIC_PENALTY_RATIO", factor * composition.HARMONIC_PENALTY_RATIO)
     balanced = make_solver("wh-qsm", regularisation_weight=ALPHA).solve(case.problem())
     assert balanced.history["objective"][-1] == pytest.approx(usual.history["objective"][-1], rel=1e-3)
-    start = variational.HARMONIC_PENALTY_RATIO * balanced.details["field_penalty"] * np.mean(np.square(VOXEL_SIZE)) ** 2
+    start = composition.HARMONIC_PENALTY_RATIO * balanced.details["field_penalty"] * np.mean(np.square(VOXEL_SIZE)) ** 2
     fixed = make_solver("wh-qsm", regularisation_weight=ALPHA, harmonic_penalty=start).solve(case.problem())
     assert fixed.details["harmonic_penalty"] == start
     assert abs(np.log(balanced.details["harmonic_penalty"] / usual.details["harmonic_penalty"])) < 0.5 * np.log(50)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.backend.plain.arrays import clip
-from qsm_recon.backend.plain.generalised import shrink_row
+from qsm_recon.backend.plain.arrays import square, total
 
 Scalar = np.floating
 
 
-def incoming_differences(
+def incoming_sweep(
+    dual: Callable,
     image: NDArray,
     u: NDArray,
     weights: NDArray,
@@ -21,6 +23,7 @@ def incoming_differences(
     new_threshold: Scalar,
     ratio: Scalar,
     relaxation: Scalar,
+    numbers: tuple[Scalar, ...],
     out: NDArray,
 ) -> None:
     """See the kernel."""
@@ -28,13 +31,15 @@ def incoming_differences(
     nz = image.shape[2]
     weight = weights[0, before, :, :nz] if weights.shape[0] > 0 else np.ones((), image.dtype)
     state = u[0, before, :, :nz]
-    dual = clip(state, old_threshold * weight)
-    split = state - dual
-    new = split + relaxation * ((image[plane] - image[before]) * inverse_spacing - split) + ratio * dual
-    out[:, :nz] = new - 2 * clip(new, new_threshold * weight)
+    s_old = dual(state, old_threshold * weight, numbers)
+    z_old = state - s_old
+    new = z_old + relaxation * ((image[plane] - image[before]) * inverse_spacing - z_old) + ratio * s_old
+    out[:, :nz] = new - 2 * dual(new, new_threshold * weight, numbers)
 
 
-def shrink_gradient(
+def gradient_sweep(
+    dual: Callable,
+    size: Callable,
     image: NDArray,
     u: NDArray,
     weights: NDArray,
@@ -46,13 +51,13 @@ def shrink_gradient(
     new_threshold: Scalar,
     ratio: Scalar,
     relaxation: Scalar,
+    numbers: tuple[Scalar, ...],
     carried: NDArray,
     next_image: NDArray,
     out: NDArray,
 ) -> tuple[float, ...]:
     """See the kernel."""
     hx, hy, hz = inverse_spacing
-    settings = old_threshold, new_threshold, ratio, relaxation
     signed = np.empty((3, image.shape[1], nz), image.dtype)
     ones = np.broadcast_to(np.ones((), image.dtype), signed.shape[1:])
     sums = np.zeros(5)
@@ -68,7 +73,21 @@ def shrink_gradient(
             weight = ones
             if weights.shape[0] > 0:
                 weight = weights[component if weights.shape[0] > 1 else 0, i]
-            sums += shrink_row(difference, u[component, i], weight, nz, settings, signed[component])
+            weight = weight[..., :nz]
+            state = u[component, i, :, :nz]
+            s_old = dual(state, old_threshold * weight, numbers)
+            z_old = state - s_old
+            state[...] = z_old + relaxation * (difference - z_old) + ratio * s_old
+            s = dual(state, new_threshold * weight, numbers)
+            z = state - s
+            signed[component] = z - s
+            sums += [
+                total(weight * size(difference, numbers)),
+                total(square(difference - z)),
+                total(square(z - z_old)),
+                total(square(z)),
+                total(square(s)),
+            ]
         x, y, z = signed
         target = (carried[:, :nz] - x) * hx + (np.roll(y, 1, axis=0) - y) * hy + (np.roll(z, 1, axis=1) - z) * hz
         out[i - first, :, :nz] = target

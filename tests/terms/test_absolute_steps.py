@@ -8,8 +8,8 @@ import scipy.optimize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qsm_recon.backend.held_kernels import LIMIT, held_step
-from qsm_recon.backend.l1_kernels import absolute_step, chord_step_double, chord_step_single
+from qsm_recon.terms.fidelity.absolute import absolute_step, chord_step_double, chord_step_single, held_chord_step
+from qsm_recon.terms.fidelity.chord import LIMIT
 
 SHAPE, STRIDE, FIRST, LAST, MU = (5, 3, 6), 8, 1, 4, 1.3
 CHORDS = [chord_step_single, chord_step_double]
@@ -42,7 +42,7 @@ class Run:
     def advance(self, predicted, relaxation=1.0):
         """Returns z - s and the sums."""
         out = self.padded(predicted[FIRST:LAST])
-        settings = (self.dtype(MU), self.dtype(relaxation))
+        settings = (self.dtype(0), self.dtype(MU), self.dtype(relaxation), ())
         sums = self.step(out, self.state, self.measured, self.weight, FIRST, SHAPE[2], *settings)
         return out[..., : SHAPE[2]].astype(np.float64), sums
 
@@ -125,7 +125,7 @@ def test_state_remembers_splitting_and_dual(step, relaxation):
 def test_held_step_minimises_its_functional(dtype, tolerance, relaxation, spread):
     """Several steps against a search voxel by voxel with z and s kept apart; on both sides of the bend, and on it."""
     measured, weight, fields = draw(6, spread)
-    run = Run(held_step, measured, weight, dtype)
+    run = Run(held_chord_step, measured, weight, dtype)
     cut = slice(FIRST, LAST)
     d, s = np.zeros(measured[cut].shape), np.zeros(measured[cut].shape)
     on_the_bend = 0
@@ -147,7 +147,7 @@ def test_held_step_minimises_its_functional(dtype, tolerance, relaxation, spread
         assert on_the_bend > 0
 
 
-@pytest.mark.parametrize("step", [absolute_step, held_step, *CHORDS])
+@pytest.mark.parametrize("step", [absolute_step, held_chord_step, *CHORDS])
 def test_splitting_stays_on_the_measured_field_where_the_threshold_is_not_exceeded(step):
     measured, weight, _ = draw(3, 1.0)
     weight[...] = 1.0
@@ -160,7 +160,7 @@ def test_splitting_stays_on_the_measured_field_where_the_threshold_is_not_exceed
         assert sums[2] == 0
 
 
-@pytest.mark.parametrize("step", [*CHORDS, held_step])
+@pytest.mark.parametrize("step", [*CHORDS, held_chord_step])
 def test_chord_step_with_small_residuals_is_the_absolute_step(step):
     rng = np.random.default_rng(4)
     measured, weight = rng.uniform(-2e-3, 2e-3, SHAPE), rng.uniform(0, 2e-3, SHAPE)
@@ -173,7 +173,7 @@ def test_chord_step_with_small_residuals_is_the_absolute_step(step):
         assert np.allclose(sums_a, sums_b, rtol=1e-4)
 
 
-@pytest.mark.parametrize("step", [absolute_step, held_step, *CHORDS])
+@pytest.mark.parametrize("step", [absolute_step, held_chord_step, *CHORDS])
 def test_measured_field_does_not_matter_without_weight(step):
     _, _, fields = draw(5, 1.0)
     outs = []
@@ -191,8 +191,8 @@ def test_measured_field_does_not_matter_without_weight(step):
 def test_everything_stays_finite(weight, scale, relaxation, seed):
     """Weights far above mu, where the step is not unique, and residuals of thousands of turns."""
     rng = np.random.default_rng(seed)
-    for step in (absolute_step, held_step, *CHORDS):
-        single = step in (absolute_step, held_step)
+    for step in (absolute_step, held_chord_step, *CHORDS):
+        single = step in (absolute_step, held_chord_step)
         run = Run(step, rng.uniform(-3, 3, SHAPE), np.full(SHAPE, weight), np.float32 if single else None)
         for _ in range(3):
             out, sums = run.advance(scale * rng.standard_normal(SHAPE), relaxation)

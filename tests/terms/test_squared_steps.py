@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from qsm_recon.backend.field_kernels import nonlinear_step_double, nonlinear_step_single, quadratic_step
-from qsm_recon.backend.held_kernels import held_square_step
+from qsm_recon.terms.fidelity.chord import (
+    held_squared_chord_step,
+    squared_chord_step_double,
+    squared_chord_step_single,
+)
+from qsm_recon.terms.fidelity.quadratic import quadratic_step
 
 SHAPE, STRIDE, FIRST, LAST = (5, 3, 6), 8, 1, 4
 MU_BEFORE, MU, RELAXATION = 0.8, 1.3, 1.6
@@ -32,7 +36,7 @@ class Case:
     def run(self, step, dual_scale=1 / MU_BEFORE):
         self.new_split, self.out = self.padded(self.split), self.padded(self.predicted)
         arguments = (self.out, self.new_split, self.padded(self.measured), self.padded(self.weight), FIRST, SHAPE[2])
-        self.sums = step(*arguments, *(self.dtype(v) for v in (dual_scale, MU, self.relaxation)))
+        self.sums = step(*arguments, *(self.dtype(v) for v in (dual_scale, MU, self.relaxation)), ())
         self.new_split, self.out = self.new_split[..., : SHAPE[2]], self.out[..., : SHAPE[2]]
 
     def slope(self, z, phi, w):
@@ -90,7 +94,7 @@ def test_quadratic_step(dtype, tolerance, dual_scale):
 @pytest.mark.parametrize("spread", [0.3, 3.0])
 def test_held_square_step(dtype, tolerance, dual_scale, spread):
     case = HeldCase(dtype, nonlinear=False, spread=spread)
-    case.run(held_square_step, dual_scale)
+    case.run(held_squared_chord_step, dual_scale)
     assert_as_expected(case, tolerance, dual_scale=dual_scale)
 
 
@@ -98,13 +102,13 @@ def test_held_square_step(dtype, tolerance, dual_scale, spread):
 @pytest.mark.parametrize(("spread", "relaxation"), [(0.1, RELAXATION), (0.9, RELAXATION), (3.0, 1.0)])
 def test_nonlinear_step_in_double_precision_solves_its_equation(dual_scale, spread, relaxation):
     case = Case(np.float64, nonlinear=True, spread=spread, relaxation=relaxation)
-    case.run(nonlinear_step_double, dual_scale)
+    case.run(squared_chord_step_double, dual_scale)
     assert_as_expected(case, 1e-12, dual_scale=dual_scale)
 
 
 def test_nonlinear_step_in_single_precision_solves_its_equation_from_nearby():
     case = Case(np.float32, nonlinear=True, spread=0.3)
-    case.run(nonlinear_step_single)
+    case.run(squared_chord_step_single)
     assert_as_expected(case, 3e-6)
 
 
@@ -113,15 +117,15 @@ def test_repeating_the_single_precision_step_arrives_at_the_fixed_point():
     case = Case(np.float32, nonlinear=True, spread=2.0)
     case.predicted = case.measured[FIRST:LAST].copy()
     for _ in range(60):
-        case.run(nonlinear_step_single, dual_scale=1 / MU)
+        case.run(squared_chord_step_single, dual_scale=1 / MU)
         case.split = case.new_split.copy()
     assert np.allclose(case.split[FIRST:LAST], case.measured[FIRST:LAST], atol=1e-5)
 
 
-@pytest.mark.parametrize("step", [nonlinear_step_single, nonlinear_step_double])
-def test_nonlinear_step_arrives_where_its_equation_has_several_solutions(step):
+@pytest.mark.parametrize("step", [squared_chord_step_single, squared_chord_step_double])
+def test_squared_chord_step_arrives_where_its_equation_has_several_solutions(step):
     """Weights above mu give several roots: repeated steps must still arrive at one of them."""
-    dtype = np.float32 if step is nonlinear_step_single else np.float64
+    dtype = np.float32 if step is squared_chord_step_single else np.float64
     case = Case(dtype, nonlinear=True, spread=6.0, largest_weight=8.0, relaxation=1.0)
     q = case.predicted.astype(np.float64)  # without relaxation and dual it does not change
     for _ in range(60 if dtype is np.float32 else 1):
@@ -131,10 +135,10 @@ def test_nonlinear_step_arrives_where_its_equation_has_several_solutions(step):
     assert np.abs(w * np.sin(new - phi) + MU * (new - q)).max() < (2e-5 if dtype is np.float32 else 1e-10)
 
 
-@pytest.mark.parametrize("step", [quadratic_step, nonlinear_step_single, nonlinear_step_double])
+@pytest.mark.parametrize("step", [quadratic_step, squared_chord_step_single, squared_chord_step_double])
 def test_nothing_moves_where_the_field_is_its_splitting(step):
     """The fixed points are those of the exact step, also beyond 60 degrees, where over-relaxed voxels are damped."""
-    dtype = np.float32 if step is nonlinear_step_single else np.float64
+    dtype = np.float32 if step is squared_chord_step_single else np.float64
     case = Case(dtype, nonlinear=step is not quadratic_step, spread=3.0)
     case.predicted = case.split[FIRST:LAST].copy()
     case.run(step, dual_scale=1 / MU)
@@ -142,9 +146,9 @@ def test_nothing_moves_where_the_field_is_its_splitting(step):
     assert np.allclose(case.new_split, case.split, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("step", [nonlinear_step_single, nonlinear_step_double])
+@pytest.mark.parametrize("step", [squared_chord_step_single, squared_chord_step_double])
 def test_measured_field_does_not_matter_where_it_has_no_weight(step):
-    dtype = np.float32 if step is nonlinear_step_single else np.float64
+    dtype = np.float32 if step is squared_chord_step_single else np.float64
     case = Case(dtype, nonlinear=True, spread=0.5)
     case.weight[...] = 0
     case.measured += 2.5
