@@ -24,6 +24,7 @@ class LinearL1(VariationalSolver):
     citation: ClassVar[str] = "Milovic et al., Magn Reson Med 87:457-473 (2022), doi 10.1002/mrm.28957"
 
     default_rule: ClassVar[str] = ABSOLUTE_RULE
+    scaling_power: ClassVar[int | None] = 0
 
     regularisation_weight: float | None = parameter(
         None, "mm", "weight alpha of the total variation; by default from the field's error and gradient",

@@ -75,6 +75,9 @@ class Solver(Method, ABC):
     iterative: ClassVar[bool] = True
     default_rule: ClassVar[str] = ""
     """How the main parameter follows the data where its default is to do so, in one line."""
+    scaling_power: ClassVar[int | None] = None
+    """With the field times c, the echo time over c and the main parameter times c to this power, the susceptibility is
+    c times as large; None where no such law holds."""
     warm_starts: ClassVar[bool] = True
     """Whether a converged result does not depend on where it started, so that a sweep may start from a neighbour."""
 
@@ -107,6 +110,14 @@ class Solver(Method, ABC):
         """Value of the main parameter for some data, where its default is to follow them."""
         raise ParameterError(f"'{self.name}' has a default of its own for {self.main_parameter().name}")
 
+    def following(self) -> tuple[str, ...]:
+        """Names of further parameters that follow the data where they are None."""
+        return ()
+
+    def default_of(self, name: str, problem: Problem) -> float:
+        """Value of one of these for some data."""
+        raise ParameterError(f"'{self.name}' has a default of its own for {name}")
+
     def resolved(self, problem: Problem) -> Solver:
         """Return the same solver with the parameters that follow the data set for these.
 
@@ -115,10 +126,14 @@ class Solver(Method, ABC):
         problem
             The measurement.
         """
+        solver: Solver = self
+        for name in self.following():
+            if getattr(self, name) is None:
+                solver = solver._with(self.declared()[name], self.default_of(name, problem))
         main = self.main_parameter()
-        if getattr(self, main.name) is not None:
-            return self
-        return self._with(main, self.default_weight(problem))
+        if getattr(self, main.name) is None:
+            solver = solver._with(main, self.default_weight(problem))
+        return solver
 
     def _with(self, parameter: Parameter, value: float) -> Solver:
         """Return the same solver with a value that follows the data: within its range, and as it is printed."""

@@ -29,6 +29,7 @@ class NonlinearDipoleInversion(GridSolver):
     title: ClassVar[str] = "Nonlinear dipole inversion"
     citation: ClassVar[str] = "Polak et al., NMR Biomed 33:e4271 (2020), doi 10.1002/nbm.4271"
     warm_starts: ClassVar[bool] = False
+    scaling_power: ClassVar[int | None] = 0
 
     regularisation_weight: float = parameter(
         1e-6, "1", "weight alpha of the squared susceptibility, where the largest W is 1", low=0, high=1e3, main=True

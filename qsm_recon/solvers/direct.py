@@ -36,6 +36,7 @@ class ClosedForm(OperatorSolver):
     """What the closed forms share."""
 
     iterative: ClassVar[bool] = False
+    scaling_power: ClassVar[int | None] = 0
 
     def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Solution:
         operator = self.dipole_operator(problem)

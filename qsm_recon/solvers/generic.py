@@ -6,7 +6,6 @@ from dataclasses import dataclass, fields
 from typing import ClassVar, TypeVar
 
 from qsm_recon.problem import Problem
-from qsm_recon.solvers.base import Solver
 from qsm_recon.solvers.composition import Background, Composition
 from qsm_recon.solvers.default_weights import ABSOLUTE_RULE, TOTAL_VARIATION_RULE, scale_of
 from qsm_recon.solvers.parameters import parameter
@@ -54,11 +53,13 @@ class GenericADMM(VariationalSolver):
         """See :class:`Solver`; with a background of its own."""
         return self.harmonic_weight > 0
 
-    def resolved(self, problem: Problem) -> Solver:
+    def following(self) -> tuple[str, ...]:
         """See :class:`Solver`."""
-        if self.knee is not None or "knee" not in parameters_of(find_fidelity(self.fidelity)):
-            return super().resolved(problem)
-        return self._with(self.declared()["knee"], KNEE * scale_of(problem).error_ppm).resolved(problem)
+        return tuple({"knee"} & parameters_of(find_fidelity(self.fidelity)))
+
+    def default_of(self, name: str, problem: Problem) -> float:
+        """See :class:`Solver`."""
+        return KNEE * scale_of(problem).error_ppm
 
     def composition(self) -> Composition:
         """See :class:`VariationalSolver`; a term's parameters are those of the same names here."""

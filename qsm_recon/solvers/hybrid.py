@@ -35,6 +35,7 @@ class HybridL1L2(VariationalSolver):
     citation: ClassVar[str] = "Lambert et al., Magn Reson Med 88:962-972 (2022), doi 10.1002/mrm.29218"
 
     warm_starts: ClassVar[bool] = False
+    scaling_power: ClassVar[int | None] = None  # the link between the weights of its stages
 
     first_weight: float | None = parameter(
         None, "mm", "alpha of stage 1; by default a fifth of that of stage 2 (of its default if less) over the "

@@ -14,7 +14,7 @@ from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.smv import SphericalMean, spherical_mean_kernel
 from qsm_recon.problem import Problem
 from qsm_recon.result import Callback
-from qsm_recon.solvers.base import Solution, Solver
+from qsm_recon.solvers.base import Solution
 from qsm_recon.solvers.default_weights import EDGE_FACTOR, EDGE_RULE, rounding, total_variation_weight
 from qsm_recon.solvers.iterative import GridSolver, normalisation_parameter, weighting_parameter
 from qsm_recon.solvers.parameters import parameter
@@ -82,11 +82,13 @@ class MorphologySolver(GridSolver):
         """See :class:`Solver`."""
         return (EDGE_FACTOR if self.has_edges(problem) else 1.0) * total_variation_weight(problem)
 
-    def resolved(self, problem: Problem) -> Solver:
+    def following(self) -> tuple[str, ...]:
         """See :class:`Solver`."""
-        if self.smoothing is not None:
-            return super().resolved(problem)
-        return self._with(self.declared()["smoothing"], rounding(problem)).resolved(problem)
+        return ("smoothing",)
+
+    def default_of(self, name: str, problem: Problem) -> float:
+        """See :class:`Solver`."""
+        return rounding(problem)
 
     def rounded_below(self) -> float:
         """Return the gradient below which the total variation is rounded off, in ppm/mm, once it is known."""

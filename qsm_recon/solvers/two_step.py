@@ -38,6 +38,7 @@ class RapidTwoStep(ADMMSolver):
     citation: ClassVar[str] = "Kames et al., NeuroImage 167:276-283 (2018), doi 10.1016/j.neuroimage.2017.11.018"
 
     default_rule: ClassVar[str] = TWO_STEP_RULE
+    scaling_power: ClassVar[int | None] = 1
 
     regularisation_weight: float | None = parameter(
         None, "ppm·mm", "weight alpha of the total variation; by default from the field's error and gradient, 1e-5 as "

@@ -38,6 +38,7 @@ class VariationalSolver(ADMMSolver):
     """Base of the recipes on the ADMM engine; a recipe says which :class:`Composition` it is."""
 
     default_rule: ClassVar[str] = TOTAL_VARIATION_RULE
+    scaling_power: ClassVar[int | None] = 1
 
     regularisation_weight: float | None = parameter(
         None, "ppm·mm", "weight alpha of the total variation; by default from the field's error and gradient",

@@ -32,7 +32,7 @@ class Fidelity(ABC):
     -----
     A new one needs a name, a power and a kernel, which is a scalar step and one line
     (:mod:`qsm_recon.backend.field_sweep`); for a convex function of the residual its proximal map is enough
-    (:func:`qsm_recon.backend.field_sweep.proximal_sweep`).  :func:`qsm_recon.testing.check_fidelity` tells whether they
+    (:func:`qsm_recon.backend.field_sweep.proximal_sweep`).  :func:`qsm_recon.testing.check_term` tells whether they
     fit together.
     """
 
@@ -102,7 +102,7 @@ class FieldSplitting:
         self, fidelity: Fidelity, transform: FourierTransform, field: NDArray, weight: NDArray, scale: float = 1.0
     ) -> None:
         self._fidelity = fidelity
-        self._transform = transform
+        self.transform = transform
         field = fidelity.prepared(field, weight > 0)
         self._field = transform.load_image(field)
         self.field_energy = float(np.sum(np.square(field, dtype=np.float64)))
@@ -131,7 +131,7 @@ class FieldSplitting:
             out[...] = self._field
             return
         np.multiply(self._weight, self._field, out=self._state)
-        self._state /= self._weight + self._transform.dtype.type(penalty)
+        self._state /= self._weight + self.transform.dtype.type(penalty)
         out[...] = self._state
 
     def start_from(self, predicted: NDArray) -> None:
@@ -151,16 +151,16 @@ class FieldSplitting:
 
         Returns sums of the fidelity at D χ, |D χ - z|², |z - z_old|², |z|² and |s|².
         """
-        real, fidelity = self._transform.dtype.type, self._fidelity
+        real, fidelity = self.transform.dtype.type, self._fidelity
         if self.provisional and fidelity.stand_in is not None:
             fidelity = fidelity.stand_in[1]
-        return fidelity.step(self._transform.dtype)(
+        return fidelity.step(self.transform.dtype)(
             predicted,
             self._state,
             self._field,
             self._weight,
             first,
-            self._transform.shape[2],
+            self.transform.shape[2],
             real(self._dual_scale),
             real(penalty),
             real(relaxation),
