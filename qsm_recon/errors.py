@@ -15,7 +15,24 @@ class QSMError(Exception):
 
 
 class DataError(QSMError, ValueError):
-    """An input image, mask or array is missing, unreadable, inconsistent or physically impossible."""
+    """An input image, mask or array is missing, unreadable, inconsistent or physically impossible.
+
+    Parameters
+    ----------
+    message
+        The whole message.
+    argument
+        Name of the argument that it is about, where a caller may know the file that it came from.
+    """
+
+    def __init__(self, message: str, *, argument: str | None = None) -> None:
+        super().__init__(message)
+        self.argument = argument
+
+    @property
+    def text(self) -> str:
+        """The message without the name of the argument in front of it."""
+        return str(self).removeprefix(f"{self.argument}: ")
 
 
 class ParameterError(QSMError, ValueError):

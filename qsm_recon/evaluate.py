@@ -176,9 +176,8 @@ def _score(image: Image, case: Reference, options: argparse.Namespace) -> Scores
         )
     except DataError as error:
         # the library names the argument, the user knows the file
-        argument, _, text = str(error).partition(": ")
-        source = getattr(case, argument, None)
-        raise DataError(f"{source.path}: {text}" if isinstance(source, Image) else str(error)) from error
+        source = {"truth": case.truth, "mask": case.mask, "labels": case.labels}.get(error.argument or "")
+        raise DataError(str(error) if source is None else f"{source.path}: {error.text}") from error
 
 
 def _remark_on_zero_point(image: Image, case: Reference, scores: Scores, variant: Variant) -> None:

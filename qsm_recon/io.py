@@ -201,16 +201,19 @@ def binary_mask(data: NDArray, name: str) -> NDArray[np.bool_]:
         mask = data
     else:
         if not np.isfinite(data).all():
-            raise DataError(f"{name}: the mask holds NaN or infinite values; a mask must be 0 or 1 everywhere")
+            raise DataError(
+                f"{name}: the mask holds NaN or infinite values; a mask must be 0 or 1 everywhere", argument=name
+            )
         mask = data != 0
         values = np.unique(data[mask]) if mask.any() else np.array([1.0])
         if values.size > 1 or values[0] < 0:
             raise DataError(
                 f"{name}: expected a binary mask, found {values.size + 1} values from {data.min():g} to "
-                f"{data.max():g}; threshold it first"
+                f"{data.max():g}; threshold it first",
+                argument=name,
             )
     if not mask.any():
-        raise DataError(f"{name}: the mask is empty; it must mark the voxels to reconstruct")
+        raise DataError(f"{name}: the mask is empty; it must mark the voxels to reconstruct", argument=name)
     return mask
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from qsm_recon.errors import DataError, did_you_mean
 from qsm_recon.operators.grid import Grid
@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 FieldKind = Literal["unknown", "local", "total"]
 
+LONGEST_ECHO_TIME_S = 1.0
 DEFAULT_PHASE_SCALE = 20.0
 """rad per ppm assumed where field strength or echo time is unknown: close to 3 T at an echo time of 25 ms."""
 
@@ -87,10 +88,12 @@ class Problem:
         notes: list[str] = []
         mask = np.asarray(self.mask)
         if mask.dtype != bool:
-            raise DataError(f"mask: expected booleans, found {mask.dtype}; use io.binary_mask to convert")
+            raise DataError(
+                f"mask: expected booleans, found {mask.dtype}; use io.binary_mask to convert", argument="mask"
+            )
         _require_shape("mask", mask, self.grid.shape)
         if not mask.any():
-            raise DataError("mask: it is empty; it must mark the voxels to reconstruct")
+            raise DataError("mask: it is empty; it must mark the voxels to reconstruct", argument="mask")
         object.__setattr__(self, "mask", _locked(mask))
         for name in ("field_ppm", "magnitude", "weight", "field_noise_ppm", "r2star_per_s", "reliability", "echoes"):
             values = getattr(self, name)
@@ -102,7 +105,8 @@ class Problem:
                     require_non_negative(name, array, mask)
                 object.__setattr__(self, name, _locked(array))
         if self.reliability is not None and self.reliability[mask].max() > 1:
-            raise DataError(f"reliability: expected values from 0 to 1, found {self.reliability[mask].max():g}")
+            largest = self.reliability[mask].max()
+            raise DataError(f"reliability: expected values from 0 to 1, found {largest:g}", argument="reliability")
         object.__setattr__(self, "echo_times_s", check_echo_times(self.echo_times_s))
         if self.field_kind not in get_args(FieldKind):
             raise DataError(
@@ -112,7 +116,8 @@ class Problem:
             raise DataError(f"B0: expected a field strength in tesla, found {self.b0_tesla:g}")
         if self.echoes is not None and self.echoes.shape[3:] != (len(self.echo_times_s),):
             raise DataError(
-                f"echoes: {self.echoes.shape[3]} images but {len(self.echo_times_s)} echo times; give one per echo"
+                f"echoes: {self.echoes.shape[3]} images but {len(self.echo_times_s)} echo times; give one per echo",
+                argument="echoes",
             )
         object.__setattr__(self, "notes", tuple(notes))
 
@@ -150,28 +155,29 @@ class Problem:
         return "from field strength and mean echo time"
 
 
-def check_echo_times(echo_times_s: tuple[float, ...]) -> tuple[float, ...]:
-    """Return echo times (s) as floats after checking them.
+def check_echo_times(echo_times_s: ArrayLike) -> tuple[float, ...]:
+    """Return echo times (s) as floats after checking them; there may be none.
 
     Raises
     ------
     DataError
         If they are not positive and increasing, or look like milliseconds.
     """
-    times = tuple(float(t) for t in echo_times_s)
-    if not all(np.isfinite(t) and t > 0 for t in times):
+    given = np.atleast_1d(np.asarray(echo_times_s, np.float64))
+    times = tuple(float(t) for t in given.ravel())
+    if given.ndim != 1 or not all(np.isfinite(t) and t > 0 for t in times):
         raise DataError(f"echo times: expected positive numbers of seconds, found {times}")
-    if any(t > 1 for t in times):
+    if any(t > LONGEST_ECHO_TIME_S for t in times):
         raise DataError(f"echo times: {times} look like milliseconds; give seconds, for example 0.020")
     if any(b <= a for a, b in pairwise(times)):
-        raise DataError(f"echo times: {times} do not increase; order images and times by echo")
+        raise DataError(f"echo times: {times} do not increase; sort them, and the images with them, and give each once")
     return times
 
 
 def _require_shape(name: str, array: NDArray, shape: tuple[int, int, int]) -> None:
     expected_ndim = 4 if name == "echoes" else 3
     if array.ndim != expected_ndim or array.shape[:3] != shape:
-        raise DataError(f"{name}: expected shape {shape}, found {array.shape}")
+        raise DataError(f"{name}: expected shape {shape}, found {array.shape}", argument=name)
 
 
 def finite_in_mask(name: str, array: NDArray, mask: NDArray[np.bool_], notes: list[str]) -> NDArray:
@@ -191,7 +197,8 @@ def finite_in_mask(name: str, array: NDArray, mask: NDArray[np.bool_], notes: li
         first = tuple(int(i) for i in np.argwhere(inside)[0])
         raise DataError(
             f"{name}: {int(inside.sum())} voxels inside the mask are NaN or infinite, the first at {first}; "
-            "repair them or take them out of the mask"
+            "repair them or take them out of the mask",
+            argument=name,
         )
     notes.append(f"{name}: {int(bad_voxels.sum())} values outside the mask were NaN or infinite and count as zero")
     logger.info(notes[-1])
@@ -208,9 +215,9 @@ def require_non_negative(name: str, array: NDArray, mask: NDArray[np.bool_]) -> 
     """
     inside = array[mask]
     if inside.min() < 0:
-        raise DataError(f"{name}: expected no negative values, found {inside.min():g} inside the mask")
+        raise DataError(f"{name}: expected no negative values, found {inside.min():g} inside the mask", argument=name)
     if inside.max() == 0:
-        raise DataError(f"{name}: it is zero everywhere inside the mask; give another image, or none")
+        raise DataError(f"{name}: it is zero everywhere inside the mask; give another image, or none", argument=name)
 
 
 def _locked(array: NDArray) -> NDArray:

@@ -77,7 +77,7 @@ class ScanSettings:
         try:
             return Grid.from_affine((nx, ny, nz), affine, self.b0_direction)
         except DataError as error:
-            if str(error).startswith("affine"):
+            if error.argument == "affine":
                 raise DataError(f"{image.path}: {error}") from error
             raise
 
@@ -288,12 +288,11 @@ def _complex_signal(series: EchoSeries) -> NDArray[np.complex64]:
 
 @contextmanager
 def named(sources: dict[str, str]) -> Iterator[None]:
-    """Put the file in front of an error that begins with the name of the argument it came from."""
+    """Put the file in front of an error about an argument that it gave."""
     try:
         yield
     except DataError as error:
-        text = str(error)
-        argument = text.replace("field_ppm", "field").split(":")[0].split(" ")[0]
-        if argument in sources and not text.startswith(sources[argument]):
-            raise DataError(f"{sources[argument]}: {text}") from error
+        argument = "field" if error.argument == "field_ppm" else error.argument
+        if argument in sources and not str(error).startswith(sources[argument]):
+            raise DataError(f"{sources[argument]}: {error}") from error
         raise

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qsm_recon.errors import DataError
+from qsm_recon.problem import check_echo_times
 
-LONGEST_ECHO_TIME_S = 1.0
 STRONGEST_FIELD_T = 25.0
 LARGEST_PHASE_RAD = 1000.0
 # Transverse magnetisation decays: an echo that is on average this much brighter than the one before it is misplaced.
@@ -53,20 +53,24 @@ class EchoSeries:
     def __post_init__(self) -> None:
         """Check everything and keep read-only views."""
         times = check_echo_times(self.echo_times_s)
+        if not times:
+            raise DataError("echo times: expected one for each image, found none")
         check_b0(self.b0_tesla)
         magnitude = _series(self.magnitude, "magnitude", len(times))
         phase = _series(self.phase_rad, "phase", len(times))
         if magnitude.shape != phase.shape:
             raise DataError(
                 f"magnitude has shape {magnitude.shape} but phase has shape {phase.shape}: "
-                "both must come from the same acquisition"
+                "both must come from the same acquisition",
+                argument="magnitude",
             )
         _check_magnitude(magnitude)
         largest = float(np.max(np.abs(phase)))
         if largest > LARGEST_PHASE_RAD:
             raise DataError(
                 f"phase reaches {largest:g}, too much for rad: these look like raw scanner units; "
-                "convert them with rescale_phase"
+                "convert them with rescale_phase",
+                argument="phase",
             )
         object.__setattr__(self, "magnitude", magnitude)
         object.__setattr__(self, "phase_rad", phase)
@@ -125,27 +129,6 @@ def stack_echoes(images: Sequence[ArrayLike], names: Sequence[str], kind: str) -
     return np.stack([array.astype(np.float32, copy=False) for array in arrays], axis=-1)
 
 
-def check_echo_times(echo_times_s: ArrayLike) -> tuple[float, ...]:
-    """Return echo times (s) as a tuple of floats after checking that they increase and are in seconds.
-
-    Raises
-    ------
-    DataError
-        If they are missing, not finite, not positive, not increasing, or look like milliseconds.
-    """
-    times = np.atleast_1d(np.asarray(echo_times_s, dtype=np.float64))
-    shown = ", ".join(f"{t:g}" for t in times.ravel())
-    if times.ndim != 1 or times.size == 0 or not np.all(np.isfinite(times)) or np.any(times <= 0):
-        raise DataError(f"echo times: expected positive numbers in s, found ({shown})")
-    if times.max() > LONGEST_ECHO_TIME_S:
-        raise DataError(f"echo times ({shown}) exceed 1 s: they look like milliseconds; give them in s")
-    if np.any(np.diff(times) <= 0):
-        raise DataError(
-            f"echo times ({shown}) do not increase; sort them, and the images with them, and give each once"
-        )
-    return tuple(float(t) for t in times)
-
-
 def check_b0(b0_tesla: float) -> None:
     """Check that the main field is a possible number of tesla.
 
@@ -161,14 +144,15 @@ def check_b0(b0_tesla: float) -> None:
 def _series(values: ArrayLike, name: str, echo_count: int) -> NDArray[np.float32]:
     array = np.asarray(values)
     if np.iscomplexobj(array):
-        raise DataError(f"{name} is complex: give magnitude and phase apart")
+        raise DataError(f"{name} is complex: give magnitude and phase apart", argument=name)
     if array.ndim == 3 and echo_count == 1:
         array = array[..., np.newaxis]
     if array.ndim != 4 or array.size == 0:
-        raise DataError(f"{name} has shape {array.shape}: expected (nx, ny, nz, echoes)")
+        raise DataError(f"{name} has shape {array.shape}: expected (nx, ny, nz, echoes)", argument=name)
     if array.shape[3] != echo_count:
         raise DataError(
-            f"{name} holds {array.shape[3]} echoes (shape {array.shape}), but {echo_count} echo times given"
+            f"{name} holds {array.shape[3]} echoes (shape {array.shape}), but {echo_count} echo times given",
+            argument=name,
         )
     array = np.ascontiguousarray(array, dtype=np.float32).view()
     finite = np.isfinite(array)
@@ -176,7 +160,8 @@ def _series(values: ArrayLike, name: str, echo_count: int) -> NDArray[np.float32
         where = tuple(int(i) for i in np.unravel_index(int(np.argmin(finite)), array.shape))
         raise DataError(
             f"{name} holds {array.size - int(np.count_nonzero(finite))} values that are not finite, the first at "
-            f"voxel {where[:3]} of echo {where[3] + 1}; set them to 0 and leave those voxels out of the mask"
+            f"voxel {where[:3]} of echo {where[3] + 1}; set them to 0 and leave those voxels out of the mask",
+            argument=name,
         )
     array.flags.writeable = False
     return array
@@ -184,15 +169,16 @@ def _series(values: ArrayLike, name: str, echo_count: int) -> NDArray[np.float32
 
 def _check_magnitude(magnitude: NDArray[np.float32]) -> None:
     if float(magnitude.min()) < 0:
-        raise DataError("magnitude has negative values: were magnitude and phase exchanged?")
+        raise DataError("magnitude has negative values: were magnitude and phase exchanged?", argument="magnitude")
     means = magnitude.mean(axis=(0, 1, 2), dtype=np.float64)
     if not np.all(means > 0):
         echo = int(np.argmin(means)) + 1
-        raise DataError(f"magnitude of echo {echo} is zero everywhere")
+        raise DataError(f"magnitude of echo {echo} is zero everywhere", argument="magnitude")
     growth = means[1:] / means[:-1]
     if np.any(growth > LARGEST_GROWTH):
         echo = int(np.argmax(growth)) + 1
         raise DataError(
             f"magnitude of echo {echo + 1} is on average {growth[echo - 1]:.2g} times that of echo {echo}, but signal "
-            "decays: the images are in another order than the echo times"
+            "decays: the images are in another order than the echo times",
+            argument="magnitude",
         )

@@ -66,5 +66,5 @@ def check_mask(mask: ArrayLike, shape: tuple[int, int, int]) -> NDArray[np.bool_
     """
     array = np.asarray(mask)
     if array.shape != shape:
-        raise DataError(f"mask has shape {array.shape}, but the echoes have shape {shape}")
+        raise DataError(f"mask has shape {array.shape}, but the echoes have shape {shape}", argument="mask")
     return binary_mask(array, "mask")

@@ -152,12 +152,15 @@ def _checked(
         if image.shape != shape or image.ndim != 3:
             raise DataError(
                 f"{name}: shape {image.shape} does not fit the truth's {shape}; expected three-dimensional images "
-                "of one shape"
+                "of one shape",
+                argument=name,
             )
     region = binary_mask(arrays["mask"], "mask")
     recon, true = arrays["susceptibility"].astype(float), arrays["truth"].astype(float)
     if not np.isfinite(true[region]).all():
-        raise DataError("truth: values in the mask are not finite; a truth must be known wherever it is compared")
+        raise DataError(
+            "truth: values in the mask are not finite; a truth must be known wherever it is compared", argument="truth"
+        )
     true[~np.isfinite(true)] = 0.0
     lost = ~np.isfinite(recon)
     if lost.any():
@@ -176,5 +179,8 @@ def _whole_numbers(labels: NDArray) -> NDArray:
         return labels
     rounded = np.rint(labels)
     if not np.isfinite(labels).all() or np.abs(labels - rounded).max() > 1e-3:
-        raise DataError("labels: expected whole numbers; resample a label map with nearest-neighbour interpolation")
+        raise DataError(
+            "labels: expected whole numbers; resample a label map with nearest-neighbour interpolation",
+            argument="labels",
+        )
     return rounded.astype(np.int32)

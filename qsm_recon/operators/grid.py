@@ -84,11 +84,11 @@ class Grid:
         """
         matrix = np.asarray(affine, dtype=float)
         if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
-            raise DataError(f"affine: expected a finite (4, 4) matrix, found shape {matrix.shape}")
+            raise DataError(f"affine: expected a finite (4, 4) matrix, found shape {matrix.shape}", argument="affine")
         columns = matrix[:3, :3]
         voxel_size = np.linalg.norm(columns, axis=0)
         if voxel_size.min() <= 0 or abs(np.linalg.det(columns / voxel_size)) < 1e-3:
-            raise DataError("affine: its voxel axes are degenerate; repair the header of the image")
+            raise DataError("affine: its voxel axes are degenerate; repair the header of the image", argument="affine")
         direction = b0_direction_from_affine(matrix) if b0_direction is None else b0_direction
         return cls(shape, tuple(voxel_size), unit_vector(direction))
 
