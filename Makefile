@@ -23,6 +23,7 @@ lint: $(VENV)/.installed-test
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m ruff format --check .
 	@$(BIN)/python -m mypy
+	@$(BIN)/python tools/check_house.py
 
 # As a user gets it: sdist and wheel, installed into an environment of its own and run there.
 package: $(VENV)/.installed-test

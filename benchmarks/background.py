@@ -23,8 +23,8 @@ from benchmarks.timing import machine, save_results
 from qsm_recon import Problem, make_solver
 from qsm_recon.background.base import LocalField, without_background
 from qsm_recon.background.registry import make_removal
-from qsm_recon.datasets.phantom import Phantom, PhantomParameters, build_phantom
 from qsm_recon.datasets.phantom_case import phantom_case
+from qsm_recon.phantom import Phantom, PhantomParameters, build_phantom
 
 DEPTHS_MM = (0.0, 2.0, 4.0, 8.0)
 HEADS: tuple[dict[str, Any], ...] = (

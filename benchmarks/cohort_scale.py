@@ -41,8 +41,8 @@ def main() -> None:
 
 def export(folder: Path) -> Path:
     """Write the phantom."""
-    from qsm_recon.datasets.phantom import PhantomParameters, build_phantom
-    from qsm_recon.datasets.phantom.export import export_phantom
+    from qsm_recon.phantom import PhantomParameters, build_phantom
+    from qsm_recon.phantom.export import export_phantom
 
     return export_phantom(build_phantom(PhantomParameters(case="sim2", size="full", background=True)), folder, "bids")
 

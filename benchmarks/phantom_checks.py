@@ -12,8 +12,8 @@ import subprocess
 import sys
 import time
 
-from qsm_recon.datasets.phantom import PhantomParameters, build_phantom
-from qsm_recon.datasets.phantom.properties import PUBLISHED, TOLERANCE, published_properties
+from qsm_recon.phantom import PhantomParameters, build_phantom
+from qsm_recon.phantom.properties import PUBLISHED, TOLERANCE, published_properties
 
 SECONDS_ALLOWED = 180.0
 GIGABYTES_ALLOWED = 8.0

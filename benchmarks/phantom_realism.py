@@ -28,9 +28,10 @@ from benchmarks.suite.search import search_with_truth
 from benchmarks.suite.table import markdown, number
 from benchmarks.timing import RESULTS, save_rows
 from qsm_recon import Problem, load_case, make_solver
-from qsm_recon.datasets.case import Case, Truth
-from qsm_recon.datasets.phantom.signal import dipole_field
+from qsm_recon.datasets.case import Case
+from qsm_recon.datasets.truth import Truth
 from qsm_recon.operators.grid import Grid
+from qsm_recon.phantom.signal import dipole_field
 from qsm_recon.units import hz_per_ppm
 
 PHANTOMS = (

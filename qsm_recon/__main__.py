@@ -18,7 +18,7 @@ COMMANDS = {
     "phantom": "write the embedded head phantom, with its truth, for any software",
     "doctor": "check this installation by a reconstruction whose answer is known; empty the cache",
 }
-MODULES = {"cohort": "cohort.command"}
+MODULES = {"cohort": "cohort.command", "phantom": "phantom.__main__"}
 """Where a command is, if not in the module of its name."""
 
 

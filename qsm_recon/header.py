@@ -17,8 +17,8 @@ SMALLEST_VOXEL_MM, LARGEST_VOXEL_MM = 2e-3, 100.0
 """Voxels of magnetic resonance images lie between these, from microscopy to localisers."""
 LARGEST_TURN_DEG = 1.0
 """Rounding in headers turns axes by less."""
-SCANNER, ALIGNED = 1, 2
-"""Codes of a NIfTI form; higher ones are template spaces."""
+ALIGNED = 2
+"""Code of a NIfTI form; higher ones are template spaces."""
 
 
 @dataclass(frozen=True, eq=False)

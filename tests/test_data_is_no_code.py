@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qsm_recon.datasets.phantom import cache
 from qsm_recon.errors import DataError
+from qsm_recon.phantom import cache
 from qsm_recon.select import session
 from qsm_recon.select.session import Session
 

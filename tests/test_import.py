@@ -1,63 +1,19 @@
 """What importing costs, and which room may import what."""
 
-import ast
+import sys
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parents[1] / "qsm_recon"
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "qsm_recon"
+sys.path.insert(0, str(ROOT / "tools"))
+import check_house as house  # noqa: E402
+
 HEAVY = ("numba", "pyfftw", "matplotlib", "scipy", "nibabel")
 
-# From the ground up: a module may import from its own floor and those below it.
-FLOORS = [
-    {"units", "errors", "version", "summary", "unfinished"},
-    {"parameters", "citations"},
-    {"plugins"},
-    {"backend"},
-    {"operators"},
-    {"problem", "result"},
-    {"region"},
-    {"io", "header"},
-    {"field"},
-    {"datasets"},
-    {"metrics"},
-    {"terms"},
-    {"engines"},
-    {"background"},
-    {"solvers"},
-    {"select"},
-    {"report"},
-]
-ONLY_PLACE = {
-    "matplotlib": ("report/",),
-    "nibabel": ("io.py",),
-    "pyfftw": ("backend/fft.py",),
-    "numba": ("backend/",),
-    "PIL": ("report/",),
-    "distributed": ("cohort/",),
-    "dask": ("cohort/",),
-    "dask_jobqueue": ("cohort/scheduling.py",),
-    "nipype": ("adapters/nipype.py",),
-}
-SOURCES = sorted(PACKAGE.rglob("*.py"))
+SOURCES = house.sources()
 every_source = pytest.mark.parametrize("path", SOURCES, ids=[str(path.relative_to(PACKAGE)) for path in SOURCES])
-
-
-def floor(room):
-    """Height of a room; everything that is not listed is a command, on the top floor."""
-    return next((height for height, rooms in enumerate(FLOORS) if room in rooms), len(FLOORS))
-
-
-def imported_modules(path):
-    """Names of all modules that a file imports, wherever in it."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path.name} has a relative import: write the package's name"
-            yield node.module
-            if node.module == "qsm_recon":
-                yield from (f"qsm_recon.{alias.name}" for alias in node.names)
 
 
 @pytest.mark.parametrize(
@@ -104,16 +60,13 @@ def test_there_is_something_to_check():
 
 @every_source
 def test_imports_point_down(path):
-    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    for module in imported_modules(path):
-        parts = module.split(".")
-        if parts[0] == "qsm_recon" and len(parts) > 1:
-            assert floor(parts[1]) <= floor(room), f"{room} imports {module}, which is on a floor above"
+    assert house.climbing(path) == []
 
 
 @every_source
 def test_libraries_are_imported_in_their_only_place(path):
-    place = path.relative_to(PACKAGE).as_posix()
-    for module in imported_modules(path):
-        allowed = ONLY_PLACE.get(module.partition(".")[0])
-        assert allowed is None or place.startswith(allowed), f"{place} imports {module}; only {allowed} may"
+    assert house.misplaced(path) == []
+
+
+def test_no_modules_import_each_other():
+    assert house.circles() == []

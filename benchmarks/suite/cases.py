@@ -11,9 +11,9 @@ from urllib.parse import parse_qsl
 
 from benchmarks.heads import head_case
 from qsm_recon.datasets.case import Case
-from qsm_recon.datasets.phantom import PhantomParameters
 from qsm_recon.datasets.registry import load_case, parse_specification
 from qsm_recon.errors import DataError, ParameterError
+from qsm_recon.phantom import PhantomParameters
 
 PHANTOM = "phantom:"
 HEAD = "head:"

@@ -33,7 +33,7 @@ WITHOUT_NUMBERS = (
     "run.py",
     "lcurve.py",
     "evaluate.py",
-    "phantom.py",
+    "phantom/__main__.py",
 )
 """Files of the package (beginnings of their paths) on which no figure depends."""
 

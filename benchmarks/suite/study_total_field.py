@@ -17,8 +17,8 @@ from benchmarks.suite.study import Study, StudyOptions, answered, at_once, extra
 from benchmarks.suite.table import failures, markdown, number, seconds
 from qsm_recon.background.outside_sources import project_onto_outside
 from qsm_recon.datasets.case import Case
-from qsm_recon.datasets.phantom import PhantomParameters, build_phantom
 from qsm_recon.operators.dipole import DipoleOperator
+from qsm_recon.phantom import PhantomParameters, build_phantom
 from qsm_recon.result import Reconstruction
 from qsm_recon.terms.weights import data_weight
 

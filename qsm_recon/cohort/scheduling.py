@@ -25,7 +25,6 @@ ALLOWED_FAILURES = 2
 """Workers that may die with a run before Dask gives the run up."""
 SECONDS_TO_CONNECT = 30
 SECONDS_TO_CLOSE = 5
-SECONDS_BETWEEN_COUNTS = 10
 EXTRA = "pip install 'qsm_recon[cohort]'"
 
 

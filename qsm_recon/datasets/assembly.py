@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qsm_recon.datasets.case import Case, Truth
+from qsm_recon.datasets.case import Case
 from qsm_recon.datasets.images import root_sum_of_squares
+from qsm_recon.datasets.truth import Truth
 from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.field import EchoSeries, FieldEstimate, estimate_field
 from qsm_recon.field.polarity import BipolarTest, bipolar_test, turned_slices

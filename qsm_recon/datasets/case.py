@@ -9,32 +9,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.datasets.truth import Truth
 from qsm_recon.errors import DataError
 from qsm_recon.problem import Problem
 from qsm_recon.result import Reconstruction
 from qsm_recon.summary import html_table, one_line, sizes
-
-
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """What a reconstruction is compared with.
-
-    Parameters
-    ----------
-    susceptibility_ppm
-        (nx, ny, nz) true susceptibility in ppm.
-    labels
-        (nx, ny, nz) whole numbers, the tissue labels of the 2019 challenge; None where unknown.
-    evaluation_mask
-        (nx, ny, nz) where to compare; None means the whole mask of the problem.
-    calcification_moment
-        Susceptibility summed over the calcification, ppm × voxels, where it is known better than from the truth.
-    """
-
-    susceptibility_ppm: NDArray[np.floating]
-    labels: NDArray[np.integer] | None = None
-    evaluation_mask: NDArray[np.bool_] | None = None
-    calcification_moment: float | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -179,14 +158,14 @@ class Case:
         labels: str | Path | None = None,
         evaluation_mask: str | Path | None = None,
     ) -> Case:
-        """Return the same case with the truth read from files; see :func:`qsm_recon.datasets.images.load_truth`.
+        """Return the same case with the truth read from files; see :func:`qsm_recon.datasets.truth.load_truth`.
 
         Raises
         ------
         DataError
             If a file cannot be read or does not fit the case.
         """
-        from qsm_recon.datasets.images import load_truth
+        from qsm_recon.datasets.truth import load_truth
         from qsm_recon.io import Image
 
         first = next(iter(self.sources.values()), self.name)

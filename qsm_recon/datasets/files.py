@@ -16,10 +16,10 @@ from qsm_recon.datasets.images import (
     EchoImages,
     PathLike,
     load_echoes,
-    load_truth,
     root_sum_of_squares,
 )
 from qsm_recon.datasets.options import BIPOLAR_CHOICES, PHASE_SIGNS
+from qsm_recon.datasets.truth import load_truth
 from qsm_recon.errors import DataError, ParameterError, did_you_mean
 from qsm_recon.field.estimate import METHODS
 from qsm_recon.field.masking import field_mask

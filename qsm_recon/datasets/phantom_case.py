@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from qsm_recon.datasets.assembly import Assembly, ScanSettings
-from qsm_recon.datasets.case import Case, Truth
+from qsm_recon.datasets.case import Case
 from qsm_recon.datasets.options import (
     BIPOLAR_CHOICES,
     ECHO_OPTIONS,
@@ -21,11 +21,12 @@ from qsm_recon.datasets.options import (
     numbers,
     whole_number,
 )
-from qsm_recon.datasets.phantom import Phantom, PhantomParameters, build_phantom
-from qsm_recon.datasets.phantom.lesions import Lesion, parse_lesions
-from qsm_recon.datasets.phantom.presets import with_preset
+from qsm_recon.datasets.truth import Truth
 from qsm_recon.errors import ParameterError, did_you_mean
 from qsm_recon.io import Image
+from qsm_recon.phantom import Phantom, PhantomParameters, build_phantom
+from qsm_recon.phantom.lesions import Lesion, parse_lesions
+from qsm_recon.phantom.presets import with_preset
 
 OPTIONS = {
     "snr": "peak signal-to-noise ratio; 100 (default) and 1000 are the challenge's, inf for none",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.errors import ParameterError, did_you_mean
 from qsm_recon.operators.grid import Grid
 
 Spacing = tuple[float, float, float]
@@ -28,7 +29,15 @@ def gradient_spacing(grid: Grid, convention: str = "physical") -> Spacing:
     -------
     tuple of float
         Spacing along the three axes, in mm (or 1).
+
+    Raises
+    ------
+    ParameterError
+        If the convention is unknown.
     """
+    if convention not in get_args(GradientConvention):
+        known = get_args(GradientConvention)
+        raise ParameterError(f"gradient: '{convention}' is unknown{did_you_mean(convention, known)}")
     return grid.voxel_size_mm if convention == "physical" else (1.0, 1.0, 1.0)
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.datasets.phantom import Phantom, PhantomParameters, build_phantom
-from qsm_recon.datasets.phantom.geometry import output_grid
-from qsm_recon.datasets.phantom.presets import PRESETS, with_preset
 from qsm_recon.io import atomic_write
+from qsm_recon.phantom import Phantom, PhantomParameters, build_phantom
+from qsm_recon.phantom.geometry import output_grid
+from qsm_recon.phantom.presets import PRESETS, with_preset
 from qsm_recon.units import hz_per_ppm
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.datasets.case import Case
-from qsm_recon.datasets.phantom.tissue import HAEMORRHAGE, TISSUES
+from qsm_recon.phantom.tissue import HAEMORRHAGE, TISSUES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

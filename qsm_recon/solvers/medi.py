@@ -19,7 +19,7 @@ from qsm_recon.solvers.default_weights import EDGE_FACTOR, EDGE_RULE, rounding, 
 from qsm_recon.solvers.iterative import GridSolver, normalisation_parameter, weighting_parameter
 from qsm_recon.solvers.parameters import parameter
 from qsm_recon.terms.field_model import WeightedField
-from qsm_recon.terms.morphology import EdgeWeightedVariation, UniformRegion, edge_mask
+from qsm_recon.terms.morphology import FRACTIONS_OF, EdgeWeightedVariation, UniformRegion, edge_mask
 from qsm_recon.terms.reference_region import ventricle_mask
 from qsm_recon.terms.weights import data_weight, fidelity_of_noise
 
@@ -61,7 +61,7 @@ class MorphologySolver(GridSolver):
     )
     edge_fraction_of: str = parameter(
         "components", "1", "what the share is of; the MEDI toolbox's 0.9 is of the number of voxels",
-        choices=("components", "voxels"),
+        choices=FRACTIONS_OF,
     )  # fmt: skip
     smoothing: float | None = parameter(
         None, "ppm/mm", "gradient below which the total variation is rounded off; by default a twentieth of the "

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.backend.fft import FourierTransform, aligned_zeros
+from qsm_recon.errors import ParameterError, did_you_mean
 from qsm_recon.operators.gradient import Spacing
 
 Boundary = Literal["neumann", "periodic"]
-FractionOf = Literal["components", "voxels"]
+FRACTIONS_OF = ("components", "voxels")
 
 
 def neumann_difference(image: NDArray, spacing: Spacing) -> NDArray:
@@ -49,10 +50,17 @@ def edge_mask(
     ndarray
         (3, nx, ny, nz) True where the component of the gradient is regularised.
 
+    Raises
+    ------
+    ParameterError
+        If ``fraction_of`` is unknown.
+
     References
     ----------
     Liu et al., NeuroImage 59:2560-2568 (2012), doi 10.1016/j.neuroimage.2011.08.082.
     """
+    if fraction_of not in FRACTIONS_OF:
+        raise ParameterError(f"edge_fraction_of: '{fraction_of}' is unknown{did_you_mean(fraction_of, FRACTIONS_OF)}")
     masked = np.where(mask, magnitude, magnitude.dtype.type(0))
     slope = np.abs(neumann_difference(masked, spacing))
     if fraction <= 0:

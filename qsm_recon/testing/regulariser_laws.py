@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from qsm_recon.backend.fft import FourierTransform
 from qsm_recon.terms.regulariser import GradientSplitting, Regulariser
-from qsm_recon.testing.laws import Laws, require, require_close
+from qsm_recon.testing.laws import Laws, law, require, require_close
 
 SHAPE, SPACING, WEIGHT, PENALTY = (6, 5, 8), (1.0, 0.9, 1.4), 0.2, 0.7
 
@@ -50,6 +50,7 @@ class RegulariserLaws(Laws):
         splitting, sums = self._run(image, WEIGHT, 1, 1)
         return float(sum(w * s[0] for w, s in zip(splitting.weights, sums, strict=True))) / splitting.weights[0]
 
+    @law
     def describes_itself(self) -> None:
         """A name in lower case, a docstring, a penalty and memory that can be."""
         regulariser = self._regulariser
@@ -58,6 +59,7 @@ class RegulariserLaws(Laws):
         require(regulariser.field_penalty > 0, f"field_penalty: {regulariser.field_penalty} is not positive")
         require(regulariser.memory_volumes >= 0, f"memory_volumes: {regulariser.memory_volumes} is negative")
 
+    @law
     def is_zero_for_a_constant_and_positive_elsewhere(self) -> None:
         """The zero of susceptibility means nothing."""
         constant = self._value(np.full(SHAPE, 0.3))
@@ -65,27 +67,32 @@ class RegulariserLaws(Laws):
         require(self._value(self._image) > 0, "its value elsewhere is not positive")
         require_close(self._value(self._image + 5.0), self._value(self._image), 1e-9, "with a constant added")
 
+    @law
     def does_not_depend_on_the_sign(self) -> None:
         """Nothing prefers positive susceptibility."""
         require_close(self._value(-self._image), self._value(self._image), 1e-9, "sign changed")
 
+    @law
     def does_not_depend_on_how_the_image_is_cut_into_slabs(self) -> None:
         """As many as there are threads."""
         whole = self._sums(self._image, steps=3)
         for pieces in (2, 3):
             require_close(self._sums(self._image, steps=3, pieces=pieces), whole, 1e-9, f"{pieces} slabs")
 
+    @law
     def shrinks_to_nothing_with_a_large_weight(self) -> None:
         """Z of the gradient is zero, and the dual holds all of it."""
         _, primal, _, split, dual = self._sums(self._image, weight=1e6)[0]
         require(split <= 1e-9 * primal, f"|z|² is {split:g} of {primal:g}")
         require_close(dual, primal, 1e-9, "|s|² with a large weight")
 
+    @law
     def leaves_the_gradient_alone_with_a_small_weight(self) -> None:
         """Z is the gradient."""
         _, primal, _, split, _ = self._sums(self._image, weight=1e-9)[0]
         require(primal <= 1e-12 * split, f"|∇χ - z|² is {primal:g} of {split:g}")
 
+    @law
     def rescaling_keeps_shrinkage_thresholds(self) -> None:
         """A weight and a penalty multiplied alike leave the state where it is."""
         transform = FourierTransform(SHAPE, np.float64)

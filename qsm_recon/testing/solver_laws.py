@@ -17,7 +17,7 @@ from qsm_recon.parameters import Parameter
 from qsm_recon.problem import Problem
 from qsm_recon.result import IterationState, Reconstruction
 from qsm_recon.solvers.base import Solver
-from qsm_recon.testing.laws import Laws, require, require_close, require_error
+from qsm_recon.testing.laws import Laws, law, require, require_close, require_error
 from qsm_recon.testing.measurement import Measurement
 
 FEW = 30
@@ -57,6 +57,7 @@ class SolverLaws(Laws):
 
     # ---- what it says of itself ----
 
+    @law
     def describes_itself(self) -> None:
         """A name, a title of one line, a citation with a DOI, a docstring, an estimate of its memory."""
         solver = self._solver
@@ -66,6 +67,7 @@ class SolverLaws(Laws):
         require(solver.__doc__, "it has no docstring")
         require(self._quick().memory_volumes() > 0, "memory_volumes is not positive")
 
+    @law
     def has_one_main_parameter(self) -> None:
         """A number, which can be changed; with a rule where its default follows the data."""
         solver = self._solver
@@ -83,6 +85,7 @@ class SolverLaws(Laws):
         back = dataclasses.replace(changed, **{main.name: main.default})
         require(back == self._quick(), "with_regularisation changes something else as well")
 
+    @law
     def declares_unit_help_and_range_of_every_parameter(self) -> None:
         """And defaults that are within their ranges."""
         for name, declared in self._solver.declared().items():
@@ -96,18 +99,21 @@ class SolverLaws(Laws):
             if declared.kind is str:
                 require(declared.default in declared.choices, f"'{name}': its default is none of its choices")
 
+    @law
     def refuses_values_out_of_range(self) -> None:
         """With an error that names the parameter."""
         for name, declared in self._solver.declared().items():
             for value in _bad(declared):
                 require_error(ParameterError, name, lambda n=name, v=value: self._solver(**{n: v}))  # type: ignore[misc]
 
+    @law
     def refuses_unknown_parameters_with_the_near_match(self) -> None:
         """As every method does."""
         main = self._solver.main_parameter().name
         text = f"no parameter '{main}s'; did you mean '{main}'"
         require_error(ParameterError, text, lambda: self._solver.require_known({main + "s": 1.0}))
 
+    @law
     def is_immutable(self) -> None:
         """A frozen dataclass."""
         main, solver = self._solver.main_parameter().name, self._quick()
@@ -128,6 +134,7 @@ class SolverLaws(Laws):
             require(len(values) == result.iterations, f"history of {name}: {len(values)} for {result.iterations}")
             require(np.isfinite(values).all(), f"history of {name} is not finite")
 
+    @law
     def finds_the_susceptibility_of_an_oblique_odd_sized_case(self) -> None:
         """Roughly: a wrong kernel, unit, sign or axis does not."""
         problem, solver, result = self._measured.problem(), self._quick(), self._usual
@@ -142,11 +149,13 @@ class SolverLaws(Laws):
         require(correlation > 0.8, f"correlation with the truth: expected above 0.8, found {correlation:.3f}")
         require_close(found - found.mean(), truth - truth.mean(), 0.75, "distance from the truth")
 
+    @law
     def ignores_the_field_outside_the_mask(self) -> None:
         """Whatever is there."""
         outside = np.where(self._measured.mask, self._measured.field, np.float32(17.0))
         require(np.array_equal(self._map(field_ppm=outside), self._usual.susceptibility_ppm), "the map is another")
 
+    @law
     def zero_field_gives_a_zero_map(self) -> None:
         """And divides by nothing."""
         problem = self._measured.problem(field_ppm=np.zeros_like(self._measured.field))
@@ -155,6 +164,7 @@ class SolverLaws(Laws):
         largest = float(np.abs(result.susceptibility_ppm).max())
         require(largest < 1e-12, f"expected zero, found {largest:g} ppm")
 
+    @law
     def obeys_its_scaling_law(self) -> None:
         """See :attr:`qsm_recon.solvers.base.Solver.scaling_power`."""
         power, factor, problem = self._solver.scaling_power, 4.0, self._measured.problem()
@@ -167,6 +177,7 @@ class SolverLaws(Laws):
         found = solver.with_regularisation(value).solve(scaled).susceptibility_ppm
         require_close(found / factor, expected, 1e-4, f"four times the field, four times the map (power {power})")
 
+    @law
     def its_default_follows_field_and_voxel_size(self) -> None:
         """In any unit: the same picture, in finer or coarser voxels, has the same map."""
         expected, grid = self._usual.susceptibility_ppm, self._measured.grid
@@ -178,6 +189,7 @@ class SolverLaws(Laws):
                 found = self._map(field_ppm=factor * self._measured.field, echo_times_s=(0.020 / factor,))
                 require_close(found / factor, expected, 2e-3, f"field {factor} times as large")
 
+    @law
     def a_constant_in_the_field_changes_nothing(self) -> None:
         """A frequency offset means nothing; 0.05 ppm is as much as the field itself."""
         expected = self._usual
@@ -189,10 +201,12 @@ class SolverLaws(Laws):
             fitted = (found.fitted_field_ppm - expected.fitted_field_ppm)[self._measured.mask]
             require(np.allclose(fitted, 0.05, atol=1e-4), "the constant is not in the fitted field")
 
+    @law
     def changing_the_sign_of_the_field_changes_that_of_the_map(self) -> None:
         """Nothing prefers positive susceptibility."""
         require_close(-self._map(field_ppm=-self._measured.field), self._usual.susceptibility_ppm, 1e-5, "sign changed")
 
+    @law
     def permuted_axes_give_the_permuted_map(self) -> None:
         """Nothing prefers an axis of the array."""
         measured = self._measured
@@ -202,6 +216,7 @@ class SolverLaws(Laws):
             found = self._map(grid=grid, **{name: image.transpose(axes) for name, image in images.items()})
             require_close(found, self._usual.susceptibility_ppm.transpose(axes), 1e-3, f"axes in the order {axes}")
 
+    @law
     def is_repeatable_and_leaves_its_input_alone(self) -> None:
         """Bit by bit."""
         problem = self._measured.problem()
@@ -213,6 +228,7 @@ class SolverLaws(Laws):
             same = image is None or copy is None or np.array_equal(image, copy)
             require(same, "the input was changed")
 
+    @law
     def does_not_depend_on_the_number_of_threads(self) -> None:
         """But for rounding."""
         before = thread_count()
@@ -225,6 +241,7 @@ class SolverLaws(Laws):
         finally:
             set_thread_count(before)
 
+    @law
     def single_and_double_precision_agree(self) -> None:
         """Where there is a choice, and it is one."""
         if "precision" not in self._solver.declared():
@@ -236,6 +253,7 @@ class SolverLaws(Laws):
         require_close(single, double, 1e-3, "single precision")
         require(not np.array_equal(single, double), "both precisions give the same bits")
 
+    @law
     def says_whether_it_expects_a_local_field(self) -> None:
         """And refuses a total one then."""
         x, y, z = np.ix_(*[np.linspace(-1, 1, n) for n in self._measured.field.shape])
@@ -250,6 +268,7 @@ class SolverLaws(Laws):
 
     # ---- what iterative ones share ----
 
+    @law
     def tells_the_callback_and_obeys_it(self) -> None:
         """After every iteration; what it returns then is whole."""
         if not self._solver.iterative:
@@ -266,6 +285,7 @@ class SolverLaws(Laws):
         require(not result.converged, "it says that it converged though it was stopped")
         require("callback" in result.stop_reason, f"stop_reason: '{result.stop_reason}' does not tell of the callback")
 
+    @law
     def says_that_it_did_not_converge(self) -> None:
         """Where there are too few iterations."""
         if "max_iterations" not in self._solver.declared():
@@ -274,6 +294,7 @@ class SolverLaws(Laws):
         require(not result.converged, "it says that it converged in two iterations")
         require("limit" in result.stop_reason, f"stop_reason: '{result.stop_reason}' does not tell of the limit")
 
+    @law
     def takes_a_start_of_the_right_shape_if_any(self) -> None:
         """A closed form takes none."""
         problem, start = self._measured.problem(), self._usual.susceptibility_ppm

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from qsm_recon.backend.fft import FourierTransform
 from qsm_recon.backend.jit import Kernel
 from qsm_recon.terms.fidelity import Fidelity, FieldSplitting
-from qsm_recon.testing.laws import Laws, relative_error, require, require_close
+from qsm_recon.testing.laws import Laws, law, relative_error, require, require_close
 
 SHAPE, PENALTY = (6, 5, 8), 1.3
 
@@ -53,6 +53,7 @@ class FidelityLaws(Laws):
         """The fidelity at a field."""
         return float(self._step(self._splitting()[0], predicted)[1][0])
 
+    @law
     def describes_itself(self) -> None:
         """A name in lower case, a docstring, and a power of 1 or 2."""
         fidelity = self._fidelity
@@ -60,12 +61,14 @@ class FidelityLaws(Laws):
         require(type(fidelity).__doc__, "it has no docstring")
         require(fidelity.power in (1, 2), f"power: expected 1 or 2, found {fidelity.power}")
 
+    @law
     def is_zero_at_the_measured_field_and_positive_elsewhere(self) -> None:
         """Where there is weight."""
         at = self._value(self._measured)
         require(abs(at) < 1e-12, f"its value at D χ = φ is {at:g}")
         require(self._value(self._predicted) > 0, "its value elsewhere is not positive")
 
+    @law
     def grows_with_its_power(self) -> None:
         """For small residuals: doubled, the value grows by 2 to that power."""
         small = 1e-4 * (self._predicted - self._measured)
@@ -75,6 +78,7 @@ class FidelityLaws(Laws):
             abs(ratio / expected - 1) < 1e-3, f"power {self._fidelity.power}: doubled residuals give {ratio:.4g} times"
         )
 
+    @law
     def a_step_minimises_its_functional(self) -> None:
         """Z minimises value(z) + mu/2 |z - D χ|², the first time, without relaxation: no point nearby is lower."""
         reflected, _ = self._step(self._splitting()[0], self._predicted)
@@ -89,6 +93,7 @@ class FidelityLaws(Laws):
                 other = functional(found + size * rng.standard_normal(SHAPE))
                 require(other >= least - 1e-9, f"a point {size:g} away is lower by {least - other:.3g}")
 
+    @law
     def repeated_steps_settle_where_the_data_are_fitted(self) -> None:
         """With D χ = φ throughout the state comes to rest at z = φ; the dual of a kink is free there."""
         for relaxation in (1.0, 1.6):
@@ -99,12 +104,14 @@ class FidelityLaws(Laws):
             told = f"relaxation {relaxation}: |z - φ|² is {sums[1]:.3g} and |z - z_old|² {sums[2]:.3g} after 400 steps"
             require(max(sums[1], sums[2]) < 1e-12, told)
 
+    @law
     def the_measured_field_does_not_matter_without_weight(self) -> None:
         """Z is D χ there and s = 0."""
         reflected, sums = self._step(self._splitting(weight=np.zeros(SHAPE))[0], self._predicted)
         require_close(reflected, self._predicted, 1e-9, "without weight")
         require(sums[0] == 0, f"without weight its value is {sums[0]:g}")
 
+    @law
     def sums_are_those_of_the_splitting(self) -> None:
         """|D χ - z|² and |s|² of a first step are equal, and |z|² is what z - s tells."""
         reflected, sums = self._step(self._splitting()[0], self._predicted)
@@ -112,6 +119,7 @@ class FidelityLaws(Laws):
         expected = [float(np.sum(np.square(part))) for part in (self._predicted - z, z, self._predicted - z)]
         require_close((sums[1], sums[3], sums[4]), expected, 1e-6, "sums of squares")
 
+    @law
     def compiled_and_plain_kernels_agree(self) -> None:
         """Bit for bit they need not; in both precisions."""
         for dtype, largest in ((np.float32, 2e-5), (np.float64, 1e-9)):

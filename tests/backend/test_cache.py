@@ -20,8 +20,8 @@ from qsm_recon.backend.cache_upkeep import (
     clear_cache,
     prune_cache,
 )
-from qsm_recon.datasets.phantom.cache import cached, key
 from qsm_recon.errors import ParameterError
+from qsm_recon.phantom.cache import cached, key
 
 MB = 10**6
 
@@ -170,12 +170,12 @@ import numpy as np
 from qsm_recon.backend.cache_folder import cache_folder
 from qsm_recon.backend.cache_upkeep import clear_cache
 from qsm_recon.backend.fft import FourierTransform
-from qsm_recon.datasets.phantom.cache import cached
+from qsm_recon.phantom.cache import cached
 number, meeting = int(sys.argv[1]), Path(sys.argv[2])
 rng, computed, said = np.random.default_rng(number), 0, []
 handler = logging.Handler()
 handler.emit = lambda record: said.append(record.getMessage())
-logger = logging.getLogger("qsm_recon.datasets.phantom.cache")
+logger = logging.getLogger("qsm_recon.phantom.cache")
 logger.addHandler(handler)
 logger.setLevel("INFO")
 

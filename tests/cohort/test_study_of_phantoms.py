@@ -27,8 +27,8 @@ SUBJECTS = (
 @pytest.fixture(scope="module")
 def head(tmp_path_factory):
     """The phantom in voxels of 5 mm, as BIDS."""
-    from qsm_recon.datasets.phantom import PhantomParameters, build_phantom
-    from qsm_recon.datasets.phantom.export import export_phantom
+    from qsm_recon.phantom import PhantomParameters, build_phantom
+    from qsm_recon.phantom.export import export_phantom
 
     parameters = PhantomParameters(case="sim1", size="reduced", voxel_size_mm=(5.0, 5.0, 5.0), background=True)
     return export_phantom(build_phantom(parameters, cache=False), tmp_path_factory.mktemp("head"), "bids")

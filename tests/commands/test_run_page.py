@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from qsm_recon.datasets.case import Case, Truth
+from qsm_recon.datasets.case import Case
+from qsm_recon.datasets.truth import Truth
 from qsm_recon.operators.grid import Grid
 from qsm_recon.problem import Problem
 from qsm_recon.report import page_images

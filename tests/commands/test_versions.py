@@ -4,7 +4,7 @@ import importlib
 
 import pytest
 
-from qsm_recon.datasets.phantom import PHANTOM_VERSION
+from qsm_recon.phantom import PHANTOM_VERSION
 from qsm_recon.version import __version__
 
 
@@ -14,7 +14,7 @@ from qsm_recon.version import __version__
         ("run", ""),
         ("evaluate", ""),
         ("lcurve", ""),
-        ("phantom", f" (phantom version {PHANTOM_VERSION})"),
+        ("phantom.__main__", f" (phantom version {PHANTOM_VERSION})"),
         ("cohort.command", ""),
         ("adapters.qsmci", ""),
     ],

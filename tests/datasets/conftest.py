@@ -45,7 +45,7 @@ def scan() -> SimpleNamespace:
 @pytest.fixture(scope="session")
 def phantom():
     """The embedded head in coarse voxels."""
-    from qsm_recon.datasets.phantom import PhantomParameters, build_phantom
+    from qsm_recon.phantom import PhantomParameters, build_phantom
 
     return build_phantom(PhantomParameters(size="reduced", voxel_size_mm=(5.0, 5.0, 5.0), snr=1000.0), cache=False)
 

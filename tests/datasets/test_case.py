@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from qsm_recon import Case, DataError, Grid, Problem, ResourceError, case_from_files, make_solver
-from qsm_recon.datasets.case import Truth
+from qsm_recon.datasets.truth import Truth
 from qsm_recon.units import ppm_to_hz
 
 AFFINE = np.array([[0, -1.5, 0, 9], [1, 0, 0, -4], [0, 0, 2, 3], [0, 0, 0, 1.0]])

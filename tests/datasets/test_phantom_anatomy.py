@@ -11,10 +11,10 @@ from scipy import fft, ndimage
 from qsm_recon.backend.averaging import average_block, taps
 from qsm_recon.backend.rasterise import draw_tubes
 from qsm_recon.backend.threads import set_thread_count, thread_count
-from qsm_recon.datasets.phantom import PHANTOM_VERSION, PhantomParameters, build_phantom
-from qsm_recon.datasets.phantom.build import build_anatomy
-from qsm_recon.datasets.phantom.resampling import averaging_matrix
-from qsm_recon.datasets.phantom.tissue import TISSUES, WHITE
+from qsm_recon.phantom import PHANTOM_VERSION, PhantomParameters, build_phantom
+from qsm_recon.phantom.build import build_anatomy
+from qsm_recon.phantom.resampling import averaging_matrix
+from qsm_recon.phantom.tissue import TISSUES, WHITE
 
 DEEP_NUCLEI = (1, 2, 3, 4, 5, 6, 7)
 # Voxels of each label of the frozen phantom (version, case, reduced size, default seed).

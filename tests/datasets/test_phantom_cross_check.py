@@ -7,9 +7,9 @@ import warnings
 import numpy as np
 import pytest
 
-from qsm_recon.datasets.phantom.resampling import crop_k_space
-from qsm_recon.datasets.phantom.signal import dipole_field, noise_free_echoes
-from qsm_recon.datasets.phantom.tissue import TissueMaps
+from qsm_recon.phantom.resampling import crop_k_space
+from qsm_recon.phantom.signal import dipole_field, noise_free_echoes
+from qsm_recon.phantom.tissue import TissueMaps
 from qsm_recon.units import GYROMAGNETIC_RATIO_MHZ_PER_T
 
 N = 40

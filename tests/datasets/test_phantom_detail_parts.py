@@ -8,16 +8,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from qsm_recon.datasets.phantom.anatomy.fibres import PAIRS, TRACTS, orientation_tensor
-from qsm_recon.datasets.phantom.anatomy.shapes import Points
-from qsm_recon.datasets.phantom.anatomy.vessels import Surroundings, venous_tree
-from qsm_recon.datasets.phantom.geometry import fine_grid, output_grid
-from qsm_recon.datasets.phantom.microstructure import orientation_shift
-from qsm_recon.datasets.phantom.random_fields import SmoothField
-from qsm_recon.datasets.phantom.remnant import remnant_field
-from qsm_recon.datasets.phantom.texture import power_law_texture
-from qsm_recon.datasets.phantom.tissue import BLOOD, CSF, WHITE, TissueMaps, add_texture, property_maps, tissues_of
 from qsm_recon.operators.grid import unit_vector
+from qsm_recon.phantom.anatomy.fibres import PAIRS, TRACTS, orientation_tensor
+from qsm_recon.phantom.anatomy.shapes import Points
+from qsm_recon.phantom.anatomy.vessels import Surroundings, venous_tree
+from qsm_recon.phantom.geometry import fine_grid, output_grid
+from qsm_recon.phantom.microstructure import orientation_shift
+from qsm_recon.phantom.random_fields import SmoothField
+from qsm_recon.phantom.remnant import remnant_field
+from qsm_recon.phantom.texture import power_law_texture
+from qsm_recon.phantom.tissue import BLOOD, CSF, WHITE, TissueMaps, add_texture, property_maps, tissues_of
 
 # Texture
 

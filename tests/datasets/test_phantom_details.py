@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from qsm_recon import phantom as command
 from qsm_recon.backend.cache_folder import cache_folder
 from qsm_recon.datasets import load_case
-from qsm_recon.datasets.phantom import Lesion, PhantomParameters, build_phantom
-from qsm_recon.datasets.phantom.cache import cached_files, key
-from qsm_recon.datasets.phantom.export import LAYOUTS, export_phantom
-from qsm_recon.datasets.phantom.lesions import cover, parse_lesions
-from qsm_recon.datasets.phantom.parameters import DETAILS
-from qsm_recon.datasets.phantom.presets import PRESETS, with_preset
-from qsm_recon.datasets.phantom.signal import dipole_field
-from qsm_recon.datasets.phantom.tissue import BLOOD, CSF, GREY, WHITE
 from qsm_recon.errors import ParameterError
+from qsm_recon.phantom import Lesion, PhantomParameters, build_phantom
+from qsm_recon.phantom import __main__ as command
+from qsm_recon.phantom.cache import cached_files, key
+from qsm_recon.phantom.export import LAYOUTS, export_phantom
+from qsm_recon.phantom.lesions import cover, parse_lesions
+from qsm_recon.phantom.parameters import DETAILS
+from qsm_recon.phantom.presets import PRESETS, with_preset
+from qsm_recon.phantom.signal import dipole_field
+from qsm_recon.phantom.tissue import BLOOD, CSF, GREY, WHITE
 from qsm_recon.units import rad_per_ppm
 
 CALCIFICATION = Lesion(-2.6, (30.0, -40.0, 24.0), (6.0, 6.0, 6.0))

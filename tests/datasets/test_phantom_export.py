@@ -7,11 +7,11 @@ import json
 import numpy as np
 import pytest
 
-from qsm_recon import phantom as command
 from qsm_recon.backend.cache_folder import cache_folder
 from qsm_recon.datasets import load_case
-from qsm_recon.datasets.phantom import PhantomParameters, build_phantom
 from qsm_recon.io import load_image
+from qsm_recon.phantom import PhantomParameters, build_phantom
+from qsm_recon.phantom import __main__ as command
 
 PARAMETERS = PhantomParameters(case="sim2", size="reduced", voxel_size_mm=(5.0, 5.0, 5.0), b0_direction=(0.0, 0.6, 0.8))
 OPTIONS = ["--case", "sim2", "--size", "reduced", "--voxel-size", "5", "5", "5", "--b0-direction", "0", "0.6", "0.8"]
@@ -75,8 +75,8 @@ def test_bad_option_is_one_line(tmp_path, capsys):
 
 
 def test_field_down_gives_a_proper_rotation():
-    from qsm_recon.datasets.phantom.geometry import output_grid, scanner_affine
     from qsm_recon.operators.grid import b0_direction_from_affine
+    from qsm_recon.phantom.geometry import output_grid, scanner_affine
 
     grid = output_grid((4.0, 4.0, 4.0))
     for direction in ((0.0, 0.0, -1.0), (0.0, 0.6, -0.8), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)):

@@ -9,10 +9,10 @@ import pytest
 
 from qsm_recon.backend.cache_folder import cache_folder
 from qsm_recon.command_options import build_parser, case_from_options
-from qsm_recon.datasets.phantom import PhantomParameters, build_phantom
-from qsm_recon.datasets.phantom.cache import cached, cached_files, key
 from qsm_recon.datasets.registry import load_case
 from qsm_recon.errors import ParameterError
+from qsm_recon.phantom import PhantomParameters, build_phantom
+from qsm_recon.phantom.cache import cached, cached_files, key
 
 
 @pytest.mark.parametrize(

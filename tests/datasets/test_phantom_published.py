@@ -2,8 +2,8 @@
 
 import pytest
 
-from qsm_recon.datasets.phantom import PhantomParameters, build_phantom
-from qsm_recon.datasets.phantom.properties import PUBLISHED, TOLERANCE, published_properties
+from qsm_recon.phantom import PhantomParameters, build_phantom
+from qsm_recon.phantom.properties import PUBLISHED, TOLERANCE, published_properties
 
 
 @pytest.mark.slow

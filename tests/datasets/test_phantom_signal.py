@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 from scipy.ndimage import binary_erosion, gaussian_filter
 
 from qsm_recon.backend.cache_folder import cache_folder
-from qsm_recon.datasets.phantom import PhantomParameters, build_phantom
-from qsm_recon.datasets.phantom.geometry import fine_grid, output_grid
-from qsm_recon.datasets.phantom.resampling import average_voxels, averaging_matrix, crop_k_space
-from qsm_recon.datasets.phantom.signal import (
+from qsm_recon.phantom import PhantomParameters, build_phantom
+from qsm_recon.phantom.geometry import fine_grid, output_grid
+from qsm_recon.phantom.resampling import average_voxels, averaging_matrix, crop_k_space
+from qsm_recon.phantom.signal import (
     add_noise,
     dipole_field,
     noise_free_echoes,
     smooth_phase_offset,
     steady_state,
 )
-from qsm_recon.datasets.phantom.tissue import TissueMaps
+from qsm_recon.phantom.tissue import TissueMaps
 from qsm_recon.units import rad_per_ppm
 
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from qsm_recon.datasets import KINDS, load_case
-from qsm_recon.datasets.phantom import PhantomParameters
 from qsm_recon.datasets.phantom_case import phantom_case
 from qsm_recon.errors import ParameterError
+from qsm_recon.phantom import PhantomParameters
 from qsm_recon.units import rad_per_ppm
 
 COARSE = "size=reduced&voxel_size=5,5,5"

@@ -48,7 +48,7 @@ def test_without_a_magnitude_nothing_is_said():
 
 @pytest.mark.parametrize("name", ["sim1", "sim2"])
 def test_the_phantom_and_its_inverse(name):
-    from qsm_recon.datasets.phantom import PhantomParameters, build_phantom
+    from qsm_recon.phantom import PhantomParameters, build_phantom
 
     phantom = build_phantom(PhantomParameters(case=name, size="reduced", voxel_size_mm=(4.0, 4.0, 4.0)), cache=False)
     magnitude = np.linalg.norm(np.abs(phantom.echoes), axis=-1)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from qsm_recon.datasets.phantom.lesions import Lesion
 from qsm_recon.errors import ParameterError, did_you_mean
+from qsm_recon.phantom.lesions import Lesion
 
 TEXTURED: dict[str, Any] = {"texture_ppm": 0.012, "texture_slope": 2.5, "vessel_density": 2.0}
 PRESETS: dict[str, dict[str, Any]] = {

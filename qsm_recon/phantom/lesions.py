@@ -10,9 +10,9 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.datasets.phantom.anatomy.shapes import FloatArray, ellipsoid, smooth_step
-from qsm_recon.datasets.phantom.tissue import CALCIFICATION, HAEMORRHAGE, Tissue
 from qsm_recon.errors import ParameterError
+from qsm_recon.phantom.anatomy.shapes import FloatArray, ellipsoid, smooth_step
+from qsm_recon.phantom.tissue import CALCIFICATION, HAEMORRHAGE, Tissue
 
 LARGEST_PPM = 10.0
 RADII_MM = (0.5, 30.0)

@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from qsm_recon.datasets.phantom.anatomy import cerebrum
-from qsm_recon.datasets.phantom.anatomy.shapes import FloatArray, Points
-from qsm_recon.datasets.phantom.anatomy.tracts import OPTIC_RADIATION
+from qsm_recon.phantom.anatomy import cerebrum
+from qsm_recon.phantom.anatomy.shapes import FloatArray, Points
+from qsm_recon.phantom.anatomy.tracts import OPTIC_RADIATION
 
 # (|x|, y, z, radius) along each tract, mm; drawn on the right and mirrored.
 TRACTS: list[list[tuple[float, float, float, float]]] = [

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.datasets.phantom.background import background_field
-from qsm_recon.datasets.phantom.cache import Arrays, cached
-from qsm_recon.datasets.phantom.drawing import draw_anatomy
-from qsm_recon.datasets.phantom.geometry import ImageGrid, fine_grid, output_grid, scanner_affine
-from qsm_recon.datasets.phantom.microstructure import orientation_shift
-from qsm_recon.datasets.phantom.parameters import PHANTOM_VERSION, PhantomParameters
-from qsm_recon.datasets.phantom.remnant import remnant_field
-from qsm_recon.datasets.phantom.resampling import average_voxels
-from qsm_recon.datasets.phantom.signal import add_noise, dipole_field, noise_free_echoes, smooth_phase_offset
-from qsm_recon.datasets.phantom.tissue import TissueMaps
+from qsm_recon.phantom.background import background_field
+from qsm_recon.phantom.cache import Arrays, cached
+from qsm_recon.phantom.drawing import draw_anatomy
+from qsm_recon.phantom.geometry import ImageGrid, fine_grid, output_grid, scanner_affine
+from qsm_recon.phantom.microstructure import orientation_shift
+from qsm_recon.phantom.parameters import PHANTOM_VERSION, PhantomParameters
+from qsm_recon.phantom.remnant import remnant_field
+from qsm_recon.phantom.resampling import average_voxels
+from qsm_recon.phantom.signal import add_noise, dipole_field, noise_free_echoes, smooth_phase_offset
+from qsm_recon.phantom.tissue import TissueMaps
 
 FloatArray = NDArray[np.floating]
 

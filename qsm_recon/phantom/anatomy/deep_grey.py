@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qsm_recon.datasets.phantom.anatomy.shapes import (
+from qsm_recon.phantom.anatomy.shapes import (
     FloatArray,
     Points,
     ellipsoid,

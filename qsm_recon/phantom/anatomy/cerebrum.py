@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qsm_recon.datasets.phantom.anatomy.shapes import (
+from qsm_recon.phantom.anatomy.shapes import (
     FloatArray,
     Points,
     ellipsoid,
@@ -15,7 +15,7 @@ from qsm_recon.datasets.phantom.anatomy.shapes import (
     superellipsoid,
     tube,
 )
-from qsm_recon.datasets.phantom.random_fields import SmoothField, random_field
+from qsm_recon.phantom.random_fields import SmoothField, random_field
 
 # Where white matter always connects through, however the cortex folds.
 FRONTO_OCCIPITAL_STEM = [

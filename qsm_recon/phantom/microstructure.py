@@ -28,7 +28,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.datasets.phantom.anatomy.fibres import PAIRS
+from qsm_recon.phantom.anatomy.fibres import PAIRS
 
 FloatArray = NDArray[np.floating]
 

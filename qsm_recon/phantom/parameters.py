@@ -7,10 +7,10 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
 
-from qsm_recon.datasets.phantom.lesions import Lesion, check_lesions
-from qsm_recon.datasets.phantom.tissue import BLOOD
 from qsm_recon.errors import DataError, ParameterError, did_you_mean
 from qsm_recon.operators.grid import unit_vector
+from qsm_recon.phantom.lesions import Lesion, check_lesions
+from qsm_recon.phantom.tissue import BLOOD
 
 PHANTOM_VERSION = 1
 """Raised whenever the same parameters give other images; the cache and the tests are keyed by it."""

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.backend.threads import thread_count
-from qsm_recon.datasets.phantom.geometry import ImageGrid
-from qsm_recon.datasets.phantom.random_fields import PreparedField, generator, random_field
+from qsm_recon.phantom.geometry import ImageGrid
+from qsm_recon.phantom.random_fields import PreparedField, generator, random_field
 
 FloatArray = NDArray[np.floating]
 

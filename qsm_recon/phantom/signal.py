@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.backend.threads import thread_count
-from qsm_recon.datasets.phantom.geometry import ImageGrid
-from qsm_recon.datasets.phantom.random_fields import generator
-from qsm_recon.datasets.phantom.resampling import crop_k_space
-from qsm_recon.datasets.phantom.tissue import TissueMaps
 from qsm_recon.operators.dipole import dipole_kernel
 from qsm_recon.operators.grid import Grid
+from qsm_recon.phantom.geometry import ImageGrid
+from qsm_recon.phantom.random_fields import generator
+from qsm_recon.phantom.resampling import crop_k_space
+from qsm_recon.phantom.tissue import TissueMaps
 from qsm_recon.units import rad_per_ppm
 
 FloatArray = NDArray[np.floating]

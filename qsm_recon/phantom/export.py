@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.datasets.phantom.build import Phantom
-from qsm_recon.datasets.phantom.signal import FLIP_ANGLE_DEG, REPETITION_TIME_S
-from qsm_recon.datasets.phantom.tissue import HAEMORRHAGE, TISSUES, Tissue
 from qsm_recon.errors import ParameterError, did_you_mean
 from qsm_recon.field import EchoSeries, estimate_field, field_difference_map
 from qsm_recon.io import atomic_write, save_image, write_json
+from qsm_recon.phantom.build import Phantom
+from qsm_recon.phantom.signal import FLIP_ANGLE_DEG, REPETITION_TIME_S
+from qsm_recon.phantom.tissue import HAEMORRHAGE, TISSUES, Tissue
 
 SNR_NAMES = {100.0: "Snr1", 1000.0: "Snr2"}
 

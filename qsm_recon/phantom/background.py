@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.datasets.phantom.anatomy.shapes import (
+from qsm_recon.phantom.anatomy.shapes import (
     FloatArray,
     Points,
     ellipsoid,
@@ -14,9 +14,9 @@ from qsm_recon.datasets.phantom.anatomy.shapes import (
     superellipsoid,
     tube,
 )
-from qsm_recon.datasets.phantom.geometry import CENTRE_MM, FIELD_OF_VIEW_MM, ImageGrid
-from qsm_recon.datasets.phantom.random_fields import SmoothField
-from qsm_recon.datasets.phantom.signal import dipole_field
+from qsm_recon.phantom.geometry import CENTRE_MM, FIELD_OF_VIEW_MM, ImageGrid
+from qsm_recon.phantom.random_fields import SmoothField
+from qsm_recon.phantom.signal import dipole_field
 
 WATER_MINUS_AIR_PPM = -9.4
 SPACING_MM = 2.0

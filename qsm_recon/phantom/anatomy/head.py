@@ -8,19 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.datasets.phantom.anatomy import cerebrum, deep_grey, hindbrain, ventricles
-from qsm_recon.datasets.phantom.anatomy.shapes import (
+from qsm_recon.phantom.anatomy import cerebrum, deep_grey, hindbrain, ventricles
+from qsm_recon.phantom.anatomy.shapes import (
     FloatArray,
     Points,
     ellipsoid,
     smooth_min,
     smooth_step,
 )
-from qsm_recon.datasets.phantom.anatomy.vessels import Surroundings, venous_tree
-from qsm_recon.datasets.phantom.lesions import Box, Lesion
-from qsm_recon.datasets.phantom.lesions import cover as lesion_cover
-from qsm_recon.datasets.phantom.random_fields import SmoothField, random_field
-from qsm_recon.datasets.phantom.tissue import (
+from qsm_recon.phantom.anatomy.vessels import Surroundings, venous_tree
+from qsm_recon.phantom.lesions import Box, Lesion
+from qsm_recon.phantom.lesions import cover as lesion_cover
+from qsm_recon.phantom.random_fields import SmoothField, random_field
+from qsm_recon.phantom.tissue import (
     BLOOD,
     CALCIFICATION,
     CAUDATE,

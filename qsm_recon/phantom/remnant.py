@@ -9,13 +9,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.datasets.phantom.anatomy.shapes import FloatArray, Points, smooth_step
-from qsm_recon.datasets.phantom.background import SPACING_MM, cavity_distance, shimmed
-from qsm_recon.datasets.phantom.geometry import ImageGrid
-from qsm_recon.datasets.phantom.random_fields import SmoothField
-from qsm_recon.datasets.phantom.resampling import average_voxels
-from qsm_recon.datasets.phantom.signal import dipole_field
-from qsm_recon.datasets.phantom.texture import power_law_texture
+from qsm_recon.phantom.anatomy.shapes import FloatArray, Points, smooth_step
+from qsm_recon.phantom.background import SPACING_MM, cavity_distance, shimmed
+from qsm_recon.phantom.geometry import ImageGrid
+from qsm_recon.phantom.random_fields import SmoothField
+from qsm_recon.phantom.resampling import average_voxels
+from qsm_recon.phantom.signal import dipole_field
+from qsm_recon.phantom.texture import power_law_texture
 
 SHELL_MM = (4.0, 34.0)
 """Nearest and farthest sources, from the brain."""

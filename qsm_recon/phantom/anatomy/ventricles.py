@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qsm_recon.datasets.phantom.anatomy.shapes import FloatArray, Points, ellipsoid, smooth_max, smooth_min, tube
+from qsm_recon.phantom.anatomy.shapes import FloatArray, Points, ellipsoid, smooth_max, smooth_min, tube
 
 # (|x|, y, z, radius): along the C around caudate nucleus and thalamus.
 FRONTAL_TO_ATRIUM = [

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.datasets.phantom.random_fields import SmoothField, generator
+from qsm_recon.phantom.random_fields import SmoothField, generator
 
 Array = NDArray[np.floating]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from qsm_recon.datasets.phantom.build import Phantom
-from qsm_recon.datasets.phantom.tissue import WHITE
+from qsm_recon.phantom.build import Phantom
+from qsm_recon.phantom.tissue import WHITE
 
 PUBLISHED = {
     "sim1": {"truth_norm": 17.4, "white_matter_snr_first_echo": 42.0, "white_matter_snr_last_echo": 16.0},

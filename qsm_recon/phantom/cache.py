@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from qsm_recon.backend.cache_folder import cache_folder, write_in_one_step
 from qsm_recon.backend.cache_upkeep import LIMIT_VARIABLE, cache_limit_bytes, mark_as_used, prune_cache
-from qsm_recon.datasets.phantom.parameters import PHANTOM_VERSION
+from qsm_recon.phantom.parameters import PHANTOM_VERSION
 
 logger = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from qsm_recon.datasets.phantom.anatomy.cerebrum import callosal_profile
-from qsm_recon.datasets.phantom.anatomy.shapes import FloatArray, Points, tube
+from qsm_recon.phantom.anatomy.cerebrum import callosal_profile
+from qsm_recon.phantom.anatomy.shapes import FloatArray, Points, tube
 
 OPTIC_RADIATION: list[tuple[float, float, float, float]] = [
     (22, -24, 2, 2),

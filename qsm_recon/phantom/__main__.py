@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from qsm_recon.command_line import EXIT_DONE, CommandParser, add_version_option, run_as_program, run_command
-from qsm_recon.datasets.phantom import PHANTOM_VERSION, PhantomParameters, build_phantom
-from qsm_recon.datasets.phantom.export import LAYOUTS, export_phantom
-from qsm_recon.datasets.phantom.lesions import SYNTAX, parse_lesions
-from qsm_recon.datasets.phantom.parameters import CASES, SIZES
-from qsm_recon.datasets.phantom.presets import PRESETS, with_preset
+from qsm_recon.phantom import PHANTOM_VERSION, PhantomParameters, build_phantom
+from qsm_recon.phantom.export import LAYOUTS, export_phantom
+from qsm_recon.phantom.lesions import SYNTAX, parse_lesions
+from qsm_recon.phantom.parameters import CASES, SIZES
+from qsm_recon.phantom.presets import PRESETS, with_preset
 
 LOADED_AS = {
     "bids": "bids:{place}?truth=derivatives/truth/sub-{case}/anat/sub-{case}_Chimap.nii.gz"

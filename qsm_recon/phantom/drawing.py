@@ -10,18 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.backend.threads import run_tasks, slab_edges
-from qsm_recon.datasets.phantom.anatomy.fibres import orientation_tensor
-from qsm_recon.datasets.phantom.anatomy.head import FIRST_LESION, Head, Slabs
-from qsm_recon.datasets.phantom.anatomy.shapes import Points
-from qsm_recon.datasets.phantom.anatomy.tracts import tract_myelin
-from qsm_recon.datasets.phantom.anatomy.vessels import LARGE_RADIUS_MM
-from qsm_recon.datasets.phantom.cache import Arrays
-from qsm_recon.datasets.phantom.geometry import ImageGrid
-from qsm_recon.datasets.phantom.lesions import LesionSet
-from qsm_recon.datasets.phantom.parameters import PhantomParameters
-from qsm_recon.datasets.phantom.resampling import averaging_matrix
-from qsm_recon.datasets.phantom.texture import Texture, power_law_texture
-from qsm_recon.datasets.phantom.tissue import (
+from qsm_recon.errors import ParameterError
+from qsm_recon.phantom.anatomy.fibres import orientation_tensor
+from qsm_recon.phantom.anatomy.head import FIRST_LESION, Head, Slabs
+from qsm_recon.phantom.anatomy.shapes import Points
+from qsm_recon.phantom.anatomy.tracts import tract_myelin
+from qsm_recon.phantom.anatomy.vessels import LARGE_RADIUS_MM
+from qsm_recon.phantom.cache import Arrays
+from qsm_recon.phantom.geometry import ImageGrid
+from qsm_recon.phantom.lesions import LesionSet
+from qsm_recon.phantom.parameters import PhantomParameters
+from qsm_recon.phantom.resampling import averaging_matrix
+from qsm_recon.phantom.texture import Texture, power_law_texture
+from qsm_recon.phantom.tissue import (
     BLOOD,
     CALCIFICATION,
     WHITE,
@@ -31,7 +32,6 @@ from qsm_recon.datasets.phantom.tissue import (
     property_maps,
     tissues_of,
 )
-from qsm_recon.errors import ParameterError
 
 FloatArray = NDArray[np.floating]
 
