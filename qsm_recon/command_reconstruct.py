@@ -210,19 +210,12 @@ def _judged(result: Reconstruction, susceptibility: NDArray, case: Case) -> Reco
 
 def _score(susceptibility: NDArray, case: Case, covered: NDArray[np.bool_]) -> dict[str, Any]:
     """Error metrics, where a truth is there; see :meth:`Case.compared`."""
-    if case.truth is None:
-        return {}
-    from qsm_recon.metrics import evaluate
+    from qsm_recon.metrics.of_case import evaluate_case
 
-    truth = case.truth
+    scores = evaluate_case(case, susceptibility, covered)
+    if scores is None:
+        return {}
     mask = case.compared(covered)
-    scores = evaluate(
-        susceptibility,
-        truth.susceptibility_ppm,
-        mask,
-        truth.labels,
-        calcification_moment=truth.calcification_moment,
-    )
     voxels = {"voxels": int(mask.sum()), "voxels_left_out": int((case.evaluation_mask & ~mask).sum())}
     return {**scores.values, "not_computed": dict(scores.reasons), **voxels}
 

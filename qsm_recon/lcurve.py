@@ -188,18 +188,14 @@ def different_names(names: list[str]) -> list[str]:
 
 def scores(case: Case) -> Metrics | None:
     """Return what scores a map against the truth of a case; None where there is none."""
-    truth = case.truth
-    if truth is None:
+    if case.truth is None:
         return None
-    region = case.compared(case.problem.mask)
 
     def score(susceptibility_ppm: NDArray) -> dict[str, float | None]:
-        from qsm_recon.metrics import evaluate
+        from qsm_recon.metrics.of_case import evaluate_case
 
-        return evaluate(
-            susceptibility_ppm, truth.susceptibility_ppm, region, truth.labels,
-            calcification_moment=truth.calcification_moment, similarity=False,
-        ).values  # fmt: skip
+        found = evaluate_case(case, susceptibility_ppm, case.problem.mask, similarity=False)
+        return {} if found is None else found.values
 
     return score
 

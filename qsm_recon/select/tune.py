@@ -189,15 +189,7 @@ def run_session(
     scores = dict(zip(order, metrics or [None] * len(order), strict=True))
     for _ in range(refinements + 1):
         for case, path in sorted(paths.items()):
-            wanted = session.missing(case, values)
-            follower.begin(case, wanted)
-            stored = {point.value: point for point in session.of_case(case)}
-            stronger = min((value for value in stored if wanted and value > wanted[0]), default=None)
-            start = None if stronger is None else (stronger, session.susceptibility_ppm(stored[stronger]))
-            for point in path.sweep(wanted, start, follower.iteration):
-                score = scores[case]
-                session.add(case, point, score(point.susceptibility_ppm) if score else None)
-                follower.point(point)
+            _add_missing(session, case, path, values, scores[case], follower)
         # What an earlier session added has no say in what is added now, so that a session run twice stays as it is.
         curve = session.curve(among=swept)
         pick = choose(curve, method)
@@ -206,6 +198,25 @@ def run_session(
         values = refined_values(curve, pick)
         swept += values
     return session.pick(method)
+
+
+def _add_missing(
+    session: Session,
+    case: int,
+    path: Path,
+    values: list[float],
+    score: Metrics | None,
+    follower: Follower,
+) -> None:
+    """Compute the points of a case that a session lacks, from strong to weak, from the nearest stronger one on."""
+    wanted = session.missing(case, values)
+    follower.begin(case, wanted)
+    stored = {point.value: point for point in session.of_case(case)}
+    stronger = min((value for value in stored if wanted and value > wanted[0]), default=None)
+    start = None if stronger is None else (stronger, session.susceptibility_ppm(stored[stronger]))
+    for point in path.sweep(wanted, start, follower.iteration):
+        session.add(case, point, score(point.susceptibility_ppm) if score else None)
+        follower.point(point)
 
 
 def refined_values(curve: Curve, pick: Pick) -> list[float]:
