@@ -43,7 +43,7 @@ def constant_of_field(problem: Problem) -> float:
         The measurement.
     """
     # The image around the mask says nothing, and would be all of the work where the mask is a small part of it.
-    problem = Region.around(problem, 0.0).cut_problem(replace(problem, echoes=None))
+    problem = Region.around(problem, 0.0).cut_problem(problem.changed(echoes=None))
     mask, grid = problem.mask, problem.grid
     trusted = _trusted(problem)
     extent = extent_of(mask, grid.voxel_size_mm)
