@@ -197,10 +197,11 @@ def finite_in_mask(name: str, array: NDArray, mask: NDArray[np.bool_], notes: li
     DataError
         If values inside the mask are not finite.
     """
-    finite = np.isfinite(array)
-    if finite.all():
+    if array.dtype.kind == "f" and array.size and np.isfinite(array.min()) and np.isfinite(array.max()):
+        return array  # NaN is both the smallest and the largest value wherever there is one
+    bad = ~np.isfinite(array)
+    if not bad.any():
         return array
-    bad = ~finite
     bad_voxels = bad.any(axis=tuple(range(3, bad.ndim))) if bad.ndim > 3 else bad
     inside = bad_voxels & mask
     if inside.any():

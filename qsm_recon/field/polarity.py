@@ -133,14 +133,17 @@ def turned_slices(echoes: EchoSeries, mask: NDArray[np.bool_]) -> tuple[int, NDA
     axis, turned
         The slice axis, and which slices along it are to be turned back; None where there are none.
     """
-    signal = np.where(mask, echoes.magnitude[..., 0] * np.exp(1j * echoes.phase_rad[..., 0]), 0)
+    amplitude, angle = (np.ascontiguousarray(part[..., 0]) for part in (echoes.magnitude, echoes.phase_rad))
+    amplitude *= mask
+    signal = np.empty(mask.shape, np.complex64)
+    signal.real, signal.imag = amplitude * np.cos(angle), amplitude * np.sin(angle)
     for axis in range(3):
         moved = np.moveaxis(signal, axis, 0)
         product = moved[:-1] * moved[1:].conj()
-        size = np.abs(product).sum(axis=(1, 2))
+        size = np.abs(product).sum(axis=(1, 2), dtype=np.float64)
         if not size.any():
             continue
-        agreement = product.real.sum(axis=(1, 2)) / np.where(size > 0, size, 1.0)
+        agreement = product.real.sum(axis=(1, 2), dtype=np.float64) / np.where(size > 0, size, 1.0)
         coherent = float(size[np.abs(agreement) > COHERENT].sum() / size.sum())
         opposite = float(size[agreement < -COHERENT].sum() / size.sum())
         if coherent >= COHERENT_SHARE and opposite >= TURNED_SHARE:

@@ -79,7 +79,7 @@ def unwrap_in_space(
     turns = np.zeros(mask.shape, dtype=np.int16)
     if not mask.any():
         return Unwrapping(turns, 0, False, 0)
-    box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero(mask))
+    box = _box(mask, 0)
     inside = mask[box]
     scaled = np.where(inside, frequency_hz[box] / period_hz, 0.0)  # in turns
     spread = np.zeros_like(scaled) if noise_hz is None else noise_hz[box] / period_hz
@@ -183,17 +183,20 @@ def rejoin(
     ndarray
         (nx, ny, nz) multiples of the period to add; 0 for settled voxels and for loose ones without a path to any.
     """
-    near = _box(loose, 2, mask.shape)
+    near = _box(loose, 2)
     inside, free = mask[near], loose[near]
     path = _Paths(turns[near], spread[near], inside)
-    settled = np.pad(inside & ~free, 1).ravel()
+    path_inside, settled = path.inside, np.pad(inside & ~free, 1).ravel()
     touching = np.zeros_like(settled)
     loose_there = np.flatnonzero(np.pad(free, 1))
     for step in path.steps:
         for shift in (-step, step):
             touching[loose_there + shift] = True
     moved = np.zeros(mask.shape)
-    seeds = np.flatnonzero(touching & settled).astype(np.intp)
+    touching &= settled
+    seeds = np.flatnonzero(touching).astype(np.intp)
+    path.inside = touching  # which the settled voxels behind the first cannot be reached from, nor need they be
+    path.inside[loose_there] = path_inside[loose_there]
     moved[near] = path.grow(np.pad(period[near], 1, constant_values=1).astype(np.float32).ravel(), seeds)
     return moved
 
@@ -208,8 +211,10 @@ class _Paths:
         self.shape = bordered.shape
         self.steps = np.array([stride // bordered.itemsize for stride in bordered.strides], dtype=np.intp)
         self.inside = bordered.ravel()
-        self.values = np.pad(turns.astype(np.float64), 1).ravel()
-        self.uncertainty = np.pad(spread.astype(np.float32), 1).ravel()
+        self.values, self.uncertainty = np.zeros(bordered.shape), np.zeros(bordered.shape, np.float32)
+        for image, part in ((self.values, turns), (self.uncertainty, spread)):
+            image[1:-1, 1:-1, 1:-1] = part
+        self.values, self.uncertainty = self.values.ravel(), self.uncertainty.ravel()
         local_uncertainty(self.values, self.inside, self.steps, self.uncertainty)
 
     def grow(self, period: NDArray[np.float32], seeds: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -221,10 +226,14 @@ class _Paths:
         return moved.reshape(self.shape)[1:-1, 1:-1, 1:-1]
 
 
-def _box(voxels: NDArray[np.bool_], margin: int, shape: tuple[int, ...]) -> tuple[slice, ...]:
+def _box(voxels: NDArray[np.bool_], margin: int) -> tuple[slice, ...]:
     """The box around some voxels, with a margin as far as the image goes."""
-    edges = [(int(i.min()), int(i.max())) for i in np.nonzero(voxels)]
-    return tuple(slice(max(0, a - margin), min(n, b + 1 + margin)) for (a, b), n in zip(edges, shape, strict=True))
+    flat = voxels.any(axis=2)
+    filled = [np.flatnonzero(line) for line in (flat.any(axis=1), flat.any(axis=0), voxels.any(axis=(0, 1)))]
+    return tuple(
+        slice(max(0, int(i[0]) - margin), min(n, int(i[-1]) + 1 + margin))
+        for i, n in zip(filled, voxels.shape, strict=True)
+    )
 
 
 def _neighbourhood_mean(
