@@ -34,7 +34,7 @@ from qsm_recon.errors import ParameterError
 
 TABLE = "whole_run"
 SOLVE = "solve"
-OTHER = "everything else"
+OTHER, END = "everything else", "end of the process"
 STAGES = {
     "io:load_image": "reading files",
     "io:load_mask": "reading files",
@@ -62,7 +62,7 @@ STAGES = {
 }
 """Functions of the package (either build may lack some) and the stage that their time counts to."""
 CHILD = """
-import _frozen_importlib, functools, json, sys, time
+import _frozen_importlib, atexit, functools, json, sys, time
 clock, spent, stack = time.process_time, {}, ["everything else"]
 began = [0.0]  # of the process: the start of the interpreter counts too
 def switch():
@@ -89,11 +89,14 @@ def find_and_time(name, import_):
             setattr(owner, last, timed(getattr(owner, last), stage))
     return module
 _frozen_importlib._find_and_load = find_and_time
-from qsm_recon.run import main
+def told():
+    switch()
+    print(json.dumps(spent), file=sys.stderr)
+atexit.register(told)
 sys.argv[1:] = sys.argv[2:]
-code = main()
-switch()
-print(json.dumps({"stages": spent, "code": code}), file=sys.stderr)
+from qsm_recon.command_line import run_as_program
+from qsm_recon.run import main
+run_as_program(main)
 """
 
 
@@ -150,13 +153,13 @@ def compared(name: str, words: list[str], builds: dict[str, Path], scratch: Path
             if turn:  # the first compiles and plans
                 runs[build].append(found)
     row: dict[str, Any] = {"command": name}
-    for build, found in runs.items():
-        stages = sorted({stage for run in found for stage in run["stages"]})
+    for build, made in runs.items():
+        stages = sorted({stage for run in made for stage in run["stages"]})
         row |= {
-            f"{build}_cpu_s": statistics.median(run["cpu_s"] for run in found),
-            f"{build}_outside_s": statistics.median(run["cpu_s"] - run["stages"].get(SOLVE, 0.0) for run in found),
-            f"{build}_peak_mib": statistics.median(run["peak_mib"] for run in found),
-            f"{build}_stages_s": {s: statistics.median(run["stages"].get(s, 0.0) for run in found) for s in stages},
+            f"{build}_cpu_s": statistics.median(run["cpu_s"] for run in made),
+            f"{build}_outside_s": statistics.median(run["cpu_s"] - run["stages"].get(SOLVE, 0.0) for run in made),
+            f"{build}_peak_mib": statistics.median(run["peak_mib"] for run in made),
+            f"{build}_stages_s": {s: statistics.median(run["stages"].get(s, 0.0) for run in made) for s in stages},
         }
     row["ratio"] = row["new_cpu_s"] / row["old_cpu_s"]
     row["ratio_outside"] = row["new_outside_s"] / row["old_outside_s"]
@@ -188,8 +191,10 @@ def run_once(folder: Path, words: list[str]) -> dict[str, Any]:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode or not told:
         raise ParameterError(f"{folder}: {' '.join(words)} failed: {told[-1] if told else process.returncode}")
-    found: dict[str, Any] = json.loads(told[-1])
-    return {**found, "cpu_s": usage.ru_utime + usage.ru_stime, "peak_mib": usage.ru_maxrss / 1024}
+    stages: dict[str, float] = json.loads(told[-1])
+    whole = usage.ru_utime + usage.ru_stime
+    stages[END] = whole - sum(stages.values())
+    return {"stages": stages, "cpu_s": whole, "peak_mib": usage.ru_maxrss / 1024}
 
 
 def _distance(first: Path, second: Path) -> float:
@@ -215,7 +220,7 @@ def whole_table(rows: Sequence[dict[str, Any]]) -> str:
 
 def stages_table(rows: Sequence[dict[str, Any]]) -> str:
     """CPU seconds of every stage, old and new, command by command."""
-    order = dict.fromkeys(["imports", *STAGES.values(), OTHER])
+    order = dict.fromkeys(["imports", *STAGES.values(), OTHER, END])
     lines = []
     for stage in order:
         pairs = [(row["old_stages_s"].get(stage, 0.0), row["new_stages_s"].get(stage, 0.0)) for row in rows]

@@ -197,7 +197,8 @@ def finite_in_mask(name: str, array: NDArray, mask: NDArray[np.bool_], notes: li
     DataError
         If values inside the mask are not finite.
     """
-    if array.dtype.kind == "f" and array.size and np.isfinite(array.min()) and np.isfinite(array.max()):
+    parts = array.view(array.real.dtype) if array.dtype.kind == "c" and array.flags.c_contiguous else array
+    if parts.dtype.kind == "f" and array.size and np.isfinite(parts.min()) and np.isfinite(parts.max()):
         return array  # NaN is both the smallest and the largest value wherever there is one
     bad = ~np.isfinite(array)
     if not bad.any():

@@ -86,6 +86,12 @@ def background_test(problem: Problem) -> BackgroundTest:
     return found
 
 
+def carry_over(problem: Problem, changed: Problem) -> None:
+    """Let what is known of a problem hold for one whose field differs by a constant, which the test leaves out."""
+    if problem in _known:
+        _known[changed] = _known[problem]
+
+
 def kind_of_field(problem: Problem) -> FieldKind:
     """Return ``"local"`` or ``"total"``: as the problem says, or else as a test finds."""
     return background_test(problem).kind if problem.field_kind == "unknown" else problem.field_kind

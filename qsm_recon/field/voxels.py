@@ -78,3 +78,14 @@ def check_mask(mask: ArrayLike, shape: tuple[int, int, int]) -> NDArray[np.bool_
     if array.shape != shape:
         raise DataError(f"mask has shape {array.shape}, but the echoes have shape {shape}")
     return binary_mask(array, "mask")
+
+
+def box_around(voxels: NDArray[np.bool_], margin: int = 0) -> tuple[slice, ...]:
+    """Return the smallest box that holds some voxels, with a margin as far as the image goes; empty where none is."""
+    flat = np.asarray(voxels.any(axis=2))
+    lines = (flat.any(axis=1), flat.any(axis=0), voxels.reshape(-1, voxels.shape[2]).any(axis=0))
+    filled = [np.flatnonzero(line) for line in lines]
+    return tuple(
+        slice(max(0, int(i[0]) - margin), min(n, int(i[-1]) + 1 + margin)) if i.size else slice(0, 0)
+        for i, n in zip(filled, voxels.shape, strict=True)
+    )
