@@ -108,9 +108,9 @@ def commands(data: Path) -> dict[str, list[str]]:
     scan = ["--b0", f"{facts['b0_tesla']:g}", "--te", *(f"{time:g}" for time in facts["echo_times_s"])]
     field = ["--field", str(data / "field.nii.gz"), "--field-unit", "ppm", *mask]
     return {
-        "four echoes, tv": ["--algo", "tv", *echoes, *scan, "--quiet"],
-        "field map, tkd": ["--algo", "tkd", *field, "--quiet"],
         "--list": ["--list"],
+        "--algo tkd, field map": ["--algo", "tkd", *field, "--quiet"],
+        "--algo tv, four echoes": ["--algo", "tv", *echoes, *scan, "--quiet"],
     }
 
 
