@@ -4,7 +4,7 @@ Both builds run the same commands on the same files, in processes of one thread 
 that compiles and plans.  CPU seconds are those of the whole process, from its start to its end; those of a stage leave
 out what is counted to a stage inside it, so that stages add up.  Imports are a stage, wherever they happen.  What is
 outside the solve is everything but the stage of that name: the search for the field's constant, planning of transforms
-and the loading of compiled kernels are outside.  Figures go to ``benchmarks/results/whole_run.json``.
+and the loading of compiled kernels are outside.  Peak memory is what Linux tells.  Figures go to ``benchmarks/results/whole_run.json``.
 
 Exit code 0: done; 2: bad usage or a build that failed; 130: interrupted.
 """
@@ -91,7 +91,8 @@ def find_and_time(name, import_):
 _frozen_importlib._find_and_load = find_and_time
 def told():
     switch()
-    print(json.dumps(spent), file=sys.stderr)
+    peak = [int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith("VmHWM")]
+    print(json.dumps([spent, peak[0]]), file=sys.stderr)
 atexit.register(told)
 sys.argv[1:] = sys.argv[2:]
 from qsm_recon.command_line import run_as_program
@@ -191,10 +192,10 @@ def run_once(folder: Path, words: list[str]) -> dict[str, Any]:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode or not told:
         raise ParameterError(f"{folder}: {' '.join(words)} failed: {told[-1] if told else process.returncode}")
-    stages: dict[str, float] = json.loads(told[-1])
+    stages, peak = json.loads(told[-1])
     whole = usage.ru_utime + usage.ru_stime
     stages[END] = whole - sum(stages.values())
-    return {"stages": stages, "cpu_s": whole, "peak_mib": usage.ru_maxrss / 1024}
+    return {"stages": stages, "cpu_s": whole, "peak_mib": peak}
 
 
 def _distance(first: Path, second: Path) -> float:
@@ -226,12 +227,6 @@ def stages_table(rows: Sequence[dict[str, Any]]) -> str:
         pairs = [(row["old_stages_s"].get(stage, 0.0), row["new_stages_s"].get(stage, 0.0)) for row in rows]
         lines.append([stage, *(f"{old:.2f} → {new:.2f}" if max(old, new) >= 0.005 else "" for old, new in pairs)])
     return markdown(["stage, CPU s", *(f"`{row['command']}`" for row in rows)], lines)
-
-
-def stored_rows() -> list[dict[str, Any]]:
-    """What was measured before."""
-    path = RESULTS / f"{TABLE}.json"
-    return json.loads(path.read_text())["rows"] if path.is_file() else []
 
 
 if __name__ == "__main__":

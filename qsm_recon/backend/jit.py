@@ -115,7 +115,7 @@ def _spare_linear_algebra() -> None:
         return
     sys.modules[_LINEAR_ALGEBRA] = None  # type: ignore[assignment]
     try:
-        found = import_module("numba.np.arraymath")
+        found: Any = import_module("numba.np.arraymath")
     finally:
         del sys.modules[_LINEAR_ALGEBRA]
     if hasattr(found, "_HAVE_BLAS"):
