@@ -4,7 +4,8 @@ Both builds run the same commands on the same files, in processes of one thread 
 that compiles and plans.  CPU seconds are those of the whole process, from its start to its end; those of a stage leave
 out what is counted to a stage inside it, so that stages add up.  Imports are a stage, wherever they happen.  What is
 outside the solve is everything but the stage of that name: the search for the field's constant, planning of transforms
-and the loading of compiled kernels are outside.  Peak memory is what Linux tells.  Figures go to ``benchmarks/results/whole_run.json``.
+and the loading of compiled kernels are outside.  Peak memory is what Linux tells of the process.  Figures go to
+``benchmarks/results/whole_run.json``.
 
 Exit code 0: done; 2: bad usage or a build that failed; 130: interrupted.
 """
