@@ -15,6 +15,8 @@ from benchmarks.baseline import TABLE as BASELINE
 from benchmarks.baseline import baseline_table
 from benchmarks.suite.table import markdown, method_label, number
 from benchmarks.timing import RESULTS
+from benchmarks.whole_run import TABLE as WHOLE
+from benchmarks.whole_run import stages_table, whole_table
 from qsm_recon.metrics import OFFICIAL_METRICS
 
 
@@ -117,6 +119,7 @@ def convergence() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "challenge": challenge, "rc1": rc1, "convergence": convergence, "speed": speed, "morphology": morphology,
     "baseline": lambda: baseline_table(rows_of(BASELINE)),
+    "whole": lambda: f"{whole_table(rows_of(WHOLE))}\n\n{stages_table(rows_of(WHOLE))}",
 }  # fmt: skip
 
 

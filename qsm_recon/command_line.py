@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import logging
 import os
 import sys
@@ -26,6 +27,9 @@ EXIT_UNREAD = 141
 """What a shell reports of a program whose reader has gone."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """Errors of a device that takes nothing more."""
+COLLECTIONS = 50_000, 20, 20
+"""New objects, and collections, before the collector of cycles looks at each generation: importing makes many objects
+and no cycles, and by the usual thresholds a tenth of a short run goes into looking."""
 NOTHING_WRITTEN = "interrupted; nothing was written"
 SECONDS_BETWEEN_LOG_LINES = 2.0
 
@@ -54,6 +58,7 @@ class CommandParser(argparse.ArgumentParser):
 def run_as_program(main: Callable[[], int]) -> NoReturn:
     """Run a command as a process of its own.  Where its reader has gone (``| head``) it ends without a word."""
     code: Any
+    gc.set_threshold(*COLLECTIONS)
     try:
         try:
             code = main()
@@ -72,6 +77,7 @@ def run_as_program(main: Callable[[], int]) -> NoReturn:
             what = error.filename or "the output"
             print(f"error: {what}: cannot be written ({error.strerror})", file=sys.stderr, flush=True)
         code = EXIT_BAD_INPUT
+    gc.freeze()  # the memory goes back as a whole; to look through all that was imported once more takes longer
     sys.exit(code)
 
 

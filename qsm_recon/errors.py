@@ -6,7 +6,6 @@ found, what was expected, and what to do.  Command lines turn these into one cle
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -63,6 +62,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         ``"; did you mean 'x'?"`` when a near match exists, else the list of the accepted names.
     """
     names = sorted(known)
+    import difflib  # here, as hardly any run gets a name wrong
+
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if close:
         return f"; did you mean '{close[0]}'? (known: {', '.join(names)})"

@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from qsm_recon.backend.memory import require_memory
 from qsm_recon.errors import DataError, ResourceError
+from qsm_recon.gzipped import read_voxels, write_gzipped
 from qsm_recon.header import read_geometry
+from qsm_recon.masks import binary_mask
 from qsm_recon.unfinished import clear_abandoned, unfinished_prefix
 
 AFFINE_TOLERANCE_MM, AFFINE_TOLERANCE_VOXELS = 1e-2, 0.05
@@ -53,7 +56,7 @@ class Image:
 
 
 def load_image(
-    path: str | Path, *, dtype: DTypeLike = np.float32, ndim: int | None = 3, part: str | None = None
+    path: str | Path, *, dtype: DTypeLike | None = np.float32, ndim: int | None = 3, part: str | None = None
 ) -> Image:
     """Read a NIfTI image.
 
@@ -62,7 +65,7 @@ def load_image(
     path
         A ``.nii`` or ``.nii.gz`` file.
     dtype
-        Type of the returned data; scaling stored in the header is applied.
+        Type of the returned data; scaling stored in the header is applied.  None: the type in which it is stored.
     ndim
         Required number of dimensions (further axes of length one are dropped); None accepts any.
     part
@@ -77,18 +80,19 @@ def load_image(
     """
     path = Path(path)
     stored = _opened(path)
-    voxel_bytes = np.dtype(dtype).itemsize + stored.get_data_dtype().itemsize
+    kind = None if dtype is None else np.dtype(dtype)
+    voxel_bytes = stored.get_data_dtype().itemsize + (stored.get_data_dtype() if kind is None else kind).itemsize
     size = prod(stored.shape)
     require_memory(size * voxel_bytes, str(path), "crop or resample it, or use a machine with more memory")
     try:
-        data = np.asanyarray(stored.dataobj)
+        data = _voxels(stored, path, kind)
         geometry = read_geometry(stored, path)
     except DataError:
         raise
     except Exception as error:
         raise DataError(f"{path}: not a readable NIfTI image ({_one_line(error)})") from error
     complex_valued = np.iscomplexobj(data)
-    if complex_valued and np.dtype(dtype).kind != "c":
+    if complex_valued and (kind is None or kind.kind != "c"):
         if part is None:
             raise DataError(f"{path}: the image is complex; give magnitude and phase as separate images")
         data = np.abs(data) if part == "magnitude" else np.angle(data)
@@ -107,8 +111,21 @@ def load_image(
             f"{path}: its voxels are no numbers ({_described(data.dtype)}); export an image with one value per voxel"
         )
     with np.errstate(over="ignore"):  # beyond single precision is infinite, which is for the reader to refuse
-        values = np.ascontiguousarray(data, dtype=dtype)
+        values = np.ascontiguousarray(data, dtype=kind)
     return Image(values, geometry.affine, path, geometry.scanner_affine, geometry.orientation, complex_valued)
+
+
+def _voxels(stored: Any, path: Path, kind: np.dtype | None) -> NDArray:
+    """The voxels of an image that nibabel has opened, scaled as its header says; of a type where that is as quick."""
+    import nibabel
+
+    proxy = stored.dataobj
+    single_file = isinstance(stored, nibabel.Nifti1Image) and isinstance(proxy, nibabel.arrayproxy.ArrayProxy)
+    if not single_file or path.suffix.lower() != ".gz" or proxy.dtype.kind not in "iuf" or proxy.ndim < 3:
+        return np.asanyarray(proxy)
+    slope, inter = np.asanyarray(proxy.slope), np.asanyarray(proxy.inter)
+    scaled = partial(nibabel.volumeutils.apply_read_scaling, slope=slope, inter=inter)
+    return read_voxels(path, proxy.offset, proxy.shape, proxy.dtype, scaled, kind)
 
 
 def _described(kind: np.dtype) -> str:
@@ -178,43 +195,8 @@ def load_mask(path: str | Path) -> Image:
     DataError
         If it cannot be read, is not binary, or is empty.
     """
-    image = load_image(path, dtype=np.float64)
+    image = load_image(path, dtype=None)
     return replace(image, data=binary_mask(image.data, str(path)))
-
-
-def binary_mask(data: NDArray, name: str) -> NDArray[np.bool_]:
-    """Return a mask as booleans after checking that it is binary and not empty.
-
-    Parameters
-    ----------
-    data
-        Values 0 and 1 (or 0 and one other positive value).
-    name
-        File or argument named in the error.
-
-    Raises
-    ------
-    DataError
-        If it holds NaN, more than two values, a negative value, or nothing but zeros.
-    """
-    if data.dtype == bool:
-        mask = data
-    else:
-        if not np.isfinite(data).all():
-            raise DataError(
-                f"{name}: the mask holds NaN or infinite values; a mask must be 0 or 1 everywhere", argument=name
-            )
-        mask = data != 0
-        values = np.unique(data[mask]) if mask.any() else np.array([1.0])
-        if values.size > 1 or values[0] < 0:
-            raise DataError(
-                f"{name}: expected a binary mask, found {values.size + 1} values from {data.min():g} to "
-                f"{data.max():g}; threshold it first",
-                argument=name,
-            )
-    if not mask.any():
-        raise DataError(f"{name}: the mask is empty; it must mark the voxels to reconstruct", argument=name)
-    return mask
 
 
 def require_same_geometry(first: Image, second: Image) -> None:
@@ -371,6 +353,8 @@ def save_image(
     else:
         image.set_sform(affine, code=2)
         image.set_qform(scanner_affine, code=1)
+    if str(path).endswith(".gz"):
+        return atomic_write(path, lambda temporary: write_gzipped(temporary, image.to_bytes()))
     return atomic_write(path, lambda temporary: nibabel.save(image, temporary))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,12 +79,9 @@ class Region:
         """The measurement inside the region."""
         if self.is_whole:
             return problem
-        members = {item.name: getattr(problem, item.name) for item in dataclasses.fields(problem) if item.init}
-        parts: dict[str, Any] = {
-            name: np.ascontiguousarray(self.cut(value)) if isinstance(value, np.ndarray) else value
-            for name, value in members.items()
-        }
-        return Problem(**{**parts, "grid": problem.grid.resized(self.shape)})
+        arrays = {name: value for name, value in vars(problem).items() if isinstance(value, np.ndarray)}
+        cut = {name: np.ascontiguousarray(self.cut(value)) for name, value in arrays.items()}
+        return problem.changed(**cut, grid=problem.grid.resized(self.shape))
 
     def embed_result(self, result: Reconstruction) -> Reconstruction:
         """Put a reconstruction of the region back into the whole image."""

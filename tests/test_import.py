@@ -10,7 +10,7 @@ PACKAGE = ROOT / "qsm_recon"
 sys.path.insert(0, str(ROOT / "tools"))
 import check_house as house  # noqa: E402
 
-HEAVY = ("numba", "pyfftw", "matplotlib", "scipy", "nibabel")
+HEAVY = ("numba", "pyfftw", "matplotlib", "scipy", "nibabel", "isal", "PIL", "contourpy", "dask")
 
 SOURCES = house.sources()
 every_source = pytest.mark.parametrize("path", SOURCES, ids=[str(path.relative_to(PACKAGE)) for path in SOURCES])
@@ -52,6 +52,26 @@ def test_saying_what_there_is_imports_nothing_heavy(arguments, run_python):
         "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     )
     assert not set(HEAVY) & set(run_python(code).splitlines()[-1].split())
+
+
+def test_transforms_and_kernels_bring_no_library_that_they_do_not_call(run_python):
+    """Importing pyFFTW brings Dask and SciPy's transforms with it, numba SciPy's linear algebra: most of their time."""
+    pytest.importorskip("pyfftw")
+    pytest.importorskip("numba")
+    code = """
+import sys
+import numpy as np
+from qsm_recon.backend.fft import fourier_transform
+from qsm_recon.backend.jit import load_numba
+transform = fourier_transform((8, 6, 4))
+transform.forward(transform.empty_image(), transform.empty_spectrum())
+numba = load_numba()
+print(sorted({"dask", "scipy.fft", "scipy.fftpack", "scipy.linalg"} & set(sys.modules)))
+import pyfftw
+print(pyfftw.interfaces.numpy_fft.fft(np.ones(4)).real.tolist(), hasattr(pyfftw, "nothing"))
+print(numba.njit(lambda a: np.dot(a, a))(2 * np.eye(3))[0, 0])
+"""
+    assert run_python(code).splitlines() == ["[]", "[4.0, 0.0, 0.0, 0.0] False", "4.0"]
 
 
 def test_there_is_something_to_check():

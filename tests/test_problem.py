@@ -196,3 +196,31 @@ def test_phase_scale_is_assumed_where_it_is_not_known(changes):
 def test_errors_are_of_the_family():
     assert issubclass(DataError, QSMError)
     assert issubclass(DataError, ValueError)
+
+
+def test_a_changed_problem_is_locked_and_has_no_notes():
+    field = np.ones((4, 4, 4), np.float32)
+    mask = np.ones(field.shape, bool)
+    mask[0] = False
+    field[0] = np.nan
+    problem = Problem(field, mask, Grid(field.shape))
+    assert problem.notes
+    changed = problem.changed(field_ppm=np.full(field.shape, 2, np.float32), echoes=None)
+    assert not changed.notes
+    assert changed.field_ppm[1, 1, 1] == 2
+    assert problem.field_ppm[1, 1, 1] == 1
+    assert changed.mask is not None
+    with pytest.raises(ValueError, match="read-only"):
+        changed.field_ppm[0] = 0
+    with pytest.raises(TypeError, match="no member nothing"):
+        problem.changed(nothing=1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("part", ["real", "imag"])
+def test_an_echo_that_is_not_finite_is_found(value, part):
+    echoes = np.ones((4, 4, 4, 2), np.complex64)
+    getattr(echoes, part)[1, 2, 3, 1] = value
+    arguments = (np.ones((4, 4, 4)), np.ones((4, 4, 4), bool), Grid((4, 4, 4)))
+    with pytest.raises(DataError, match=r"echoes: 1 voxels inside the mask .* first at \(1, 2, 3\)"):
+        Problem(*arguments, echoes=echoes, echo_times_s=(0.01, 0.02))

@@ -25,6 +25,7 @@ PURPOSE = {
     "numba": "compiles the kernels; plain numpy stands in where it is missing",
     "pyfftw": "Fourier transforms (FFTW); scipy.fft stands in where it is missing",
     "nibabel": "NIfTI and other image files",
+    "isal": "compressed images (ISA-L); Python's zlib stands in where it is missing",
     "matplotlib": "pictures",
     "pillow": "pictures of the overview page",
     "tqdm": "progress bars",

@@ -11,11 +11,14 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from functools import cache, partial
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,6 +28,8 @@ from qsm_recon.backend.cache_folder import cache_folder, write_in_one_step
 from qsm_recon.backend.threads import run_tasks, slab_edges, thread_count
 
 logger = logging.getLogger(__name__)
+
+_STAND_INS = "pyfftw.interfaces"
 
 ALIGNMENT_BYTES = 64
 PLANES_PER_BLOCK = 4
@@ -109,12 +114,14 @@ class _FFTWBlocks:
         flags = ["FFTW_MEASURE"]
         if not in_place and direction == "FFTW_BACKWARD":
             flags.append("FFTW_DESTROY_INPUT")
+        make = partial(self._library.FFTW, stand_in, destination, axes=axes, direction=direction, threads=1)
         with _planner_lock:
-            before = self._library.export_wisdom()
-            plan = self._library.FFTW(stand_in, destination, axes=axes, direction=direction, flags=flags, threads=1)
-            if self._library.export_wisdom() != before:
+            try:
+                return make(flags=[*flags, "FFTW_WISDOM_ONLY"])
+            except RuntimeError:  # nobody has measured this one before
+                plan = make(flags=flags)
                 _save_wisdom(self._library)
-        return plan
+                return plan
 
     def forward_planes(self, image: NDArray, spectrum: NDArray) -> None:
         """See :class:`BlockTransforms`."""
@@ -133,7 +140,7 @@ class _FFTWBlocks:
         self._run(spectrum, spectrum, (0,), "FFTW_BACKWARD")
 
 
-_planner_lock = threading.Lock()
+_planner_lock, _import_lock = threading.Lock(), threading.Lock()
 
 
 def _same_layout(array: NDArray) -> NDArray:
@@ -161,7 +168,7 @@ def _wisdom_file() -> Path | None:
 def _load_fftw() -> Any | None:
     """Import pyFFTW with the wisdom of earlier runs, or say once that scipy is used."""
     try:
-        import pyfftw
+        pyfftw = _import_fftw()
     except ImportError:
         logger.info("pyFFTW is not importable: Fourier transforms run on scipy.fft, which is slower")
         return None
@@ -169,6 +176,32 @@ def _load_fftw() -> Any | None:
     if path is not None:
         _read_wisdom(pyfftw, path)
     return pyfftw
+
+
+def _import_fftw() -> Any:
+    """Import pyFFTW without its stand-ins for other libraries, which import SciPy and, where it is there, Dask.
+
+    They take many times as long as the rest, and nothing here calls them; who asks for them later gets them.
+    """
+    with _import_lock:
+        if "pyfftw" not in sys.modules:
+            sys.modules[_STAND_INS] = ModuleType(_STAND_INS)
+            try:
+                import pyfftw
+            finally:
+                del sys.modules[_STAND_INS]
+            vars(pyfftw).pop("interfaces", None)
+            pyfftw.__getattr__ = _stand_ins_when_asked_for
+    import pyfftw
+
+    return pyfftw
+
+
+def _stand_ins_when_asked_for(name: str) -> Any:
+    """Import what :func:`_import_fftw` left out when it is first used as an attribute."""
+    if name == "interfaces":
+        return import_module(_STAND_INS)
+    raise AttributeError(f"module 'pyfftw' has no attribute '{name}'")
 
 
 def _read_wisdom(library: Any, path: Path) -> None:

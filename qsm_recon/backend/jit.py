@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import sys
 import threading
 import uuid
 from collections.abc import Callable
 from functools import cache, update_wrapper
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar, cast
@@ -31,6 +33,7 @@ Function = TypeVar("Function", bound=Callable)
 # Everything but the assumption that NaN and infinity never occur: they must stay visible.
 FLOAT_FLAGS = {"contract", "nsz", "arcp", "reassoc"}
 SUFFIX = "_kernels"
+_LINEAR_ALGEBRA = "scipy.linalg.cython_blas"
 
 
 def kernel(function: Function) -> Function:
@@ -117,7 +120,24 @@ def load_numba() -> Any | None:
     except ImportError as error:
         logger.warning("numba cannot be imported (%s): kernels run on plain numpy, which is slower", error)
         return None
+    _spare_linear_algebra()
     return numba
+
+
+def _spare_linear_algebra() -> None:
+    """Let numba take for granted that SciPy has linear algebra, which it otherwise imports to see.
+
+    That takes as long as the rest of numba.  No kernel here uses it; who does gets it from SciPy when it is compiled.
+    """
+    if _LINEAR_ALGEBRA in sys.modules:
+        return
+    sys.modules[_LINEAR_ALGEBRA] = None  # type: ignore[assignment]
+    try:
+        found: Any = import_module("numba.np.arraymath")
+    finally:
+        del sys.modules[_LINEAR_ALGEBRA]
+    if hasattr(found, "_HAVE_BLAS"):
+        found._HAVE_BLAS = find_spec("scipy") is not None
 
 
 @cache

@@ -70,9 +70,9 @@ def best_path_turns(
     edge_to = np.empty(capacity, dtype=np.int32)
     edge_below = np.empty(capacity, dtype=np.int32)
     top = np.full(BUCKETS, -1, dtype=np.int32)
-    done = np.zeros(values.size, dtype=np.bool_)
+    waits = inside.copy()  # for what is still to be joined
     for seed in seeds:
-        done[seed] = True
+        waits[seed] = False
     edges = 0
     safest = BUCKETS
     waiting = 0
@@ -88,19 +88,19 @@ def best_path_turns(
                     safest += 1
                     continue
                 top[safest] = edge_below[edge]
-                if not done[edge_to[edge]]:
+                if waits[edge_to[edge]]:
                     current = edge_to[edge]
                     origin = edge_from[edge]
                     gap = values[origin] + turns[origin] - values[current]
                     turns[current] = np.rint(gap / period[current]) * period[current]
-                    done[current] = True
+                    waits[current] = False
                     break
         if current < 0:
             break
         for side in range(2 * steps.size):
             step = steps[side // 2]
             other = current + step if side % 2 == 0 else current - step
-            if done[other] or not inside[other]:
+            if not waits[other]:
                 continue
             gap = (values[other] - values[current] - turns[current]) / period[other]
             difference = abs(gap - np.rint(gap)) * period[other]

@@ -280,10 +280,9 @@ class Assembly:
 
 def _complex_signal(series: EchoSeries) -> NDArray[np.complex64]:
     signal = np.empty(series.magnitude.shape, np.complex64)
-    for index in range(series.echo_count):
-        amplitude, angle = series.magnitude[..., index], series.phase_rad[..., index]
-        signal[..., index].real = amplitude * np.cos(angle)
-        signal[..., index].imag = amplitude * np.sin(angle)
+    for amplitude, angle, turned in zip(series.magnitude, series.phase_rad, signal, strict=True):  # plane by plane
+        turned.real = amplitude * np.cos(angle)
+        turned.imag = amplitude * np.sin(angle)
     return signal
 
 

@@ -120,9 +120,9 @@ def settle(voxels: VoxelList, fitted: Fitted, grid: Grid | None) -> Settlement:
         within = settle_by_dipoles(image, unsettled, grid)
         modelled = int(np.count_nonzero(unsettled & within))
         unsettled &= ~within
-    image.error_hz[unsettled] = np.maximum(image.error_hz, 0.5 * image.period_hz)[unsettled]
+    image.error_hz[unsettled] = np.maximum(image.error_hz[unsettled], 0.5 * image.period_hz[unsettled])
     image.loose |= unsettled
-    doubtful = image.loose & (image.error_hz > DOUBT * image.period_hz)
+    doubtful = image.error_hz[image.loose] > DOUBT * image.period_hz[image.loose]
     reliability = _take_over(voxels, fitted, image)
     report |= {
         "voxels_at_open_steps_modelled": modelled,
@@ -161,7 +161,7 @@ def _use_initial_phase(
     frequency, error = fitted.frequency_hz.copy(), fitted.noise_hz.copy()
     period = np.full(voxels.count, fitted.period_hz)
     error[odd] = error_of_fit(error[odd], excess[odd])
-    places, trusted = np.array(np.nonzero(voxels.mask)), fitted.determined & ~odd
+    places, trusted = np.array(np.unravel_index(voxels.index, voxels.mask.shape)), fitted.determined & ~odd
     report: dict[str, Any] = {}
     moved = np.zeros(voxels.count, dtype=np.intp)
     if trusted.any():
@@ -200,8 +200,8 @@ def _use_initial_phase(
             period[which] = np.where(alone, first, max(first, fitted.period_hz))
             report["refitted_voxels"] = int(which.size)
     for part, values in ((image.frequency_hz, frequency), (image.error_hz, error), (image.period_hz, period)):
-        part[voxels.mask] = values
-    image.loose[voxels.mask] = odd | (moved != 0)
+        part.ravel()[voxels.index] = values
+    image.loose.ravel()[voxels.index] = odd | (moved != 0)
     return report
 
 
@@ -243,8 +243,8 @@ def _take_over(voxels: VoxelList, fitted: Fitted, image: FieldInDoubt) -> NDArra
     """Put loose voxels back into the list with the best initial phase for them; returns the factor on all weights."""
     from qsm_recon.backend.signal_kernels import intercept_and_misfit
 
-    loose = np.flatnonzero(image.loose[voxels.mask])
-    where = tuple(axis[loose] for axis in np.nonzero(voxels.mask))
+    loose = np.flatnonzero(image.loose.ravel()[voxels.index])
+    where = np.unravel_index(voxels.index[loose], voxels.mask.shape)
     frequency = image.frequency_hz[where]
     fitted.frequency_hz[loose] = frequency
     for g in range(fitted.intercept_rad.shape[1]):

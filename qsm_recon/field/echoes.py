@@ -65,7 +65,7 @@ class EchoSeries:
                 argument="magnitude",
             )
         _check_magnitude(magnitude)
-        largest = float(np.max(np.abs(phase)))
+        largest = max(float(phase.max()), -float(phase.min()))
         if largest > LARGEST_PHASE_RAD:
             raise DataError(
                 f"phase reaches {largest:g}, too much for rad: these look like raw scanner units; "
@@ -155,8 +155,8 @@ def _series(values: ArrayLike, name: str, echo_count: int) -> NDArray[np.float32
             argument=name,
         )
     array = np.ascontiguousarray(array, dtype=np.float32).view()
-    finite = np.isfinite(array)
-    if not finite.all():
+    if not (np.isfinite(array.min()) and np.isfinite(array.max())):
+        finite = np.isfinite(array)
         where = tuple(int(i) for i in np.unravel_index(int(np.argmin(finite)), array.shape))
         raise DataError(
             f"{name} holds {array.size - int(np.count_nonzero(finite))} values that are not finite, the first at "
@@ -170,7 +170,9 @@ def _series(values: ArrayLike, name: str, echo_count: int) -> NDArray[np.float32
 def _check_magnitude(magnitude: NDArray[np.float32]) -> None:
     if float(magnitude.min()) < 0:
         raise DataError("magnitude has negative values: were magnitude and phase exchanged?", argument="magnitude")
-    means = magnitude.mean(axis=(0, 1, 2), dtype=np.float64)
+    planes = magnitude.reshape(len(magnitude), -1, magnitude.shape[3])
+    share = np.full(planes.shape[1], 1.0 / planes.shape[1], np.float32)
+    means = np.array([share @ plane for plane in planes]).mean(axis=0, dtype=np.float64)
     if not np.all(means > 0):
         echo = int(np.argmin(means)) + 1
         raise DataError(f"magnitude of echo {echo} is zero everywhere", argument="magnitude")

@@ -168,7 +168,7 @@ def rescale_phase(
     phase = values.astype(np.float32)
     phase -= np.float32(chosen.zero)
     phase *= np.float32(chosen.rad_per_unit)
-    if chosen.contains(smallest, largest):
+    if chosen.contains(smallest, largest) and max(float(phase.max()), -float(phase.min())) > np.float32(math.pi):
         _wrap_in_place(phase)
     scaling = PhaseScaling(
         chosen.name, chosen.description, chosen.rad_per_unit, chosen.zero, smallest, largest, unit == "auto"
@@ -186,11 +186,11 @@ def _recognise(values: NDArray, smallest: float, largest: float, name: str) -> P
         unit for unit in UNITS.values() if unit.name in {"rad", "rad-positive"} and unit.contains(smallest, largest)
     ]
     if in_rad and largest - smallest >= RADIAN_SHARE * 2 * math.pi:
-        if np.all(np.rint(values) == values):
+        if _whole(values):
             raise DataError(f"{found} are all integers: radians rounded by a conversion have lost their information")
         return in_rad[0]
     full = turn_filled_by(smallest, largest)
-    if full is not None and not (full.high - full.low <= 2 and np.all(np.rint(values) == values)):
+    if full is not None and not (full.high - full.low <= 2 and _whole(values)):
         return full
     possible = "; ".join(unit.description for unit in UNITS.values() if unit.contains(smallest, largest))
     magnitude = "; if it is the magnitude, exchange the two" if smallest >= 0 else ""
@@ -218,6 +218,11 @@ def _check_stated(unit: PhaseUnit, smallest: float, largest: float, name: str) -
             f"{found} are {share:.2g} of a turn as {unit.description}, less than noise; say the unit that makes them a "
             "turn (--phase-unit, or LOW:HIGH, both ends of one turn), or insist with --accept-range"
         )
+
+
+def _whole(values: NDArray) -> bool:
+    """Whether all values are whole numbers; a few of them mostly say that they are not."""
+    return all(bool(np.all(np.rint(some) == some)) for some in (values[:1], values[len(values) // 2 :][:1], values))
 
 
 def _wrap_in_place(phase: NDArray[np.float32]) -> None:

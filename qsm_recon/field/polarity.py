@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from qsm_recon.field.complex_fit import EVEN_SPACING
 from qsm_recon.field.echoes import EchoSeries
-from qsm_recon.field.voxels import check_mask
+from qsm_recon.field.voxels import box_around, check_mask
 
 BLOCK = 4
 LARGEST_SAMPLE = 16_000
@@ -133,14 +133,21 @@ def turned_slices(echoes: EchoSeries, mask: NDArray[np.bool_]) -> tuple[int, NDA
     axis, turned
         The slice axis, and which slices along it are to be turned back; None where there are none.
     """
-    signal = np.where(mask, echoes.magnitude[..., 0] * np.exp(1j * echoes.phase_rad[..., 0]), 0)
+    box = box_around(mask)
+    amplitude, angle = (np.ascontiguousarray(part[..., 0][box]) for part in (echoes.magnitude, echoes.phase_rad))
+    amplitude *= mask[box]
+    signal = np.empty(amplitude.shape, np.complex64)
+    signal.real, signal.imag = amplitude * np.cos(angle), amplitude * np.sin(angle)
     for axis in range(3):
         moved = np.moveaxis(signal, axis, 0)
         product = moved[:-1] * moved[1:].conj()
-        size = np.abs(product).sum(axis=(1, 2))
+        size, real = np.zeros(mask.shape[axis] - 1), np.zeros(mask.shape[axis] - 1)
+        inside = slice(box[axis].start, box[axis].start + len(product))
+        size[inside] = np.abs(product).sum(axis=(1, 2), dtype=np.float64)
+        real[inside] = product.real.sum(axis=(1, 2), dtype=np.float64)
         if not size.any():
             continue
-        agreement = product.real.sum(axis=(1, 2)) / np.where(size > 0, size, 1.0)
+        agreement = real / np.where(size > 0, size, 1.0)
         coherent = float(size[np.abs(agreement) > COHERENT].sum() / size.sum())
         opposite = float(size[agreement < -COHERENT].sum() / size.sum())
         if coherent >= COHERENT_SHARE and opposite >= TURNED_SHARE:
@@ -179,11 +186,13 @@ def _fit(
     steps = math.ceil(GRID_OVERSAMPLING * (span * (times[-1] - times[0]) + 1))
     centre = np.zeros(len(phase)) if near is None else near
     best, frequency = np.full(len(phase), -1.0), centre
+    turned = signal * np.exp(-2j * np.pi * (centre[:, None] - 0.5 * span) * times)
+    rotation = np.exp(-2j * np.pi * span / steps * times)  # from one trial to the next
     for offset in (np.arange(steps) / steps - 0.5) * span:
         trial = centre + offset
-        turned = signal * np.exp(-2j * np.pi * trial[:, None] * times)
         height = sum(np.abs(turned[:, part].sum(axis=1)) for part in members)
         frequency, best = np.where(height > best, trial, frequency), np.maximum(height, best)
+        turned *= rotation
     for regression in range(REGRESSIONS + 1):
         turned = signal * np.exp(-2j * np.pi * frequency[:, None] * times)
         intercepts = np.stack([np.angle(turned[:, part].sum(axis=1)) for part in members], axis=1)

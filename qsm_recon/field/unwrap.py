@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.field.voxels import box_around
+
 logger = logging.getLogger(__name__)
 
 RELIABLE_NOISE_RAD = 0.6
@@ -79,7 +81,7 @@ def unwrap_in_space(
     turns = np.zeros(mask.shape, dtype=np.int16)
     if not mask.any():
         return Unwrapping(turns, 0, False, 0)
-    box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero(mask))
+    box = box_around(mask)
     inside = mask[box]
     scaled = np.where(inside, frequency_hz[box] / period_hz, 0.0)  # in turns
     spread = np.zeros_like(scaled) if noise_hz is None else noise_hz[box] / period_hz
@@ -90,7 +92,7 @@ def unwrap_in_space(
     leaders, regions = _regions(reliable)
     moved = np.zeros(inside.shape)
     if aliased:
-        moved = _best_path_turns(scaled, spread, regions)
+        moved = _best_path_turns(scaled, spread, leaders, regions)
     for region in regions:
         sign = None if alternating is None else alternating[box][region]
         moved[region] += _offset(scaled[region], moved[region], sign)
@@ -144,14 +146,17 @@ def _regions(reliable: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], list[NDArr
     sizes[0] = 0
     large = [int(i) for i in np.argsort(-sizes, kind="stable") if sizes[i] > SMALLEST_REGION * sizes.max()]
     regions = [labels == i for i in large]
-    return np.isin(labels, large), regions
+    return np.logical_or.reduce(regions), regions
 
 
 def _best_path_turns(
-    turns: NDArray[np.floating], spread: NDArray[np.floating], regions: list[NDArray[np.bool_]]
+    turns: NDArray[np.floating],
+    spread: NDArray[np.floating],
+    leaders: NDArray[np.bool_],
+    regions: list[NDArray[np.bool_]],
 ) -> NDArray[np.float64]:
     """Return the whole turns that make each region continuous, 0 elsewhere."""
-    path = _Paths(turns, spread, np.logical_or.reduce(regions))
+    path = _Paths(turns, spread, leaders)
     seeds = [np.argmin(np.where(np.pad(region, 1).ravel(), path.uncertainty, np.inf)) for region in regions]
     return path.grow(np.ones(path.values.size, np.float32), np.array(seeds, dtype=np.intp))
 
@@ -183,17 +188,20 @@ def rejoin(
     ndarray
         (nx, ny, nz) multiples of the period to add; 0 for settled voxels and for loose ones without a path to any.
     """
-    near = _box(loose, 2, mask.shape)
+    near = box_around(loose, 2)
     inside, free = mask[near], loose[near]
     path = _Paths(turns[near], spread[near], inside)
-    settled = np.pad(inside & ~free, 1).ravel()
+    path_inside, settled = path.inside, np.pad(inside & ~free, 1).ravel()
     touching = np.zeros_like(settled)
     loose_there = np.flatnonzero(np.pad(free, 1))
     for step in path.steps:
         for shift in (-step, step):
             touching[loose_there + shift] = True
     moved = np.zeros(mask.shape)
-    seeds = np.flatnonzero(touching & settled).astype(np.intp)
+    touching &= settled
+    seeds = np.flatnonzero(touching).astype(np.intp)
+    path.inside = touching  # which the settled voxels behind the first cannot be reached from, nor need they be
+    path.inside[loose_there] = path_inside[loose_there]
     moved[near] = path.grow(np.pad(period[near], 1, constant_values=1).astype(np.float32).ravel(), seeds)
     return moved
 
@@ -208,8 +216,10 @@ class _Paths:
         self.shape = bordered.shape
         self.steps = np.array([stride // bordered.itemsize for stride in bordered.strides], dtype=np.intp)
         self.inside = bordered.ravel()
-        self.values = np.pad(turns.astype(np.float64), 1).ravel()
-        self.uncertainty = np.pad(spread.astype(np.float32), 1).ravel()
+        values, uncertainty = np.zeros(bordered.shape), np.zeros(bordered.shape, np.float32)
+        for image, part in ((values, turns), (uncertainty, spread)):
+            image[1:-1, 1:-1, 1:-1] = part
+        self.values, self.uncertainty = values.ravel(), uncertainty.ravel()
         local_uncertainty(self.values, self.inside, self.steps, self.uncertainty)
 
     def grow(self, period: NDArray[np.float32], seeds: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -219,12 +229,6 @@ class _Paths:
         moved = np.zeros(self.values.size)
         best_path_turns(self.values, period, self.inside, self.uncertainty, self.steps, seeds, moved)
         return moved.reshape(self.shape)[1:-1, 1:-1, 1:-1]
-
-
-def _box(voxels: NDArray[np.bool_], margin: int, shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """The box around some voxels, with a margin as far as the image goes."""
-    edges = [(int(i.min()), int(i.max())) for i in np.nonzero(voxels)]
-    return tuple(slice(max(0, a - margin), min(n, b + 1 + margin)) for (a, b), n in zip(edges, shape, strict=True))
 
 
 def _neighbourhood_mean(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,7 +32,16 @@ class VoxelList:
             If the mask has another shape than the images, or is none, see :func:`qsm_recon.io.binary_mask`.
         """
         inside = check_mask(mask, echoes.shape)
-        return cls(echoes.magnitude[inside], echoes.phase_rad[inside], np.asarray(echoes.echo_times_s), inside)
+        index, count = np.flatnonzero(inside), echoes.echo_count
+        magnitude, phase = (
+            part.reshape(-1, count).take(index, axis=0) for part in (echoes.magnitude, echoes.phase_rad)
+        )
+        return cls(magnitude, phase, np.asarray(echoes.echo_times_s), inside)
+
+    @cached_property
+    def index(self) -> NDArray[np.intp]:
+        """Places of the voxels in an image laid out as one row."""
+        return np.flatnonzero(self.mask)
 
     @property
     def count(self) -> int:
@@ -40,15 +50,15 @@ class VoxelList:
 
     def scatter(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
         """Put one value per voxel back into an image that is 0 elsewhere."""
-        image = np.zeros(self.mask.shape, dtype=np.float32)
-        image[self.mask] = values
-        return image
+        image = np.zeros(self.mask.size, dtype=np.float32)
+        image[self.index] = values
+        return image.reshape(self.mask.shape)
 
     def restricted(self, keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return the mask without the voxels that are not kept."""
-        mask = np.zeros_like(self.mask)
-        mask[self.mask] = keep
-        return mask
+        mask = np.zeros(self.mask.size, dtype=bool)
+        mask[self.index] = keep
+        return mask.reshape(self.mask.shape)
 
     def relative_residual(self, misfit: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``sqrt(misfit / sum |S|^2)``, 0 where there is no signal."""
@@ -68,3 +78,14 @@ def check_mask(mask: ArrayLike, shape: tuple[int, int, int]) -> NDArray[np.bool_
     if array.shape != shape:
         raise DataError(f"mask has shape {array.shape}, but the echoes have shape {shape}", argument="mask")
     return binary_mask(array, "mask")
+
+
+def box_around(voxels: NDArray[np.bool_], margin: int = 0) -> tuple[slice, ...]:
+    """Return the smallest box that holds some voxels, with a margin as far as the image goes; empty where none is."""
+    flat = np.asarray(voxels.any(axis=2))
+    lines = (flat.any(axis=1), flat.any(axis=0), voxels.reshape(-1, voxels.shape[2]).any(axis=0))
+    filled = [np.flatnonzero(line) for line in lines]
+    return tuple(
+        slice(max(0, int(i[0]) - margin), min(n, int(i[-1]) + 1 + margin)) if i.size else slice(0, 0)
+        for i, n in zip(filled, voxels.shape, strict=True)
+    )

@@ -8,6 +8,12 @@ from numpy.typing import DTypeLike, NDArray
 
 def block_means(image: NDArray, factors: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDArray[np.floating]:
     """Means over blocks of voxels; the last ones are filled up with zeros."""
-    filled = np.pad(image, [(0, -n % factor) for n, factor in zip(image.shape, factors, strict=True)])
-    split = [part for n, factor in zip(filled.shape, factors, strict=True) for part in (n // factor, factor)]
-    return filled.reshape(split).mean(axis=(1, 3, 5), dtype=dtype)
+    means: NDArray[np.floating] = np.asarray(image, dtype)
+    for axis, factor in enumerate(factors):  # one after the other: far quicker than to add up whole blocks
+        before = (slice(None),) * axis
+        total = means[(*before, slice(None, None, factor))].copy()
+        for step in range(1, factor):
+            part = means[(*before, slice(step, None, factor))]
+            total[(*before, slice(part.shape[axis]))] += part
+        means = total
+    return means / np.asarray(np.prod(factors), dtype)

@@ -9,7 +9,7 @@ from typing import Any
 
 from qsm_recon.errors import DataError, ResourceError
 from qsm_recon.io import read_json
-from qsm_recon.report.run_page import PAGE_NAME, is_run_page
+from qsm_recon.report.page_mark import PAGE_NAME, is_run_page
 
 PAGE_START_BYTES = 2000
 """Within these a page says that it is ours."""

@@ -17,6 +17,7 @@ from qsm_recon.errors import ResourceError
 from qsm_recon.io import atomic_write_text, write_json
 from qsm_recon.report.document import STAGE_PREFIX
 from qsm_recon.report.former_run import former_files, remove_former
+from qsm_recon.report.page_mark import PAGE_NAME
 from qsm_recon.report.run_figure import (
     MARGIN_VOXELS,
     OUTLINED_MARGIN_VOXELS,
@@ -25,7 +26,6 @@ from qsm_recon.report.run_figure import (
     run_figure,
     save_figure,
 )
-from qsm_recon.report.run_page import PAGE_NAME, run_page
 from qsm_recon.result import Reconstruction
 from qsm_recon.unfinished import clear_abandoned, unfinished_prefix
 
@@ -132,6 +132,8 @@ def write_outputs(
         save_figure(figure, staging / FIGURE_NAME)
         write_json(staging / REPORT_NAME, document)
         if page:
+            from qsm_recon.report.run_page import run_page
+
             picture = (staging / FIGURE_NAME).read_bytes()
             atomic_write_text(staging / PAGE_NAME, run_page(document, case, susceptibility, result.mask, picture))
         written = [path.name for path in staging.iterdir()]

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,21 +95,26 @@ def draw_letters(axis: Axes, plane: Plane, size: float = 9) -> None:
         (0.5, 0.985, "center", "top", LETTERS[plane.up][1]),
     )
     for x, y, horizontal, vertical, letter in places:
-        axis.text(
+        text = axis.text(
             x, y, letter, transform=axis.transAxes, ha=horizontal, va=vertical, color="white", fontsize=size,
             fontweight="bold", path_effects=[withStroke(linewidth=2.2, foreground="black")],
         )  # fmt: skip
+        text.set_in_layout(False)  # it lies inside its view, and to ask where takes time
 
 
 def draw_outline(axis: Axes, region: NDArray, size_mm: tuple[float, float], colour: str = "tab:orange") -> None:
     """Draw the border of a region (right, up) of a view whose pixels have a size in mm, its corner at the origin."""
+    from contourpy import contour_generator
+    from matplotlib.collections import LineCollection
+
     # A frame of empty voxels closes the line where the region reaches the border of the picture.
     inside = np.pad(region.T, 1).astype(float)
     if inside.any():
-        limits = axis.get_xlim(), axis.get_ylim()  # which the frame would widen
         columns, rows = ((np.arange(n) - 0.5) * d for n, d in zip(inside.shape[::-1], size_mm, strict=True))
-        axis.contour(columns, rows, inside, levels=[0.5], colors=colour, linewidths=0.7)
-        axis.set(xlim=limits[0], ylim=limits[1])
+        lines = contour_generator(columns, rows, inside, name="serial", line_type="Separate").lines(0.5)
+        outline = LineCollection(cast("list[NDArray]", lines), colors=colour, linewidths=0.7, capstyle="butt", zorder=2)
+        outline.set_in_layout(False)
+        axis.add_collection(outline, autolim=False)
 
 
 @contextmanager

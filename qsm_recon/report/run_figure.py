@@ -21,6 +21,8 @@ PANELS_ABREAST = 2
 PANEL_INCHES, TITLE_INCHES, HISTORY_INCHES = 8.0, 0.25, 2.6
 LEGEND_COLUMNS = 3
 DOTS_PER_INCH = 120
+PNG = {"compress_level": 3}
+"""A tenth larger than with the usual 6, for two thirds of the time."""
 MARGIN_VOXELS, OUTLINED_MARGIN_VOXELS = 3, 12
 """How far around the mask views reach, and where one has to see what a made mask left out."""
 OUTLINE = "tab:orange"
@@ -106,7 +108,8 @@ def run_figure(
     rows = -(-len(panels) // abreast)
     row_inches = min(max((PANEL_INCHES - 1.2) * tallest / sum(widths), 1.5), 6.0)
     heights = [row_inches + TITLE_INCHES] * rows + ([HISTORY_INCHES] if history else [])
-    figure = Figure(figsize=(PANEL_INCHES * abreast, sum(heights) + 0.7), layout="constrained")
+    size = PANEL_INCHES * abreast, sum(heights) + 0.7
+    figure = Figure(figsize=size, dpi=DOTS_PER_INCH, layout="constrained")
     figure.suptitle(title, fontsize=12, parse_math=False)  # the names of files may hold anything
     grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
     for row in range(rows):
@@ -120,6 +123,8 @@ def run_figure(
                 _draw_plane(axis, volume, region, plane, panel, turn.voxel_size_mm, tallest)
                 axis.set_title(f"{plane.name}, {cut}", fontsize=9)
             axes[0].set_ylabel(panel.name, fontsize=11)
+            for axis in axes[1:]:
+                axis.yaxis.set_visible(False)
             scale = figure.colorbar(axes[-1].images[0], ax=axes, shrink=0.75, pad=0.01, aspect=16, extend="both")
             scale.set_label(panel.unit, fontsize=9)
             scale.ax.locator_params(nbins=5)
@@ -137,9 +142,12 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     ResourceError
         If the file cannot be written.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     metadata = {"Title": " ".join(text.get_text() for text in figure.texts)}
+    canvas = FigureCanvasAgg(figure)  # which draws once, where Figure.savefig would draw twice
     with any_letters():
-        return atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=DOTS_PER_INCH, metadata=metadata))
+        return atomic_write(path, lambda temporary: canvas.print_png(temporary, metadata=metadata, pil_kwargs=PNG))
 
 
 def _draw_plane(
@@ -166,7 +174,7 @@ def _draw_plane(
     # What the taller views leave over is of the colour outside the mask: the grey of zero, or air.
     axis.set_facecolor("0.5" if panel.masked else "black")
     axis.set_ylim((height - tallest) / 2, (height + tallest) / 2)
-    axis.set_xticks([])
+    axis.xaxis.set_visible(False)
     axis.set_yticks([])
     for spine in axis.spines.values():
         spine.set_visible(False)

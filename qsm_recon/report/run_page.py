@@ -18,6 +18,7 @@ from qsm_recon.datasets.case import Case
 from qsm_recon.io import plain
 from qsm_recon.parameters import Parameter
 from qsm_recon.report.page_images import MOST_VOXELS, PageImage, packed_images, page_images
+from qsm_recon.report.page_mark import GENERATOR
 from qsm_recon.report.run_histograms import as_svg, histograms, labelled_regions, region_histograms
 from qsm_recon.report.run_words import (
     HIGHER_IS_BETTER,
@@ -31,9 +32,6 @@ from qsm_recon.report.run_words import (
 )
 from qsm_recon.solvers.registry import find_solver
 
-PAGE_NAME = "report.html"
-GENERATOR = "qsm_recon: page of one run"
-"""By which a page of ours is known."""
 STAGES = {
     "read": "reading the input",
     "background": "background removal",
@@ -91,11 +89,6 @@ def run_page(
     }
     # In one pass, so that a mark inside a file's name stays what it is.
     return re.sub(r"\{\{([A-Z_]+)\}\}", lambda mark: parts[mark[1]], (page / "run.html").read_text("utf-8"))
-
-
-def is_run_page(text: str) -> bool:
-    """Whether the beginning of a file is that of a page of ours."""
-    return f'content="{escape(GENERATOR)}"' in text
 
 
 def _head(document: dict[str, Any]) -> str:

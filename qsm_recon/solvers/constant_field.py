@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.background import detection
 from qsm_recon.operators.blocks import block_means
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
@@ -17,6 +18,7 @@ from qsm_recon.operators.padding import extent_of, voxels_in
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
 from qsm_recon.result import Reconstruction
+from qsm_recon.solvers import default_weights
 
 COARSE = 0.0125
 """Edge of the voxels that it is found on, over the mask's longest extent: 2 mm for a head."""
@@ -43,7 +45,7 @@ def constant_of_field(problem: Problem) -> float:
         The measurement.
     """
     # The image around the mask says nothing, and would be all of the work where the mask is a small part of it.
-    problem = Region.around(problem, 0.0).cut_problem(replace(problem, echoes=None))
+    problem = Region.around(problem, 0.0).cut_problem(problem.changed(echoes=None))
     mask, grid = problem.mask, problem.grid
     trusted = _trusted(problem)
     extent = extent_of(mask, grid.voxel_size_mm)
@@ -79,7 +81,10 @@ def _trusted(problem: Problem) -> NDArray[np.bool_]:
 
 def without_constant(problem: Problem) -> Problem:
     """Return a problem with the constant of its field taken out; ``field_offset_ppm`` tells it."""
-    return problem.with_offset(constant_of_field(problem))
+    changed = problem.with_offset(constant_of_field(problem))
+    for measured in (detection, default_weights):
+        measured.carry_over(problem, changed)
+    return changed
 
 
 def with_constant(result: Reconstruction, constant_ppm: float) -> Reconstruction:

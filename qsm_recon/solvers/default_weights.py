@@ -48,6 +48,12 @@ def scale_of(problem: Problem) -> FieldScale:
     return _known[problem]
 
 
+def carry_over(problem: Problem, changed: Problem) -> None:
+    """Let what is known of a problem hold for one that differs by a constant of the field, which means nothing."""
+    if problem in _known:
+        _known[changed] = _known[problem]
+
+
 def _without_background(problem: Problem) -> Problem:
     """The problem with a local field: a steep background that the mask cuts off would pass for errors."""
     if kind_of_field(problem) == "local":

@@ -56,7 +56,7 @@ def field_scale(problem: Problem) -> FieldScale:
     """
     from scipy import ndimage
 
-    part = Region.around(problem, 0.0).cut_problem(problem)
+    part = Region.around(problem, 0.0).cut_problem(problem.changed(echoes=None))
     window = part.mask.astype(np.float32)
     for _ in range(2):
         window = ndimage.uniform_filter(window, 2 * TAPER_VOXELS + 1, mode="constant")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from qsm_recon.background.detection import background_test, kind_of_field
+from qsm_recon.background.detection import _smoothed, background_test, carry_over, kind_of_field
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
 from qsm_recon.problem import Problem
@@ -119,3 +119,22 @@ def test_a_single_voxel_is_local():
     mask = np.zeros((6, 5, 4), bool)
     mask[2, 2, 2] = True
     assert kind_of_field(Problem(np.ones(mask.shape, np.float32), mask, Grid(mask.shape))) == "local"
+
+
+@pytest.mark.parametrize("width", [0.31, 0.5, 2.0])
+def test_texture_is_smoothed_as_scipy_does(width):
+    image = np.random.default_rng(0).standard_normal((7, 20, 30)).astype(np.float32)
+    for axis in range(3):
+        expected = gaussian_filter(image, [width * (axis == other) for other in range(3)], mode="wrap")
+        np.testing.assert_allclose(_smoothed(image, axis, width), expected, atol=1e-6)
+
+
+def test_what_is_known_holds_without_the_constant(object_):
+    problem = object_.problem(0.0)
+    changed = problem.with_offset(0.3)
+    carry_over(problem, changed)  # nothing is known yet
+    found = background_test(problem)
+    assert background_test(changed).ratio == pytest.approx(found.ratio, rel=1e-3)
+    again = problem.with_offset(0.2)
+    carry_over(problem, again)
+    assert background_test(again) is found

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage, stats
 
 from field.signals import TIMES, make_echoes, wrapped
 from qsm_recon.field import EchoSeries, estimate_field, fit_complex_echoes
@@ -14,6 +15,7 @@ from qsm_recon.field.inconsistent import (
 )
 from qsm_recon.field.initial_phase import SmoothPhase
 from qsm_recon.field.local_dipole import LocalDipoleFit
+from qsm_recon.field.unwrap import rejoin
 from qsm_recon.operators.grid import Grid
 from qsm_recon.units import hz_per_ppm
 
@@ -215,3 +217,29 @@ def test_heads_on_real_anatomy_keep_no_whole_period(shared_folder):
         wrong = np.abs(error) > 0.5 * found.report["ambiguity_hz"]
         assert np.count_nonzero(wrong) <= 5
         assert found.reliability[wrong].max(initial=0) < 0.5
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 5])
+def test_a_misfit_surprises_alone_or_in_company(freedom):
+    rng = np.random.default_rng(0)
+    mask = rng.random((12, 13, 14)) < 0.7
+    count = np.count_nonzero(mask)
+    chance = np.where(rng.random(count) < 0.05, 10.0 ** rng.uniform(-9, -3, count), 0.5)
+    excess = stats.chi2.isf(chance, freedom) / freedom
+    image = np.zeros(mask.shape, int)
+    image[mask] = chance < 3e-4
+    company = ndimage.correlate(image, np.ones((3, 3, 3), int), mode="constant")[mask] > 1
+    expected = (chance < 1e-7) | ((chance < 3e-4) & company)
+    assert 0 < np.count_nonzero(expected) < np.count_nonzero(image)
+    np.testing.assert_array_equal(surprising(excess, freedom, mask), expected)
+
+
+def test_settled_voxels_stay_where_loose_ones_are_joined():
+    rng = np.random.default_rng(0)
+    truth = np.add.outer(np.linspace(0, 6, 20), np.linspace(0, 3, 16))[:, :, None] + np.linspace(0, 1, 12)
+    mask = np.ones(truth.shape, bool)
+    mask[:, :, -2:] = False
+    loose = mask & (rng.random(truth.shape) < 0.3)
+    moved = np.where(loose, rng.integers(-2, 3, truth.shape), 0)
+    found = rejoin(truth + moved, mask, loose, np.ones(truth.shape), np.full(truth.shape, 0.01))
+    np.testing.assert_array_equal(found, -moved)
