@@ -96,7 +96,7 @@ def told():
     print(json.dumps([spent, peak[0]]), file=sys.stderr)
 atexit.register(told)
 sys.argv[1:] = sys.argv[2:]
-from qsm_recon.command_line import run_as_program
+from qsm_recon.commands.line import run_as_program
 from qsm_recon.run import main
 run_as_program(main)
 """

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from qsm_recon.command_line import EXIT_DONE, CommandParser, add_version_option, run_as_program
+from qsm_recon.commands.line import EXIT_DONE, CommandParser, add_version_option, run_as_program
 from qsm_recon.errors import did_you_mean
 from qsm_recon.version import __version__
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.rating.collect import read_ratings, summarise, table
 from benchmarks.rating.pages import KEY, read_material, write_rating
-from qsm_recon.command_line import EXIT_DONE, CommandParser, logger, run_command
+from qsm_recon.commands.line import EXIT_DONE, CommandParser, logger, run_command
 from qsm_recon.errors import ParameterError
 from qsm_recon.io import write_json
 

@@ -29,7 +29,6 @@ WITHOUT_NUMBERS = (
     "commands",
     "cohort",
     "adapters",
-    "command_",
     "run.py",
     "lcurve.py",
     "evaluate.py",

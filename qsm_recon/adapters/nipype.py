@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from qsm_recon.command_line import EXIT_NOT_CONVERGED
+from qsm_recon.commands.line import EXIT_NOT_CONVERGED
 from qsm_recon.errors import MissingDependencyError
 from qsm_recon.report.outputs import FIGURE_NAME, MAP_NAME, REPORT_NAME
 

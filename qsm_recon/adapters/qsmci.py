@@ -17,17 +17,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from qsm_recon.command_background import BACKGROUND_OPTIONS, add_background_options, removal_from_options
-from qsm_recon.command_line import EXIT_DONE, CommandParser, logger, run_command
-from qsm_recon.command_options import (
+from qsm_recon.commands.background import BACKGROUND_OPTIONS, add_background_options, removal_from_options
+from qsm_recon.commands.line import EXIT_DONE, CommandParser, logger, run_command
+from qsm_recon.commands.options import (
     RECONSTRUCTION_OPTIONS,
     add_method_options,
     add_reconstruction_options,
     add_resource_options,
     solver_from_options,
 )
-from qsm_recon.command_options import build_parser as build_run_parser
-from qsm_recon.command_words import option_words
+from qsm_recon.commands.options import build_parser as build_run_parser
+from qsm_recon.commands.words import option_words
 from qsm_recon.datasets.qsmci import CHI_MAP
 from qsm_recon.errors import ParameterError
 from qsm_recon.io import atomic_write_text, read_json
@@ -76,8 +76,8 @@ def _run(options: argparse.Namespace) -> int:
         return EXIT_DONE
     if options.input is None or options.output is None:
         raise ParameterError("give the folder of the inputs and that of the output, or --submission DIR")
-    from qsm_recon.command_reconstruct import reconstruct
-    from qsm_recon.run import set_up_machine
+    from qsm_recon.commands.reconstruct import reconstruct
+    from qsm_recon.commands.run import set_up_machine
 
     given = read_json(options.input / CONFIGURATION) if (options.input / CONFIGURATION).is_file() else {}
     words += ["--dataset", f"qsmci:{options.input}", *configured(given)]

@@ -136,7 +136,7 @@ def check_memory(available_gib: float) -> tuple[str, str]:
     """Whether a whole head fits by the default algorithm."""
     from qsm_recon.backend.fft import fast_length
     from qsm_recon.backend.memory import GIB
-    from qsm_recon.command_reconstruct import OUTPUT_VOLUMES, OVERHEAD_BYTES
+    from qsm_recon.commands.reconstruct import OUTPUT_VOLUMES, OVERHEAD_BYTES
     from qsm_recon.solvers.registry import make_solver
 
     voxels = float(np.prod([fast_length(n) for n in WHOLE_HEAD]))

@@ -23,9 +23,9 @@ from qsm_recon.cohort.derivatives import GROUP, check_folder, describe_dataset
 from qsm_recon.cohort.method import Method, method_from_options
 from qsm_recon.cohort.record import DONE, FAILED, Record, is_done, read_records
 from qsm_recon.cohort.scheduling import LOCAL, add_scheduling_options, check_scheduling, connected
-from qsm_recon.command_background import removal_from_options
-from qsm_recon.command_line import EXIT_DONE, EXIT_INTERRUPTED, CommandParser, logger, run_command
-from qsm_recon.command_options import (
+from qsm_recon.commands.background import removal_from_options
+from qsm_recon.commands.line import EXIT_DONE, EXIT_INTERRUPTED, CommandParser, logger, run_command
+from qsm_recon.commands.options import (
     add_method_options,
     add_reading_options,
     add_reconstruction_options,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from qsm_recon.cohort.acquisitions import Acquisition
-from qsm_recon.command_reconstruct import Outcome
+from qsm_recon.commands.reconstruct import Outcome
 from qsm_recon.datasets.bids import OWN_MASK
 from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.io import atomic_write_text, read_json, write_json

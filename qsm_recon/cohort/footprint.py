@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qsm_recon.cohort.acquisitions import Acquisition
-from qsm_recon.command_reconstruct import OUTPUT_VOLUMES, OVERHEAD_BYTES
+from qsm_recon.commands.reconstruct import OUTPUT_VOLUMES, OVERHEAD_BYTES
 from qsm_recon.errors import DataError, ParameterError, QSMError
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import argparse
 from dataclasses import dataclass
 from typing import Any
 
-from qsm_recon.command_background import removal_from_options
-from qsm_recon.command_options import READING_OPTIONS, RECONSTRUCTION_OPTIONS, solver_from_options
-from qsm_recon.command_words import option_words
+from qsm_recon.commands.background import removal_from_options
+from qsm_recon.commands.options import READING_OPTIONS, RECONSTRUCTION_OPTIONS, solver_from_options
+from qsm_recon.commands.words import option_words
 from qsm_recon.errors import ParameterError
 
 OPTIONS = (*RECONSTRUCTION_OPTIONS, *READING_OPTIONS, "keep_stages")

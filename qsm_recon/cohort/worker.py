@@ -107,8 +107,8 @@ def _perform(task: Task, staging: Path, progress: _Progress) -> Record:
     from qsm_recon.backend.memory import set_memory_limit
     from qsm_recon.backend.threads import set_thread_count
     from qsm_recon.cohort.derivatives import arrange, facts_of, publish, remove_outdated
-    from qsm_recon.command_options import build_parser
-    from qsm_recon.command_reconstruct import reconstruct
+    from qsm_recon.commands.options import build_parser
+    from qsm_recon.commands.reconstruct import reconstruct
 
     cost = _Cost()
     set_memory_limit(task.memory_gib)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qsm_recon.command_line import EXIT_DONE, CommandParser, add_version_option, run_as_program, run_command
+from qsm_recon.commands.line import EXIT_DONE, CommandParser, add_version_option, run_as_program, run_command
 from qsm_recon.phantom import PHANTOM_VERSION, PhantomParameters, build_phantom
 from qsm_recon.phantom.export import LAYOUTS, export_phantom
 from qsm_recon.phantom.lesions import SYNTAX, parse_lesions

@@ -6,7 +6,7 @@ from qsm_recon.backend.memory import GIB
 from qsm_recon.background.registry import find_removal
 from qsm_recon.cohort.acquisitions import find_acquisitions
 from qsm_recon.cohort.footprint import footprint, share_out
-from qsm_recon.command_reconstruct import OVERHEAD_BYTES
+from qsm_recon.commands.reconstruct import OVERHEAD_BYTES
 from qsm_recon.errors import ParameterError
 from qsm_recon.solvers.base import SOLVE_BYTES
 from qsm_recon.solvers.registry import make_solver

@@ -100,7 +100,7 @@ def test_the_method_counts_however_it_is_written(finished):
 
 
 def test_words_give_the_same_options_to_the_reconstruction():
-    from qsm_recon.command_options import build_parser
+    from qsm_recon.commands.options import build_parser
 
     words = ("--algo", "tkd", "--set", "threshold=0.2", "--set", "padding=4", "--background", "vsharp",
              "--background-set", "step=1", "largest_radius=8", "--phase-unit=-1:1", "--b0-direction", "0", "-1", "0",

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 import qsm_recon
-from qsm_recon.__main__ import COMMANDS, main
+from qsm_recon.__main__ import COMMANDS, MODULES, main
 from qsm_recon.__main__ import program as program_of_all
-from qsm_recon.command_line import run_as_program
+from qsm_recon.commands.line import run_as_program
 from qsm_recon.version import __version__
 
 PACKAGE = Path(qsm_recon.__file__).parent
@@ -59,8 +59,7 @@ def test_version(capsys):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_says_the_version(name, capsys):
     """Which it cannot where two of its groups have the same option: merging branches has done that."""
-    room = PACKAGE / name
-    command = importlib.import_module(f"qsm_recon.{name}.command" if room.is_dir() else f"qsm_recon.{name}")
+    command = importlib.import_module(f"qsm_recon.{MODULES.get(name, name)}")
     with pytest.raises(SystemExit) as stopped:
         command.main(["--version"])
     assert stopped.value.code == 0

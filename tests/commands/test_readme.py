@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 run_module, lcurve, evaluate, phantom = (
-    importlib.import_module(f"qsm_recon.{name}") for name in ("run", "lcurve", "evaluate", "phantom.__main__")
+    importlib.import_module(f"qsm_recon.{name}")
+    for name in ("commands.run", "commands.lcurve", "commands.evaluate", "phantom.__main__")
 )
 README = Path(__file__).resolve().parents[2] / "README.md"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from qsm_recon.command_options import FILE_OPTIONS
+from qsm_recon.commands.options import FILE_OPTIONS
 from qsm_recon.solvers.registry import find_solver, solvers
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from qsm_recon.backend.cache_folder import cache_folder
-from qsm_recon.command_options import build_parser, case_from_options
+from qsm_recon.commands.options import build_parser, case_from_options
 from qsm_recon.datasets.registry import load_case
 from qsm_recon.errors import ParameterError
 from qsm_recon.phantom import PhantomParameters, build_phantom

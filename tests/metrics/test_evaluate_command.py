@@ -13,7 +13,7 @@ from qsm_recon.io import save_image
 from qsm_recon.metrics import OFFICIAL_METRICS, SIMILARITY_METRICS, combine_cases, evaluate
 from qsm_recon.report.error_figure import error_figure
 
-evaluate_module = importlib.import_module("qsm_recon.evaluate")
+evaluate_module = importlib.import_module("qsm_recon.commands.evaluate")
 KEYS = [*OFFICIAL_METRICS, *SIMILARITY_METRICS]
 AFFINE = np.diag([1.0, 1.0, 2.0, 1.0])
 

@@ -6,7 +6,7 @@ import shlex
 import numpy as np
 import pytest
 
-from qsm_recon import lcurve
+from qsm_recon.commands import lcurve
 from qsm_recon.io import load_image, save_image
 from qsm_recon.report.tuning import TuningSession
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qsm_recon.command_reconstruct import OVERHEAD_BYTES, memory_estimate_bytes
+from qsm_recon.commands.reconstruct import OVERHEAD_BYTES, memory_estimate_bytes
 from qsm_recon.operators.grid import Grid
 from qsm_recon.operators.padding import padded_shape
 from qsm_recon.problem import Problem

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qsm_recon.background.registry import find_removal, removals
-from qsm_recon.command_line import iteration_progress, logger
+from qsm_recon.commands.line import iteration_progress, logger
 from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.parameters import parse_settings
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.command_background import check_range, describe_removal, prepared_case
-from qsm_recon.command_line import EXIT_DONE, EXIT_NOT_CONVERGED, collected_warnings, iteration_progress, logger
-from qsm_recon.command_options import case_from_options, reference_from_options, solver_from_options
+from qsm_recon.commands.background import check_range, describe_removal, prepared_case
+from qsm_recon.commands.line import EXIT_DONE, EXIT_NOT_CONVERGED, collected_warnings, iteration_progress, logger
+from qsm_recon.commands.options import case_from_options, reference_from_options, solver_from_options
 from qsm_recon.errors import DataError
 from qsm_recon.parameters import parse_settings
 from qsm_recon.solvers.base import Solver
@@ -83,7 +83,7 @@ def reconstruct(options: argparse.Namespace, command: list[str]) -> Outcome:
     Parameters
     ----------
     options
-        Of :func:`qsm_recon.command_options.build_parser`; threads and memory limit are left as they are.
+        Of :func:`qsm_recon.commands.options.build_parser`; threads and memory limit are left as they are.
     command
         The words that gave these options, for the report.
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.command_background import BACKGROUND_OPTIONS, add_background_options
-from qsm_recon.command_line import CommandParser, add_version_option
-from qsm_recon.command_words import given_options, option_words
+from qsm_recon.commands.background import BACKGROUND_OPTIONS, add_background_options
+from qsm_recon.commands.line import CommandParser, add_version_option
+from qsm_recon.commands.words import given_options, option_words
 from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.parameters import parse_settings
 from qsm_recon.solvers.base import Solver
