@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "qsm_recon"
-HEAVY = ("numba", "pyfftw", "matplotlib", "scipy", "nibabel")
+HEAVY = ("numba", "pyfftw", "matplotlib", "scipy", "nibabel", "torch")
 
 # From the ground up: a module may import from its own floor and those below it.
 FLOORS = [
@@ -33,6 +33,7 @@ ONLY_PLACE = {
     "nibabel": ("io.py",),
     "pyfftw": ("backend/fft.py",),
     "numba": ("backend/",),
+    "torch": ("backend/tensors/",),
     "PIL": ("report/",),
     "distributed": ("cohort/",),
     "dask": ("cohort/",),

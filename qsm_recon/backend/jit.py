@@ -64,7 +64,12 @@ class Kernel:
         self._callable: Callable | None = None
 
     def __call__(self, *arguments: Any) -> Any:
-        """Run it."""
+        """Run it; its twin where an argument is an array of another kind than numpy's."""
+        if _other_arrays:
+            for argument in arguments:
+                twin = _other_arrays.get(type(argument))
+                if twin is not None:
+                    return twin(self.function)(*arguments)
         return (self._callable or self.made())(*arguments)
 
     def made(self) -> Callable:
@@ -85,6 +90,12 @@ class Kernel:
 
 
 _making = threading.RLock()
+_other_arrays: dict[type, Callable[[Callable], Callable]] = {}
+
+
+def register_arrays(kind: type, twin: Callable[[Callable], Callable]) -> None:
+    """Let kernels that are called with arrays of a kind of its own run as the function that ``twin`` gives for them."""
+    _other_arrays[kind] = twin
 
 
 @cache
