@@ -9,6 +9,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.backend.arrays import host
+from qsm_recon.backend.device import device_name
 from qsm_recon.engines.closed_form import (
     apply_filter,
     filter_costs,
@@ -52,7 +54,7 @@ class _Direct(Solver):
     def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
         dtype = np.float32 if self.precision == "single" else np.float64
         padding = self.grid_padding(problem.mask, problem.grid)
-        operator = DipoleOperator(problem.grid, self.kernel, dtype, padding)  # type: ignore[arg-type]
+        operator = DipoleOperator(problem.grid, self.kernel, dtype, padding, device_name())  # type: ignore[arg-type]
         field = np.where(problem.mask, problem.field_ppm, 0)
         k_space_filter, symbol = self._filter(operator)
         susceptibility = apply_filter(operator, field, k_space_filter)
@@ -104,7 +106,7 @@ class TKD(_Direct):
     _fill: ClassVar[bool] = True
 
     def _filter(self, operator: DipoleOperator) -> tuple[NDArray, NDArray | float]:
-        inverse = truncated_inverse(operator.kernel, self.threshold, fill=self._fill)
+        inverse = truncated_inverse(host(operator.kernel), self.threshold, fill=self._fill)
         if self.correct_underestimation:
             inverse /= inverse.dtype.type(point_spread_amplitude(operator, inverse))
         return inverse, 1.0
@@ -148,7 +150,7 @@ class Tikhonov(_Direct):
         return squared_gradient_weight(problem)
 
     def _filter(self, operator: DipoleOperator) -> tuple[NDArray, NDArray | float]:
-        kernel = operator.kernel
+        kernel = host(operator.kernel)
         if self.regulariser == "identity":
             return regularised_inverse(kernel, kernel.dtype.type(self.main_value())), 1.0
         grid = operator.padded_grid

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.backend.device import device_name
 from qsm_recon.engines.admm import ADMMSettings
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
@@ -66,7 +67,7 @@ class GridSolver(Solver):
         """Set up the dipole operator on the problem's grid, with a padding where another than the solver's is given."""
         dtype = np.float32 if self.precision == "single" else np.float64
         chosen = self.grid_padding(problem.mask, problem.grid) if padding is None else padding
-        return DipoleOperator(problem.grid, self.kernel, dtype, chosen)  # type: ignore[arg-type]
+        return DipoleOperator(problem.grid, self.kernel, dtype, chosen, device_name())  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

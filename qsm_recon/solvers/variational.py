@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.backend.arrays import host
 from qsm_recon.engines.admm import ADMM, ADMMOutcome, ADMMSettings
 from qsm_recon.operators.gradient import gradient_spacing
 from qsm_recon.problem import Problem
@@ -291,7 +292,7 @@ class CompositionRun:
         fitted = self.operator.forward_padded(outcome.image) / self._dtype(self.scale)
         if self._background is not None:
             nx, ny, nz = problem.grid.shape
-            total = self._background.total_field[:nx, :ny, :nz] / self._dtype(self.scale)
+            total = host(self._background.total_field[:nx, :ny, :nz]) / self._dtype(self.scale)
             images["background_field_ppm"] = np.where(problem.mask, total - fitted, 0).astype(np.float32)
             fitted = total
         return Reconstruction(

@@ -59,7 +59,7 @@ class _WeightedFidelity:
         self.field_energy = float(np.sum(np.square(field, dtype=np.float64)))
         self._weight = transform.load_image(weight)
         if self.power == 2:
-            np.square(self._weight, out=self._weight)
+            self._weight *= self._weight
         self._state = transform.empty_image()
 
     @property
@@ -94,14 +94,15 @@ class _SquaredFidelity(_WeightedFidelity):
 
     def start(self, penalty: float, out: NDArray) -> None:
         """See :class:`Fidelity`: z = W² φ / (W² + mu2), s = 0."""
-        np.multiply(self._weight, self._field, out=self._state)
+        self._state[...] = self._weight
+        self._state *= self._field
         self._state /= self._weight + self._transform.dtype.type(penalty)
         out[...] = self._state
         self._dual_scale = 0.0
 
     def start_from(self, predicted: NDArray) -> None:
         """See :class:`Fidelity`: z = D χ, so that a nonlinear fidelity stays at its turns."""
-        np.copyto(self._state, predicted)
+        self._state[...] = predicted
         self._dual_scale = 0.0
 
     def finish_iteration(self, penalty: float) -> None:
