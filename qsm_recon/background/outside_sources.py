@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.backend.arrays import host
 from qsm_recon.engines.conjugate_gradient import ImageConjugateGradient, NormalSystem
 from qsm_recon.engines.interrupt import interruptible
 from qsm_recon.operators.dipole import DipoleOperator
@@ -88,6 +89,6 @@ def project_onto_outside(
             return (callback is not None and callback(state) is False) or interruption.requested
 
         solution, _ = ImageConjugateGradient(system, expected).solve(right, tolerance, iterations, monitor=monitor)
-    sources = solution[..., :nz].copy()
+    sources = host(solution[..., :nz]).copy()
     background = operator.forward_padded(np.where(within, 0, sources))
     return Projection(sources, np.where(mask, background, 0), residuals)

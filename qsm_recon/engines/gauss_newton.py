@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.backend.fft import PLANES_PER_BLOCK
+from qsm_recon.backend.arrays import beside, square_sum
 from qsm_recon.engines.conjugate_gradient import (
     ImageConjugateGradient,
     LinearOutcome,
@@ -127,7 +127,7 @@ class GaussNewton:
         self._derivative = transform.empty_image()
         self._spectrum = transform.empty_spectrum()
         self._slabs = transform.slabs()
-        self._work = [transform.empty_image(PLANES_PER_BLOCK) for _ in self._slabs]
+        self._work = [transform.empty_block() for _ in self._slabs]
 
     def run(self, start: NDArray | None = None, callback: Callback | None = None) -> GaussNewtonOutcome:
         """Iterate until convergence, the iteration limit, a callback's veto or Ctrl-C.
@@ -144,7 +144,7 @@ class GaussNewton:
         reason, converged = "the iteration limit was reached", False
         if start is not None:
             nx, ny, nz = start.shape
-            self._image[:nx, :ny, :nz] = start
+            self._image[:nx, :ny, :nz] = self._transform.array(start)
         self._predict()
         fidelity = self._evaluate()
         objective = self._objective(fidelity)["objective"]
@@ -226,7 +226,7 @@ class GaussNewton:
             work = self._work[slab][: b - a]
             self._system.smooth_planes(self._image, a, b, work)
             derivative[a:b] += work[..., : transform.shape[2]]
-            np.negative(derivative[a:b], out=derivative[a:b])
+            derivative[a:b] *= -1
 
         transform.for_planes(receive, self._slabs)
         settings = self._settings
@@ -251,6 +251,6 @@ class GaussNewton:
         new, change = self._image, step
         if self._watch is not None:
             nx, ny, nz = self._watch.shape
-            new, change = new[:nx, :ny, :nz][self._watch], change[:nx, :ny, :nz][self._watch]
-        squares = [float(np.sum(np.square(part), dtype=np.float64)) for part in (change, new)]
-        return math.sqrt(squares[0] / max(squares[1], TINY))
+            inside = beside(self._watch, new)
+            new, change = new[:nx, :ny, :nz][inside], change[:nx, :ny, :nz][inside]
+        return math.sqrt(square_sum(change) / max(square_sum(new), TINY))
