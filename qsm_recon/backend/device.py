@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from qsm_recon.errors import MissingDependencyError, ParameterError
+from qsm_recon.errors import MissingDependencyError, ParameterError, ResourceError
 
 CPU = "cpu"
 TORCH_CPU = "torch:cpu"
 """torch on the cores, which is slower than the kernels: for tests."""
+OUT_OF_MEMORY = "OutOfMemoryError"
+"""Name of torch's error, which is told by its name so that torch need not be there."""
 _CUDA = re.compile(r"cuda(:\d+)?")
 _process = {"device": CPU}
 _here: ContextVar[str | None] = ContextVar("device", default=None)
@@ -55,15 +57,18 @@ def on_device(name: str | None) -> Iterator[None]:
     Raises
     ------
     ParameterError, MissingDependencyError, ResourceError
-        See :func:`set_device`.
+        See :func:`set_device`; the last one, too, where the device's memory does not do.
     """
-    if name is None:
-        yield
-        return
-    require_device(name)
-    token = _here.set(name)
+    if name is not None:
+        require_device(name)
+    token = _here.set(name or _here.get())
     try:
         yield
+    except RuntimeError as error:
+        if type(error).__name__ != OUT_OF_MEMORY:
+            raise
+        problem = str(error).partition("\n")[0]
+        raise ResourceError(f"device {device_name()}: {problem}; free some of it, or choose device cpu") from error
     finally:
         _here.reset(token)
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from qsm_recon.backend.cache_folder import cache_folder, write_in_one_step
-from qsm_recon.backend.device import CPU, require_device, torch_name
+from qsm_recon.backend.device import CPU, device_name, require_device, torch_name
 from qsm_recon.backend.threads import run_tasks, slab_edges, thread_count
 
 logger = logging.getLogger(__name__)
@@ -189,7 +189,9 @@ def _save_wisdom(library: Any) -> None:
 
 
 def library_name() -> str:
-    """Name and version of the library that computes the transforms, for reports."""
+    """Name and version of the library that computes solvers' transforms, for reports."""
+    if device_name() != CPU:
+        return f"torch {version('torch')} on {device_name()}"
     library = _load_fftw()
     return f"scipy.fft {version('scipy')}" if library is None else f"pyfftw {library.__version__}"
 

@@ -165,6 +165,14 @@ def test_a_device_that_is_not_there_is_refused(name):
     assert device_name() == "cpu"
 
 
+def test_lack_of_memory_is_told_as_such():
+    with pytest.raises(ResourceError, match="device torch:cpu: tried to take 9 GiB; free some"), on_device(TORCH_CPU):
+        raise torch.OutOfMemoryError("tried to take 9 GiB\nfurther words")
+    with pytest.raises(RuntimeError, match="anything else"), on_device(TORCH_CPU):
+        raise RuntimeError("anything else")
+    assert device_name() == "cpu"
+
+
 def test_where_torch_is_missing_it_says_what_to_install(monkeypatch):
     for name in [module for module in sys.modules if module.startswith("qsm_recon.backend.tensors")]:
         monkeypatch.delitem(sys.modules, name)
