@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from benchmarks.timing import machine, median_seconds, save_results
 from qsm_recon import Grid, Problem, make_solver
@@ -60,8 +60,8 @@ def head(shape: tuple[int, int, int], seed: int = 0) -> Problem:
     )  # fmt: skip
 
 
-def _ellipsoid(axes: Sequence[NDArray], centre: Sequence[float], radii: Sequence[float]) -> NDArray[np.bool_]:
-    parts = [((axis - c) / r) ** 2 for axis, c, r in zip(axes, centre, radii, strict=True)]
+def _ellipsoid(axes: Sequence[NDArray], centre: ArrayLike, radii: ArrayLike) -> NDArray[np.bool_]:
+    parts = [((axis - c) / r) ** 2 for axis, c, r in zip(axes, np.array(centre), np.array(radii), strict=True)]
     return np.asarray(parts[0][:, None, None] + parts[1][:, None] + parts[2] < 1)
 
 
