@@ -2,7 +2,7 @@
 
 In this order, each part only while there is time: agreement of maps with those of the compiled kernels; time of an
 iteration beside that of the Fourier transforms it holds and that of copying a volume, in the same run; seconds to
-convergence with default settings; an L-curve.  The head is made of ellipsoids, its field by the dipole operator.
+convergence with default settings; an L-curve; memory.  The head is made of ellipsoids, its field by the operator.
 Where the device is not there it says that nothing was measured, and ends with code 1.  ``--device torch:cpu`` rehearses
 on the cores; figures are stored (``benchmarks/results/device.json``) for real devices only.
 """
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from benchmarks.timing import machine, median_seconds, save_results
+from benchmarks.timing import PeakMemory, machine, median_seconds, return_free_memory, save_results
 from qsm_recon import Grid, Problem, make_solver
 from qsm_recon.backend.device import TORCH_CPU, on_device, require_device, torch_name
 from qsm_recon.backend.fft import fourier_transform
@@ -144,6 +144,26 @@ def convergence(name: str, problem: Problem, device: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def memory(name: str, problem: Problem, device: str) -> dict[str, Any]:
+    """Most memory of the device that two iterations take, in volumes of the padded grid."""
+    solver = make_solver(name, max_iterations=2)
+    if torch_name(device).startswith("cuda"):
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(torch_name(device))
+        found = solver.solve(problem, device=device)
+        peak = torch.cuda.max_memory_allocated(torch_name(device))
+    else:
+        solver.solve(head((24, 24, 24)), device=device)
+        return_free_memory()
+        with PeakMemory() as watched:
+            found = solver.solve(problem, device=device)
+        peak = watched.added_bytes
+    volumes = peak / (4 * float(np.prod(found.details["padded_shape"])))
+    print(f"{name:>10} {'×'.join(map(str, problem.grid.shape)):>13}: {volumes:.0f} volumes of memory", flush=True)
+    return {"method": name, "shape": list(problem.grid.shape), "volumes": volumes}
+
+
 def l_curve(problem: Problem, device: str) -> dict[str, Any]:
     """Seconds of a sweep over the weight of ``fansi``, each run from the state of the one before."""
     solver = make_solver("fansi").resolved(problem)
@@ -160,7 +180,13 @@ def l_curve(problem: Problem, device: str) -> dict[str, Any]:
 
 def measure(device: str, sizes: Sequence[tuple[int, int, int]], until: float) -> dict[str, Any]:
     """All parts, as far as there is time; what was left out is named."""
-    results: dict[str, Any] = {"agreement": agreement(device), "iterations": [], "convergence": [], "l_curve": []}
+    results: dict[str, Any] = {
+        "agreement": agreement(device),
+        "iterations": [],
+        "convergence": [],
+        "l_curve": [],
+        "memory": [],
+    }
     heads = {shape: head(shape) for shape in sizes}
     work: list[tuple[str, str, Callable[[], Any]]] = []
     for shape, problem in heads.items():
@@ -170,6 +196,8 @@ def measure(device: str, sizes: Sequence[tuple[int, int, int]], until: float) ->
         for name in METHODS:
             work.append(("convergence", f"{name} {shape}", lambda n=name, p=problem: convergence(n, p, device)))  # type: ignore[misc]
     work.append(("l_curve", f"L-curve {sizes[0]}", lambda: l_curve(heads[sizes[0]], device)))
+    for name in METHODS:
+        work.append(("memory", f"memory of {name}", lambda n=name: memory(n, heads[sizes[0]], device)))  # type: ignore[misc]
     left_out = []
     for part, label, run in work:
         if time.monotonic() > until:
@@ -199,6 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--device", default="cuda", help="cuda, cuda:N, or torch:cpu to rehearse (default: %(default)s)"
     )
     parser.add_argument("--minutes", type=float, default=9.0, help="begin nothing after these (default: %(default)s)")
+    parser.add_argument("--memory", action="store_true", help="memory only")
     parser.add_argument("--edges", type=int, nargs="+", metavar="N", help="cubes instead of the two sizes of heads")
     options = parser.parse_args(arguments)
     until = time.monotonic() + 60 * options.minutes
@@ -210,6 +239,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sizes = tuple((n, n, n) for n in options.edges) if options.edges else SIZES
     known = facts(options.device)
     print(", ".join(f"{key} {value}" for key, value in known.items() if key != "machine"), flush=True)
+    if options.memory:
+        for name in ("tv", *METHODS):
+            memory(name, head(sizes[0]), options.device)
+        return 0
     results = measure(options.device, sizes, until)
     if options.device == TORCH_CPU:
         print("a rehearsal on the cores: nothing was stored, and nothing says how fast a device is")
