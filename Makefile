@@ -60,7 +60,7 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 	@touch $@
 
 clean:
-	rm -rf $(VENV) out build docs/_build docs/api docs/notebooks *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-torch out build docs/_build docs/api docs/notebooks *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .PHONY: benchmark benchmark-full
 # Under half an hour on two cores: the slowest methods and the other inputs are left to benchmark-full.
@@ -74,6 +74,22 @@ benchmark benchmark-full: $(VENV)/.installed
 	@$(BIN)/python -m benchmarks.figures $(wordlist 1,2,$(SUITE))
 	@$(BIN)/python -m benchmarks.document
 	@echo "$@: tables are in docs/benchmarks.md, rows and figures in benchmarks/results/suite; an interrupted run goes on"
+
+.PHONY: test-torch
+# The kernels on tensors against the compiled ones, in an environment of their own: torch is large.  Any build of it will
+# do, one for the CPU too; which one pip finds is pip's setting, or TORCH="torch @ PATH_OF_A_WHEEL".
+TORCH ?= torch
+TORCH_VENV ?= .venv-torch
+test-torch: $(TORCH_VENV)/.installed
+	@OMP_NUM_THREADS=1 $(TORCH_VENV)/bin/python -m pytest tests/tensors -q
+	@echo "test-torch: all passed"
+
+$(TORCH_VENV)/.installed: setup.cfg pyproject.toml constraints.txt
+	@echo "installing qsm_recon with torch into $(TORCH_VENV)"
+	@$(PYTHON) -m venv $(TORCH_VENV)
+	@$(TORCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	  "$(TORCH)" -e ".[torch]" pytest
+	@touch $@
 
 .PHONY: browser-test
 browser-test: $(VENV)/.installed-test

@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from qsm_recon.backend.fft import fourier_transform
+from qsm_recon.backend.transforms import fourier_transform
 
 RESULTS = Path(__file__).parent / "results"
 

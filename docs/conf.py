@@ -47,6 +47,7 @@ myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 4
 nb_execution_mode = "off"  # notebooks come executed; a slow test runs them anew
 
+autodoc_mock_imports = ["torch"]  # large; the pages of what uses it need its names only
 autodoc_default_options = {"members": True, "ignore-module-all": True, "member-order": "bysource"}
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"

@@ -58,7 +58,7 @@ def without_pyfftw(monkeypatch):
 
     def forget():
         fft._load_fftw.cache_clear()
-        fft.fourier_transform.cache_clear()
+        fft._transform_here.cache_clear()
 
     monkeypatch.setitem(sys.modules, "pyfftw", None)
     forget()

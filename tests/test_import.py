@@ -61,7 +61,7 @@ def test_transforms_and_kernels_bring_no_library_that_they_do_not_call(run_pytho
     code = """
 import sys
 import numpy as np
-from qsm_recon.backend.fft import fourier_transform
+from qsm_recon.backend.transforms import fourier_transform
 from qsm_recon.backend.jit import load_numba
 transform = fourier_transform((8, 6, 4))
 transform.forward(transform.empty_image(), transform.empty_spectrum())

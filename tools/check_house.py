@@ -42,6 +42,7 @@ ONLY_PLACE = {
     "isal": ("gzipped.py",),
     "pyfftw": ("backend/fft.py",),
     "numba": ("backend/",),
+    "torch": ("backend/tensors/",),
     "PIL": ("report/",),
     "distributed": ("cohort/",),
     "dask": ("cohort/",),

@@ -30,6 +30,7 @@ IN_WHEEL = (
     "qsm_recon/report/page/session.html",
     "qsm_recon/cohort/page/overview.html",
     "qsm_recon/backend/plain/field.py",
+    "qsm_recon/backend/tensors/field.py",
 )
 KNOWN_ANSWER = """
 from pathlib import Path

@@ -35,6 +35,7 @@ PURPOSE = {
     "distributed": "workers of a cohort and of the benchmarks (extra `cohort`)",
     "dask-jobqueue": "SLURM (extra `cohort`)",
     "nipype": "interface for nipype (extra `nipype`)",
+    "torch": "solvers on a graphics processor (extra `torch`)",
 }
 
 
@@ -43,7 +44,7 @@ def declared() -> dict[str, list[str]]:
     settings = configparser.ConfigParser()
     settings.read(ROOT / "setup.cfg", encoding="utf-8")
     groups = {"": settings["options"]["install_requires"]}
-    groups |= {extra: settings["options.extras_require"][extra] for extra in ("cohort", "nipype")}
+    groups |= {extra: settings["options.extras_require"][extra] for extra in ("cohort", "nipype", "torch")}
     return {extra: [Requirement(line).name for line in text.split("\n") if line] for extra, text in groups.items()}
 
 

@@ -47,11 +47,11 @@ class Transform:
 
     def setup(self, edge: int) -> None:
         """Make buffers, and plan."""
-        from qsm_recon.backend.fft import fourier_transform
+        from qsm_recon.backend.fft import FourierTransform
         from qsm_recon.backend.threads import set_thread_count
 
         set_thread_count(1)
-        self.transform = fourier_transform((edge, edge, edge))
+        self.transform = FourierTransform((edge, edge, edge))
         self.image, self.spectrum = self.transform.empty_image(), self.transform.empty_spectrum()
         self.time_there_and_back(edge)
 

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from qsm_recon.backend.cache_folder import cache_folder, write_in_one_step
+from qsm_recon.backend.device import CPU, device_name
 from qsm_recon.backend.threads import run_tasks, slab_edges, thread_count
 
 logger = logging.getLogger(__name__)
@@ -221,7 +222,9 @@ def _save_wisdom(library: Any) -> None:
 
 
 def library_name() -> str:
-    """Name and version of the library that computes the transforms, for reports."""
+    """Name and version of the library that computes solvers' transforms, for reports."""
+    if device_name() != CPU:
+        return f"torch {version('torch')} on {device_name()}"
     library = _load_fftw()
     return f"scipy.fft {version('scipy')}" if library is None else f"pyfftw {library.__version__}"
 
@@ -262,23 +265,40 @@ class FourierTransform:
             self._local.blocks = found
         return found
 
+    @property
+    def planes_at_once(self) -> int:
+        """How many planes a step with many components takes at once: so many that they stay in a processor's cache."""
+        return 1
+
+    def zeros(self, shape: tuple[int, ...], dtype: DTypeLike | None = None) -> NDArray:
+        """Return a zeroed buffer of any shape; of the transform's precision unless another type is asked for."""
+        return aligned_zeros(shape, self.dtype if dtype is None else dtype)
+
+    def array(self, values: NDArray) -> NDArray:
+        """Return values where the buffers are: here, as they are given."""
+        return values
+
     def empty_image(self, planes: int | None = None) -> NDArray:
         """Return a zeroed image buffer; of the whole grid, or of some planes only."""
-        return aligned_zeros((planes or self.shape[0], self.shape[1], self._stride), self.dtype)
+        return self.zeros((planes or self.shape[0], self.shape[1], self._stride))
+
+    def empty_block(self) -> NDArray:
+        """Return a zeroed image buffer of as many planes as a call of :meth:`for_planes`' work gets at most."""
+        return self.empty_image(PLANES_PER_BLOCK)
 
     def empty_spectrum(self) -> NDArray:
         """Return a zeroed half-spectrum buffer."""
-        return aligned_zeros((self.shape[0], self.shape[1], self._columns), self.complex_dtype)
+        return self.zeros((self.shape[0], self.shape[1], self._columns), self.complex_dtype)
 
     def empty_half_image(self) -> NDArray:
         """Return a zeroed real buffer with one entry per entry of a spectrum buffer, for kernels."""
-        return aligned_zeros((self.shape[0], self.shape[1], self._columns), self.dtype)
+        return self.zeros((self.shape[0], self.shape[1], self._columns))
 
     def load_image(self, values: NDArray) -> NDArray:
         """Copy an array no larger than the grid into the corner of a zeroed image buffer."""
         image = self.empty_image()
         nx, ny, nz = values.shape
-        image[:nx, :ny, :nz] = values
+        image[:nx, :ny, :nz] = self.array(values)
         return image
 
     def image_view(self, image: NDArray) -> NDArray:
@@ -326,9 +346,3 @@ def _for_blocks(work: Callable[[int, int, int, int], Any], slabs: list[tuple[int
 
 def _round_up(n: int, multiple: int) -> int:
     return -(-n // multiple) * multiple
-
-
-@cache
-def fourier_transform(shape: tuple[int, int, int], dtype: str = "float32") -> FourierTransform:
-    """Return the transform of a grid size, the same object (and plans) every time."""
-    return FourierTransform(shape, dtype)

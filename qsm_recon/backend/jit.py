@@ -69,7 +69,12 @@ class Kernel:
         self._callable: Callable | None = None
 
     def __call__(self, *arguments: Any) -> Any:
-        """Run it."""
+        """Run it; its twin where an argument is an array of another kind than numpy's."""
+        if _other_arrays:
+            for argument in arguments:
+                twin = _other_arrays.get(type(argument))
+                if twin is not None:
+                    return twin(self)(*arguments)
         return (self._callable or self.made())(*arguments)
 
     def made(self) -> Callable:
@@ -82,17 +87,30 @@ class Kernel:
 
     def _compiled(self, library: Any) -> Any:
         """Compile; before that what the function calls, which numba looks up among its globals."""
-        return self._compiler(library, self._calling(Kernel.made))
+        return self._compiler(library, self.calling(Kernel.made))
 
     def plain(self) -> Callable:
         """Return the function of plain numpy that does the same, array by array."""
-        return plain_function(self.function) or self._calling(Kernel.plain)
+        return plain_function(self.function) or self.calling(Kernel.plain)
 
-    def _calling(self, chosen: Callable[[Kernel], Callable]) -> Callable:
-        """The function, with something else in place of each such function that it names."""
+    def calling(
+        self, chosen: Callable[[Kernel], Callable], number: Callable[[np.generic], Any] | None = None
+    ) -> Callable:
+        """Return the function, with something else in place of each such function, and of each number, that it names.
+
+        Parameters
+        ----------
+        chosen
+            What stands for a function.
+        number
+            What stands for one of numpy's numbers; itself where None.
+        """
         function = self.function
         known = function.__globals__
-        replaced = {name: chosen(known[name]) for name in _names(function) if isinstance(known.get(name), Kernel)}
+        named = {name: known[name] for name in _names(function) if name in known}
+        replaced = {name: chosen(value) for name, value in named.items() if isinstance(value, Kernel)}
+        if number is not None:
+            replaced |= {name: number(value) for name, value in named.items() if isinstance(value, np.generic)}
         if not replaced:
             return function
         made = FunctionType(function.__code__, {**known, **replaced}, function.__name__, function.__defaults__)
@@ -106,6 +124,12 @@ def _names(function: Callable) -> tuple[str, ...]:
 
 
 _making = threading.RLock()
+_other_arrays: dict[type, Callable[[Kernel], Callable]] = {}
+
+
+def register_arrays(kind: type, twin: Callable[[Kernel], Callable]) -> None:
+    """Let kernels that are called with arrays of a kind of its own run as the function that ``twin`` gives for them."""
+    _other_arrays[kind] = twin
 
 
 @cache

@@ -1,6 +1,6 @@
 """What the scalar steps of terms are written with, so that one text serves compiled loops and whole arrays.
 
-Beside these, such a step may use arithmetic, ``abs`` and ``np.rint``, and loops of a fixed length.
+Beside these, such a step may use arithmetic, comparisons, ``abs``, and loops of a fixed length.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ Scalar = Any  # a number of any precision, or an array of them
 _FACTORIALS = tuple(np.float32(f) for f in (2, 6, 24, 120, 720, 5040, 40320, 362880, 3628800, 39916800, 479001600))
 F2, F3, F4, F5, F6, F7, F8, F9, F10, F11, F12 = _FACTORIALS
 
-__all__ = ["chosen", "exact_cosine", "exact_sine", "larger", "limited", "near_cosine", "near_sine", "settled",
+__all__ = ["chosen", "exact_cosine", "exact_sine", "larger", "limited", "near_cosine", "near_sine",
+           "nearest_whole", "settled",
            "sine_cosine", "smaller"]  # fmt: skip
 
 
@@ -51,6 +52,12 @@ def chosen(condition: Any, one: Scalar, other: Scalar) -> Scalar:
 def settled(condition: Any) -> Any:
     """Whether a condition holds, of arrays everywhere: to leave a loop."""
     return condition
+
+
+@inline
+def nearest_whole(value: Scalar) -> Scalar:
+    """Return the nearest whole number."""
+    return np.rint(value)
 
 
 @inline

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.backend.arrays import host
 from qsm_recon.engines.conjugate_gradient import ImageConjugateGradient, NormalSystem
 from qsm_recon.engines.interrupt import interruptible
 from qsm_recon.operators.dipole import DipoleOperator
@@ -96,7 +97,7 @@ def project_onto_outside(
             return bool(asked)
 
         solution, _ = ImageConjugateGradient(system, expected).solve(right, tolerance, iterations, monitor=monitor)
-    sources = solution[..., :nz].copy()
+    sources = host(solution[..., :nz]).copy()
     background = operator.forward_padded(np.where(within, 0, sources))
     reached = residuals[-1] <= tolerance if residuals else True
     reason = StopReason.RESIDUAL if reached else (*asked, StopReason.ITERATION_LIMIT)[0]

@@ -98,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from qsm_recon.backend.device import set_device
     from qsm_recon.backend.memory import set_memory_limit
     from qsm_recon.backend.threads import set_thread_count
     from qsm_recon.report.tuning import TuningSession
@@ -106,6 +107,7 @@ def _run(options: argparse.Namespace) -> int:
     set_memory_limit(options.memory_limit)
     if options.threads is not None:
         set_thread_count(options.threads)
+    set_device(options.device)
     solver = solver_from_options(options)
     require_rounds(options.refine)
     cases, arguments = [_read(options, solver)], [data_arguments(options)]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.backend.device import CPU
 from qsm_recon.commands.background import BACKGROUND_OPTIONS, add_background_options
 from qsm_recon.commands.line import CommandParser, add_version_option
 from qsm_recon.commands.words import given_options, option_words
@@ -178,6 +179,12 @@ def add_reading_options(group: argparse._ArgumentGroup) -> None:
 def add_machine_options(group: argparse._ArgumentGroup) -> None:
     """Add the options on how to run."""
     add_resource_options(group)
+    group.add_argument(
+        "--device",
+        default=CPU,
+        metavar="NAME",
+        help="where the algorithm computes: cpu, or cuda or cuda:N, which need the extra torch (default: %(default)s)",
+    )
     group.add_argument("--seed", type=int, metavar="N", help="seed of the phantom's noise")
     group.add_argument("--no-cache", action="store_true", help="neither read nor keep a phantom in the user's cache")
 

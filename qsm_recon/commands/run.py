@@ -71,13 +71,15 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
 
 
 def set_up_machine(options: argparse.Namespace) -> None:
-    """Set threads and memory limit; they hold for the whole process."""
+    """Set threads, memory limit and device; they hold for the whole process."""
+    from qsm_recon.backend.device import set_device
     from qsm_recon.backend.memory import set_memory_limit
     from qsm_recon.backend.threads import set_thread_count
 
     set_memory_limit(options.memory_limit)
     if options.threads is not None:
         set_thread_count(options.threads)
+    set_device(options.device)
 
 
 def list_algorithms() -> str:

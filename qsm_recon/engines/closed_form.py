@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.backend.arrays import host
 from qsm_recon.operators.dipole import DipoleOperator
 
 
@@ -28,7 +29,7 @@ def apply_filter(operator: DipoleOperator, field: NDArray, k_space_filter: NDArr
     transform = operator.transform
     image = transform.load_image(field)
     spectrum = transform.forward(image, transform.empty_spectrum())
-    spectrum *= k_space_filter / transform.dtype.type(transform.n_voxels)
+    spectrum *= transform.array(k_space_filter / transform.dtype.type(transform.n_voxels))
     return operator.crop(transform.inverse(spectrum, image))
 
 
@@ -51,11 +52,11 @@ def filter_costs(
     """
     transform = operator.transform
     view = transform.spectrum_view
-    spectrum = view(transform.forward(transform.load_image(field), transform.empty_spectrum()))
+    spectrum = host(view(transform.forward(transform.load_image(field), transform.empty_spectrum())))
     power = np.square(spectrum.real, dtype=np.float64) + np.square(spectrum.imag, dtype=np.float64)
     power *= half_spectrum_weights(operator) / transform.n_voxels
     inverse = view(k_space_filter)
-    misfit = 1 - view(operator.kernel) * inverse
+    misfit = 1 - view(host(operator.kernel)) * inverse
     squared_symbol = view(symbol) if isinstance(symbol, np.ndarray) else symbol
     return {
         "fidelity": float(0.5 * np.sum(power * misfit * misfit)),
@@ -92,5 +93,5 @@ def point_spread_amplitude(operator: DipoleOperator, k_space_filter: NDArray) ->
     Schweser et al., Magn Reson Med 69:1582-1594 (2013), doi 10.1002/mrm.24405.
     """
     view = operator.transform.spectrum_view
-    product = (view(k_space_filter) * view(operator.kernel)).astype(np.float64)
+    product = (view(k_space_filter) * view(host(operator.kernel))).astype(np.float64)
     return float((product * half_spectrum_weights(operator)).sum() / operator.padded_grid.n_voxels)

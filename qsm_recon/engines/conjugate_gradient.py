@@ -20,7 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.backend.fft import PLANES_PER_BLOCK, FourierTransform
+from qsm_recon.backend.arrays import mean
+from qsm_recon.backend.fft import FourierTransform
 from qsm_recon.terms.morphology import EdgeWeightedVariation, UniformRegion
 from qsm_recon.terms.regulariser import squared_symbols
 
@@ -110,14 +111,14 @@ class ImageConjugateGradient:
         self._solution = transform.empty_image()
         self._spectrum = transform.empty_spectrum()
         self._slabs = transform.slabs()
-        self._work = [transform.empty_image(PLANES_PER_BLOCK) for _ in self._slabs]
+        self._work = [transform.empty_block() for _ in self._slabs]
         self._scaling = transform.empty_image()[:0]
         if scaling is not None:
             self._scaling = transform.empty_image()
             self._scaling[...] = outside
             nx, ny, nz = scaling.shape
-            self._scaling[:nx, :ny, :nz] = scaling
-            np.square(self._scaling, out=self._scaling)
+            self._scaling[:nx, :ny, :nz] = transform.array(scaling)
+            self._scaling *= self._scaling
 
     def solve(
         self,
@@ -234,7 +235,7 @@ class SpectralConjugateGradient:
         self._inverse = transform.empty_half_image()
         self._symbols = squared_symbols(transform, system.variation.spacing)
         self._slabs = transform.slabs()
-        self._work = [transform.empty_image(PLANES_PER_BLOCK) for _ in self._slabs]
+        self._work = [transform.empty_block() for _ in self._slabs]
 
     def solve(
         self, residual: NDArray, tolerance: float, limit: int, stop: Stop | None = None
@@ -269,7 +270,7 @@ class SpectralConjugateGradient:
 
         system, transform = self._system, self._system.transform
         real = transform.dtype.type
-        weight = float(np.mean(system.squared_weight, dtype=np.float64))
+        weight = mean(system.squared_weight)
         weight *= system.squared_weight.shape[2] / transform.shape[2]
         values = real(weight), real(system.variation.typical_smoothness()), real(MEAN_FLOOR * weight)
         transform.for_planes(

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.backend.fft import PLANES_PER_BLOCK, FourierTransform
+from qsm_recon.backend.arrays import host
+from qsm_recon.backend.fft import FourierTransform
 from qsm_recon.engines.interrupt import Interruption
 from qsm_recon.engines.loop import Loop, Outcome
 from qsm_recon.result import Callback, StopReason
@@ -76,13 +77,14 @@ class ConeMonitor:
         self._transform = transform
         x, y, z = (np.square(2 * np.fft.fftfreq(n)) for n in transform.shape)
         radius = np.sqrt(x[:, None, None] + y[:, None] + z[: transform.half])
-        size = np.abs(transform.spectrum_view(dipole))
+        size = np.abs(transform.spectrum_view(host(dipole)))
         ring = (radius >= RADII[0]) & (radius <= RADII[1])
-        self._bands = np.zeros(dipole.shape, np.uint8)
-        view = transform.spectrum_view(self._bands)
+        bands = np.zeros(dipole.shape, np.uint8)
+        view = transform.spectrum_view(bands)
         for mark, (low, high) in enumerate((CONE_BAND, OUTER_BAND), start=1):
             view[ring & (size >= low) & (size <= high)] = mark
-        self._counts = [int((self._bands == mark).sum()) for mark in (1, 2)]
+        self._counts = [int((bands == mark).sum()) for mark in (1, 2)]
+        self._bands = transform.array(bands)
 
     @property
     def usable(self) -> bool:
@@ -120,8 +122,8 @@ class Descent(Loop):
         self._transform, self._dipole, self._model, self._settings = transform, dipole, model, settings
         self._solution, self._residual = transform.empty_spectrum(), transform.empty_spectrum()
         self._slabs = transform.slabs()
-        self._work = [transform.empty_image(PLANES_PER_BLOCK) for _ in self._slabs]
-        self._largest = float(np.max(model.squared_weight))
+        self._work = [transform.empty_block() for _ in self._slabs]
+        self._largest = float(model.squared_weight.max())
         self._slope = 0.0
         if settings.conjugate:
             self._gradient, self._direction = transform.empty_spectrum(), transform.empty_spectrum()
@@ -172,7 +174,8 @@ class Descent(Loop):
             self._solution[...] = 0
         else:
             transform.forward(transform.load_image(start), self._solution)
-        np.multiply(self._solution, self._dipole / transform.dtype.type(transform.n_voxels), out=self._residual)
+        self._residual[...] = self._solution
+        self._residual *= self._dipole / transform.dtype.type(transform.n_voxels)
         transform.for_rows(lambda _slab, _start, a, b: transform.blocks().inverse_columns(self._residual[:, a:b]))
         self._residual_planes()
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.backend.fft import PLANES_PER_BLOCK
+from qsm_recon.backend.arrays import beside, square_sum
 from qsm_recon.engines.conjugate_gradient import (
     ImageConjugateGradient,
     LinearOutcome,
@@ -119,7 +119,7 @@ class GaussNewton(Loop):
         self._derivative = transform.empty_image()
         self._spectrum = transform.empty_spectrum()
         self._slabs = transform.slabs()
-        self._work = [transform.empty_image(PLANES_PER_BLOCK) for _ in self._slabs]
+        self._work = [transform.empty_block() for _ in self._slabs]
 
     def run(self, start: NDArray | None = None, callback: Callback | None = None) -> Outcome:
         """Iterate until convergence, the iteration limit, a callback's veto or Ctrl-C.
@@ -133,7 +133,7 @@ class GaussNewton(Loop):
         """
         if start is not None:
             nx, ny, nz = start.shape
-            self._image[:nx, :ny, :nz] = start
+            self._image[:nx, :ny, :nz] = self._transform.array(start)
         self._predict()
         self._last = self._objective(self._evaluate())["objective"]
         return self._loop(self._settings.max_iterations, callback)
@@ -216,7 +216,7 @@ class GaussNewton(Loop):
             work = self._work[slab][: b - a]
             self._system.smooth_planes(self._image, a, b, work)
             derivative[a:b] += work[..., : transform.shape[2]]
-            np.negative(derivative[a:b], out=derivative[a:b])
+            derivative[a:b] *= -1
 
         transform.for_planes(receive, self._slabs)
         settings = self._settings
@@ -241,6 +241,6 @@ class GaussNewton(Loop):
         new, change = self._image, step
         if self._watch is not None:
             nx, ny, nz = self._watch.shape
-            new, change = new[:nx, :ny, :nz][self._watch], change[:nx, :ny, :nz][self._watch]
-        squares = [float(np.sum(np.square(part), dtype=np.float64)) for part in (change, new)]
-        return math.sqrt(squares[0] / max(squares[1], TINY))
+            inside = beside(self._watch, new)
+            new, change = new[:nx, :ny, :nz][inside], change[:nx, :ny, :nz][inside]
+        return math.sqrt(square_sum(change) / max(square_sum(new), TINY))

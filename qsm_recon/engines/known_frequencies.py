@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.backend.descent_kernels import solve_known_frequencies
-from qsm_recon.backend.fft import PLANES_PER_BLOCK, FourierTransform
+from qsm_recon.backend.fft import FourierTransform
 from qsm_recon.backend.image_kernels import replace_planes
 from qsm_recon.terms.background import WeakHarmonic
 from qsm_recon.terms.regulariser import GradientSplitting
@@ -53,7 +53,7 @@ class KnownFrequencySweeps:
         self._known /= transform.n_voxels
         self._misfit = 0.0
         self._slabs = transform.slabs()
-        self._work = [transform.empty_image(PLANES_PER_BLOCK) for _ in self._slabs]
+        self._work = [transform.empty_block() for _ in self._slabs]
 
     def run_on(self) -> None:
         """See :class:`qsm_recon.engines.admm.Sweeps`; nothing to prepare."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.backend.arrays import host
 from qsm_recon.operators.dipole import DipoleOperator
 
 
@@ -34,7 +35,7 @@ def spectral_least_squares(operator: DipoleOperator, field: NDArray, iterations:
     transform = operator.transform
     image = transform.load_image(field)
     spectrum = transform.forward(image, transform.empty_spectrum())
-    values = np.ascontiguousarray(transform.spectrum_view(spectrum))
+    values = np.ascontiguousarray(host(transform.spectrum_view(spectrum))).copy()
     # Interior entries of the half-spectrum stand for two frequencies each.
     root = np.full(transform.half, np.sqrt(2.0), transform.dtype)
     root[0] = 1
@@ -42,7 +43,7 @@ def spectral_least_squares(operator: DipoleOperator, field: NDArray, iterations:
         root[-1] = 1
     values *= root
     # Real and imaginary parts; scipy's bookkeeping overflows in single precision.
-    diagonal = np.repeat(transform.spectrum_view(operator.kernel).ravel(), 2).astype(np.float64)
+    diagonal = np.repeat(host(transform.spectrum_view(operator.kernel)).ravel(), 2).astype(np.float64)
     system = LinearOperator(
         (diagonal.size, diagonal.size),
         matvec=lambda x: diagonal * x.ravel(),
@@ -52,5 +53,5 @@ def spectral_least_squares(operator: DipoleOperator, field: NDArray, iterations:
     right = values.view(transform.dtype).ravel().astype(np.float64)
     solution = lsmr(system, right, atol=0, btol=0, conlim=0, maxiter=iterations)[0]
     found = solution.astype(transform.dtype).view(transform.complex_dtype).reshape(values.shape)
-    transform.spectrum_view(spectrum)[...] = found / (root * transform.n_voxels)
+    transform.spectrum_view(spectrum)[...] = transform.array(found / (root * transform.n_voxels))
     return operator.crop(transform.inverse(spectrum, image))

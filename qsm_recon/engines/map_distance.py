@@ -14,6 +14,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.backend.arrays import beside, square_sum
+
 POWER, FACTOR = 1.75, 3.0
 """Of the remaining share of the way."""
 SLOWEST = 0.5
@@ -81,7 +83,7 @@ class MapDistance:
         before = self._kept[half]
         self._kept = {step: kept for step, kept in self._kept.items() if step >= half}
         self._kept[done] = now
-        norm = max(_norm(now), self._negligible * math.sqrt(now.size))
+        norm = max(_norm(now), self._negligible * math.sqrt(len(now)))
         if done < FIRST:
             return math.inf
         if norm == 0:
@@ -90,7 +92,7 @@ class MapDistance:
 
     def _look(self, image: NDArray) -> NDArray:
         if self._indices is None:
-            self._indices = self._places(image.shape)
+            self._indices = beside(self._places(image.shape), image)
         return image.reshape(-1)[self._indices]
 
     def _places(self, shape: tuple[int, ...]) -> NDArray[np.intp]:
@@ -100,4 +102,4 @@ class MapDistance:
 
 
 def _norm(values: NDArray) -> float:
-    return float(np.sqrt(np.sum(np.square(values, dtype=np.float64))))
+    return math.sqrt(square_sum(values))

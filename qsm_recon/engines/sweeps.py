@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.backend.fft import PLANES_PER_BLOCK, FourierTransform
+from qsm_recon.backend.fft import FourierTransform
 from qsm_recon.backend.frequency_kernels import solve_susceptibility, solve_with_background
 from qsm_recon.backend.image_kernels import replace_planes
 from qsm_recon.terms.background import WeakHarmonic
@@ -52,7 +52,7 @@ class FieldSweeps:
         self.background = background
         self._field_spectrum = transform.empty_spectrum()
         self._slabs = transform.slabs()
-        self._work = [transform.empty_image(PLANES_PER_BLOCK) for _ in self._slabs]
+        self._work = [transform.empty_block() for _ in self._slabs]
         further = [] if background is None else [background.spectrum]
         self._spectra = [*regulariser.spectra, self._field_spectrum, *further]
 
@@ -77,11 +77,15 @@ class FieldSweeps:
         """Fill the right-hand sides of a start from an image (nx, ny, nz), with zero duals."""
         transform = self.transform
         nx, ny, nz = start.shape
-        self.image[:nx, :ny, :nz] = start
+        self.image[:nx, :ny, :nz] = transform.array(start)
         spectrum = transform.forward(self.image, self.regulariser.spectra[0])
         spectrum /= transform.n_voxels
-        np.multiply(spectrum, self._dipole, out=self._field_spectrum)
-        self._fidelity.start_from(transform.inverse(self._field_spectrum.copy(), transform.empty_image()))
+        self._field_spectrum[...] = spectrum
+        self._field_spectrum *= self._dipole
+        scratch = transform.empty_spectrum()
+        scratch[...] = self._field_spectrum
+        self._fidelity.start_from(transform.inverse(scratch, transform.empty_image()))
+        del scratch
 
         def back(_slab: int, _start: int, a: int, b: int) -> None:
             for part in (spectrum, self._field_spectrum):

@@ -22,7 +22,7 @@ class PaddedTransform:
     """
 
     def __init__(self, shape: tuple[int, int, int], margin: tuple[int, int, int], dtype: DTypeLike) -> None:
-        from qsm_recon.backend.fft import fourier_transform
+        from qsm_recon.backend.transforms import fourier_transform
 
         self.shape = shape
         self.padded_shape = padded_shape(shape, margin)

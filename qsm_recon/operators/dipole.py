@@ -7,6 +7,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from qsm_recon.backend.arrays import host
+from qsm_recon.backend.device import CPU
 from qsm_recon.errors import DataError, ParameterError, did_you_mean
 from qsm_recon.operators.grid import Grid
 from qsm_recon.operators.padding import padded_shape
@@ -135,6 +137,8 @@ class DipoleOperator:
         Precision of the arithmetic, float32 or float64.
     padding
         Voxels of zeros kept, at least, between the image and its periodic copy along each axis.
+    device
+        Where its buffers are; see :func:`qsm_recon.backend.device.set_device`.
 
     Notes
     -----
@@ -147,14 +151,16 @@ class DipoleOperator:
         kind: str = "continuous",
         dtype: DTypeLike = np.float32,
         padding: int | tuple[int, int, int] = 0,
+        device: str = CPU,
     ) -> None:
-        from qsm_recon.backend.fft import fourier_transform
+        from qsm_recon.backend.transforms import fourier_transform
 
         self.grid = grid
         self.padded_grid = grid.resized(padded_shape(grid.shape, padding))
-        self.transform = fourier_transform(self.padded_grid.shape, np.dtype(dtype).name)
+        self.transform = fourier_transform(self.padded_grid.shape, np.dtype(dtype).name, device)
         self.kernel = self.transform.empty_half_image()
-        self.transform.spectrum_view(self.kernel)[...] = dipole_kernel(self.padded_grid, kind, dtype)
+        values = self.transform.array(dipole_kernel(self.padded_grid, kind, dtype))
+        self.transform.spectrum_view(self.kernel)[...] = values
 
     def forward(self, susceptibility: NDArray) -> NDArray:
         """Field of a susceptibility map, in the unit of the map.
@@ -191,6 +197,6 @@ class DipoleOperator:
         return self.crop(self.transform.inverse(spectrum, image))
 
     def crop(self, image: NDArray) -> NDArray:
-        """Cut the grid's own voxels out of a padded image buffer; a copy."""
+        """Cut the grid's own voxels out of a padded image buffer; a copy, numpy's wherever the buffer is."""
         nx, ny, nz = self.grid.shape
-        return image[:nx, :ny, :nz].copy()
+        return host(image[:nx, :ny, :nz]).copy()

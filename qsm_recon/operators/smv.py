@@ -70,7 +70,7 @@ class SphericalMean:
     """
 
     def __init__(self, grid: Grid, radius_mm: float) -> None:
-        from qsm_recon.backend.fft import fourier_transform
+        from qsm_recon.backend.transforms import fourier_transform
 
         if not radius_mm > 0:
             raise ParameterError(f"spherical mean: expected a positive radius in mm, found {radius_mm}")
@@ -100,7 +100,7 @@ class SphericalMean:
 
 def spherical_mean_kernel(grid: Grid, radius_mm: float) -> NDArray[np.float64]:
     """Transform of the normalised ball on the half-spectrum; real, 1 at zero frequency."""
-    from qsm_recon.backend.fft import fourier_transform
+    from qsm_recon.backend.transforms import fourier_transform
 
     transform = fourier_transform(grid.shape, "float64")
     spectrum = transform.forward(transform.load_image(ball(grid, radius_mm)), transform.empty_spectrum())

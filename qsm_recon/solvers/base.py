@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.backend.device import CPU, device_name, on_device
 from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.operators.grid import Grid
 from qsm_recon.operators.padding import padded_shape
@@ -212,7 +213,12 @@ class Solver(Method, ABC):
         return None
 
     def solve(
-        self, problem: Problem, *, callback: Callback | None = None, start_ppm: NDArray | None = None
+        self,
+        problem: Problem,
+        *,
+        callback: Callback | None = None,
+        start_ppm: NDArray | None = None,
+        device: str | None = None,
     ) -> Reconstruction:
         """Reconstruct a susceptibility map.
 
@@ -226,6 +232,8 @@ class Solver(Method, ABC):
             Called after every iteration; returning False stops.
         start_ppm
             (nx, ny, nz) susceptibility in ppm to start from; only iterative solvers take one.
+        device
+            Where to compute; see :func:`qsm_recon.backend.device.set_device`, whose choice holds where None.
 
         Returns
         -------
@@ -235,7 +243,9 @@ class Solver(Method, ABC):
         Raises
         ------
         ParameterError
-            If a parameter asks for something the problem lacks, or the start does not fit.
+            If a parameter asks for something the problem lacks, the start does not fit, or there is no such device.
+        MissingDependencyError, ResourceError
+            If the device needs torch and that is not installed, or it is not there.
         DataError
             If the problem says that its field is total, and the method expects a local one.  Where it says nothing, a
             field that looks total gives a warning in the log and in ``details``.
@@ -254,12 +264,15 @@ class Solver(Method, ABC):
         region = solver.region(problem)
         start = None if start_ppm is None else region.cut(start_ppm)
         part = region.cut_problem(problem)
-        result = region.embed_result(solver.reconstruction(part, solver._solve(part, callback, start)))
+        with on_device(device):
+            result = region.embed_result(solver.reconstruction(part, solver._solve(part, callback, start)))
+            if device_name() != CPU:
+                facts["device"] = device_name()
         result = with_constant(result, problem.field_offset_ppm - before)
         if self.default_rule and getattr(self, self.main_parameter().name) is None:
             result = result.with_details(default_from=self.default_rule, **described_scale(problem))
         facts["impossible_range"] = None if self.takes_total_field() else impossible_range(result)
-        for fact in filter(None, facts.values()):
+        for fact in filter(None, (facts["background_in_field"], facts["impossible_range"])):
             logger.warning("%s expects a local field: %s", self.name, fact)
         result = result.with_details(**{name: fact for name, fact in facts.items() if fact is not None})
         if remarks := self.remarks(problem):

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.backend.arrays import host
 from qsm_recon.engines.admm import ADMM, ADMMSettings
 from qsm_recon.engines.loop import Outcome
 from qsm_recon.engines.sweeps import FieldSweeps
@@ -222,7 +223,7 @@ class CompositionRun:
         images = {}
         if self._background is not None:
             nx, ny, nz = problem.grid.shape
-            total = self._in_ppm(self._background.total_field[:nx, :ny, :nz])
+            total = self._in_ppm(host(self._background.total_field[:nx, :ny, :nz]))
             images["background_field_ppm"] = np.where(problem.mask, total - fitted, 0).astype(np.float32)
             fitted = total
         return Solution(

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.backend.arrays import host
 from qsm_recon.engines.closed_form import (
     apply_filter,
     filter_costs,
@@ -85,7 +86,7 @@ class TKD(ClosedForm):
     _fill: ClassVar[bool] = True
 
     def _filter(self, operator: DipoleOperator) -> tuple[NDArray, NDArray | float]:
-        inverse = truncated_inverse(operator.kernel, self.threshold, fill=self._fill)
+        inverse = truncated_inverse(host(operator.kernel), self.threshold, fill=self._fill)
         if self.correct_underestimation:
             inverse /= inverse.dtype.type(point_spread_amplitude(operator, inverse))
         return inverse, 1.0
@@ -129,7 +130,7 @@ class Tikhonov(ClosedForm):
         return squared_gradient_weight(problem)
 
     def _filter(self, operator: DipoleOperator) -> tuple[NDArray, NDArray | float]:
-        kernel = operator.kernel
+        kernel = host(operator.kernel)
         if self.regulariser == "identity":
             return regularised_inverse(kernel, kernel.dtype.type(self.main_value())), 1.0
         grid = operator.padded_grid

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.backend.device import device_name
 from qsm_recon.engines.admm import ADMMSettings
 from qsm_recon.operators.dipole import DipoleOperator, KernelKind
 from qsm_recon.operators.grid import Grid
@@ -71,7 +72,7 @@ class OperatorSolver(Solver):
     def dipole_operator(self, problem: Problem, padding: tuple[int, int, int] | None = None) -> DipoleOperator:
         """Set up the dipole operator on the problem's grid, with a padding where another than the solver's is given."""
         chosen = self.grid_padding(problem.mask, problem.grid) if padding is None else padding
-        return DipoleOperator(problem.grid, self.kernel, self.dtype, chosen)
+        return DipoleOperator(problem.grid, self.kernel, self.dtype, chosen, device_name())
 
 
 @dataclass(frozen=True)

@@ -225,7 +225,8 @@ class MEDI(MorphologySolver):
             raise ParameterError(f"smv_radius: {self.smv_radius:g} mm leaves nothing of the mask; choose a smaller one")
         # The kernel's own grid: a product of transforms there, not of zero-padded images.
         view = operator.transform.spectrum_view(operator.kernel)
-        view *= (1.0 - spherical_mean_kernel(operator.padded_grid, self.smv_radius)).astype(view.dtype)
+        rest = 1.0 - spherical_mean_kernel(operator.padded_grid, self.smv_radius)
+        view *= operator.transform.array(rest.astype(operator.transform.dtype))
         variance = np.divide(1.0, np.square(weight, dtype=np.float64), out=np.zeros(weight.shape), where=weight > 0)
         variance += np.maximum(mean.forward(variance), 0)
         fresh = np.where(mask & (weight > 0), 1.0 / np.sqrt(np.where(variance > 0, variance, 1.0)), 0.0)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
+from qsm_recon.backend.arrays import host
 from qsm_recon.engines.loop import Outcome
 from qsm_recon.errors import ParameterError
 from qsm_recon.problem import Problem
@@ -68,7 +69,7 @@ class McTFI(TotalFieldSolver):
             linear = WeightedField(operator.transform, field, case.weight)
             settings = self._settings(**({"max_iterations": self.field_iterations} if self.field_iterations else {}))
             found = self._engine(case, linear, outside, settings).run()
-            start_ppm = found.image[..., : operator.padded_grid.shape[2]].copy()
+            start_ppm = host(found.image[..., : operator.padded_grid.shape[2]]).copy()
             field_iterations = sum(found.history["cg_iterations"])
             del linear, found
         assert case.echoes is not None

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.backend.arrays import host
 from qsm_recon.background.detection import background_test, kind_of_field
 from qsm_recon.background.outside_sources import project_onto_outside
 from qsm_recon.engines.closed_form import apply_filter, truncated_inverse
@@ -200,7 +201,8 @@ class TotalFieldSolver(MorphologySolver):
         operator, mask = case.operator, case.problem.mask
         found = project_onto_outside(operator, case.field, case.weight, mask)
         result, local = found.sources, np.where(mask, case.field - found.background, 0)
-        inside = apply_filter(operator, local, truncated_inverse(operator.kernel, APPROXIMATION_THRESHOLD, fill=True))
+        inverse = truncated_inverse(host(operator.kernel), APPROXIMATION_THRESHOLD, fill=True)
+        inside = apply_filter(operator, local, inverse)
         nx, ny, nz = mask.shape
         result[:nx, :ny, :nz][mask] = inside[mask]
         return result

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.backend.fft import FourierTransform, aligned_zeros
+from qsm_recon.backend.arrays import host
+from qsm_recon.backend.fft import FourierTransform
 from qsm_recon.terms.turns import TURN, whole_turns
 from qsm_recon.units import rad_per_ppm
 
@@ -64,16 +65,16 @@ class MultiEchoSignal:
         self._scales = np.array([rad_per_ppm(b0_tesla, t) for t in echo_times_s])
         image_shape = transform.empty_image().shape
         nx, ny, nz = mask.shape
-        self._inside = aligned_zeros(image_shape, np.uint8)
-        self._inside[:nx, :ny, :nz] = mask
-        self._signal = aligned_zeros((*image_shape, len(echo_times_s)), transform.complex_dtype)
+        self._inside = transform.zeros(image_shape, np.uint8)
+        self._inside[:nx, :ny, :nz] = transform.array(mask)
+        self._signal = transform.zeros((*image_shape, len(echo_times_s)), transform.complex_dtype)
         # Echo by echo: all of them in double precision would be the largest thing in memory.
         total, first, second = np.zeros((3, int(mask.sum())))
         self._reliability = None if reliability is None else np.where(mask, reliability, 0).astype(np.float32)
         factor = mask if self._reliability is None else self._reliability
         for echo, scale in enumerate(self._scales):
             turned = echoes[..., echo] * transform.complex_dtype.type(np.exp(-1j * scale * offset_ppm))
-            self._signal[:nx, :ny, :nz, echo] = np.where(mask, turned, 0) * factor
+            self._signal[:nx, :ny, :nz, echo] = transform.array(np.where(mask, turned, 0) * factor)
             power = np.square(np.abs(echoes[..., echo][mask]) * factor[mask], dtype=np.float64)
             total += power
             first += scale * power
@@ -82,7 +83,7 @@ class MultiEchoSignal:
         self._root_kappa = float(np.sqrt(curvature.mean()))
         self._signal /= transform.dtype.type(self._root_kappa)
         self.squared_weight = transform.empty_image()
-        self._accepted, self._trial = (aligned_zeros((3, *image_shape), transform.dtype) for _ in range(2))
+        self._accepted, self._trial = (transform.zeros((3, *image_shape)) for _ in range(2))
         self._initial = True
         self._field, self._reach = self.squared_weight, np.inf
         if field is not None:
@@ -125,7 +126,7 @@ class MultiEchoSignal:
     def maps(self, shape: tuple[int, int, int]) -> dict[str, NDArray[np.float32]]:
         """m0 (unit of the signal), R2* (1/s) and φ0 (rad) of the last evaluation, (nx, ny, nz) each."""
         nx, ny, nz = shape
-        m0, decay, phase = (part[:nx, :ny, :nz].astype(np.float32) for part in self._trial)
+        m0, decay, phase = (part[:nx, :ny, :nz].astype(np.float32) for part in host(self._trial))
         m0 = m0 * np.float32(self._root_kappa)
         if self._reliability is not None:
             m0 = np.divide(m0, self._reliability, out=np.zeros_like(m0), where=self._reliability > 0)

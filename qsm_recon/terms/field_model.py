@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.backend.arrays import host
 from qsm_recon.backend.fft import FourierTransform
 from qsm_recon.terms.convex_phase import excess
 from qsm_recon.terms.turns import TURN, whole_turns
@@ -126,8 +127,8 @@ class WeightedField:
     def _reweight(self, predicted: NDArray) -> bool:
         inside, scale = self._inside, 1.0 if self._scale is None else self._scale
         nx, ny, nz = inside.shape
-        phase = scale * predicted[:nx, :ny, :nz][inside].astype(np.float64)
-        measured = scale * self._field[:nx, :ny, :nz][inside].astype(np.float64)
+        phase = scale * host(predicted[:nx, :ny, :nz])[inside].astype(np.float64)
+        measured = scale * host(self._field[:nx, :ny, :nz])[inside].astype(np.float64)
         residual = self._weight[inside] * (np.exp(1j * phase) - np.exp(1j * measured))
         size = np.abs(residual - residual.mean())
         limit = 6.0 * float(size.std(ddof=1))
@@ -138,7 +139,7 @@ class WeightedField:
         weights = self._weight[inside].astype(np.float64) / excess**2
         before = np.sqrt(np.mean(np.square(self._weight[inside], dtype=np.float64)))
         self._weight[inside] = weights * before / np.sqrt(np.mean(weights**2))
-        self.squared_weight[:nx, :ny, :nz] = np.square(self._weight)
+        self.squared_weight[:nx, :ny, :nz] = self._transform.array(np.square(self._weight))
         return True
 
     def evaluate(self, predicted: NDArray, first: int, out: NDArray) -> float:

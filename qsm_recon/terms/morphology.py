@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.backend.fft import FourierTransform, aligned_zeros
+from qsm_recon.backend.arrays import double, host, log_sum
+from qsm_recon.backend.fft import FourierTransform
 from qsm_recon.errors import ParameterError, did_you_mean
 from qsm_recon.operators.gradient import Spacing
 
@@ -126,18 +128,17 @@ class EdgeWeightedVariation:
         self._inverse_spacing = (real(1.0 / hx), real(1.0 / hy), real(1.0 / hz))
         self._scales = (real(weight / hx**2), real(weight / hy**2), real(weight / hz**2))
         buffer_shape = (3, transform.shape[0], *transform.empty_image(1).shape[1:])
-        self._edges = aligned_zeros(buffer_shape, transform.dtype)
-        self.lagged = aligned_zeros(buffer_shape, transform.dtype)
+        self._edges = transform.zeros(buffer_shape)
+        self.lagged = transform.zeros(buffer_shape)
         view = self._edges[..., : transform.shape[2]]
         view[...] = outside
         if edges is None:
             view[...] = 1
         else:
             nx, ny, nz = edges.shape[1:]
-            view[:, :nx, :ny, :nz] = edges
+            view[:, :nx, :ny, :nz] = transform.array(edges)
         if boundary == "neumann":
-            for axis in range(3):
-                np.moveaxis(view[axis], axis, 0)[-1] = 0
+            view[0, -1], view[1, :, -1], view[2, ..., -1] = 0, 0, 0
 
     def relinearise(self, image: NDArray) -> float:
         """Take the lagged weights V from an image; returns the regularisation there, without alpha."""
@@ -168,9 +169,9 @@ class EdgeWeightedVariation:
         sums, counts = 0.0, 0
         for plane in self.lagged[..., : self._transform.shape[2]].swapaxes(0, 1):
             positive = plane[plane > 0]
-            sums += float(np.log(positive).sum(dtype=np.float64))
-            counts += positive.size
-        return self.weight * float(np.exp(sums / counts)) if counts else 0.0
+            sums += log_sum(positive)
+            counts += len(positive)
+        return self.weight * math.exp(sums / counts) if counts else 0.0
 
 
 class NoVariation(EdgeWeightedVariation):
@@ -213,19 +214,20 @@ class UniformRegion:
     """
 
     def __init__(self, transform: FourierTransform, region: NDArray[np.bool_], weight: float) -> None:
-        self._factor = transform.dtype.type(weight)
+        self._real = transform.dtype.type
+        self._factor = self._real(weight)
         self._nz = transform.shape[2]
-        self._region = aligned_zeros(transform.empty_image().shape, np.uint8)
+        self._region = transform.zeros(transform.empty_image().shape, np.uint8)
         nx, ny, nz = region.shape
-        self._region[:nx, :ny, :nz] = region
-        self._where = np.flatnonzero(self._region)
-        self._mean = transform.dtype.type(0)
+        self._region[:nx, :ny, :nz] = transform.array(region)
+        self._where = transform.array(np.flatnonzero(host(self._region)))
+        self._mean = self._real(0)
 
     def prepare(self, image: NDArray) -> float:
         """Take the mean from an image; returns the term's value there."""
-        values = image.ravel()[self._where].astype(np.float64)
-        self._mean = image.dtype.type(values.mean())
-        return 0.5 * float(self._factor) * float(np.sum((values - values.mean()) ** 2))
+        values = double(image.reshape(-1)[self._where])
+        self._mean = self._real(values.mean())
+        return 0.5 * float(self._factor) * float(((values - values.mean()) ** 2).sum())
 
     def add(self, block: NDArray, image: NDArray, first: int) -> float:
         """Add beta (χ - mean) to planes; returns what that adds to the quadratic form."""

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qsm_recon.commands import doctor
 from qsm_recon.backend.cache_folder import CACHE_VARIABLE, cache_folder
 from qsm_recon.backend.cache_upkeep import LIMIT_VARIABLE
 from qsm_recon.checkup import checks, machine
 from qsm_recon.checkup.known_answer import BALLS, Answer, compare, known_scan
+from qsm_recon.commands import doctor
 from qsm_recon.version import __version__
 
 

@@ -7,8 +7,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from qsm_recon.commands import lcurve
 from qsm_recon.background.registry import find_removal, removals
+from qsm_recon.commands import lcurve
 from qsm_recon.datasets.files import case_from_files
 from qsm_recon.io import save_image
 from qsm_recon.report.outputs import _panels

@@ -159,6 +159,7 @@ OPTIONS = {
     "field and phase": (given("--phase", "phases.nii.gz", "--magnitude", "magnitudes.nii.gz"), ["--field", "--phase"]),
     "option for phase only": (given("--field-estimate", "fit"), ["--field-estimate", "--field"]),
     "threads": (given("--threads", "0"), ["threads", "at least 1"]),
+    "device": (given("--device", "gpu"), ["device", "cpu, cuda", "'gpu'"]),
     "memory limit": (given("--memory-limit", "-1"), ["memory limit", "positive"]),
     "too little memory": (
         given("--set", "padding=512", "--memory-limit", "1.5"),

@@ -20,7 +20,7 @@ def test_list_names_every_algorithm(run):
 def test_help_shows_options_and_the_default_algorithm(run, option):
     done = run(option)
     assert (done.code, done.err) == (0, "")
-    for name in (*FILE_OPTIONS, "dataset", "out", "threads", "memory-limit", "regularisation", "set"):
+    for name in (*FILE_OPTIONS, "dataset", "out", "threads", "memory-limit", "device", "regularisation", "set"):
         assert f"--{name}" in done.out
     assert "algorithm fansi" in done.out
 

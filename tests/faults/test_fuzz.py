@@ -12,8 +12,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from qsm_recon.commands import lcurve
 from qsm_recon import run as run_module
+from qsm_recon.commands import lcurve
 from qsm_recon.datasets import case_from_files
 from qsm_recon.datasets.registry import load_case
 from qsm_recon.errors import QSMError

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qsm_recon.backend.fft import fourier_transform
+from qsm_recon.backend.transforms import fourier_transform
 from qsm_recon.terms.echo_model import MultiEchoSignal
 from qsm_recon.units import rad_per_ppm
 

@@ -33,6 +33,11 @@ def settled(condition: Any) -> bool:
     return bool(np.all(condition))
 
 
+def nearest_whole(value: Any) -> NDArray:
+    """See the scalar."""
+    return np.rint(value)
+
+
 def exact_sine(value: Any) -> NDArray:
     """See the scalar."""
     return np.sin(value)

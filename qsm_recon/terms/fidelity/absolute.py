@@ -25,6 +25,7 @@ from qsm_recon.backend.scalars import (
     limited,
     near_cosine,
     near_sine,
+    nearest_whole,
     settled,
     sine_cosine,
     smaller,
@@ -82,7 +83,7 @@ def absolute_step(
 @inline
 def _turns(value: Scalar) -> Scalar:
     """Return the whole turn (in rad) that is nearest to an angle."""
-    return WHOLE_TURN * np.rint(value / WHOLE_TURN)
+    return WHOLE_TURN * nearest_whole(value / WHOLE_TURN)
 
 
 @inline
@@ -147,12 +148,12 @@ def chord_double(
     residual = field - measured
     threshold = weight / penalty
     contraction = larger(1.0 - threshold / math.pi, 1e-12)
-    turn = EXACT_TURN * np.rint(stored / EXACT_TURN)
+    turn = EXACT_TURN * nearest_whole(stored / EXACT_TURN)
     s_old = limited(stored - turn, threshold)
     e_old = (stored - turn - s_old) / contraction
     r = turn + e_old + relaxation * (residual - turn - e_old) + s_old * exact_cosine(0.5 * e_old)
     d_old = turn + e_old
-    turn = EXACT_TURN * np.rint(r / EXACT_TURN)
+    turn = EXACT_TURN * nearest_whole(r / EXACT_TURN)
     distance = abs(r - turn)
     sign = chosen(r < turn, -1.0, 1.0)
     away = distance > threshold

@@ -109,7 +109,7 @@ class FieldSplitting:
         """|φ|², beside which |D χ - z|² must be small."""
         self._weight = transform.load_image(weight)
         if fidelity.power == 2:
-            np.square(self._weight, out=self._weight)
+            self._weight *= self._weight
         self._state = transform.empty_image()
         self._numbers = tuple(transform.dtype.type(number) for number in fidelity.numbers(scale))
         self._dual_scale = 0.0
@@ -130,7 +130,8 @@ class FieldSplitting:
             self._state[...] = 0
             out[...] = self._field
             return
-        np.multiply(self._weight, self._field, out=self._state)
+        self._state[...] = self._weight
+        self._state *= self._field
         self._state /= self._weight + self.transform.dtype.type(penalty)
         out[...] = self._state
 
@@ -144,7 +145,7 @@ class FieldSplitting:
         if self._fidelity.stores_residual:
             self._state[...] = 0
         else:
-            np.copyto(self._state, predicted)
+            self._state[...] = predicted
 
     def step(self, predicted: NDArray, first: int, penalty: float, relaxation: float) -> Sums:
         """Proximal step and dual update on planes; ``predicted`` (D χ) is replaced by z - s.

@@ -14,7 +14,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.backend.fft import FourierTransform, aligned_zeros
+from qsm_recon.backend.fft import FourierTransform
 from qsm_recon.operators.gradient import Spacing, squared_difference_symbol
 
 Slabs = list[tuple[int, int]]
@@ -101,18 +101,18 @@ class VoxelWeights:
     def __init__(self, transform: FourierTransform, values: NDArray | None) -> None:
         shape = transform.empty_image(1).shape[1:]
         components = 0 if values is None else 1 if values.ndim == 3 else 3
-        self.buffer = aligned_zeros((components, transform.shape[0], *shape), transform.dtype)
+        self.buffer = transform.zeros((components, transform.shape[0], *shape))
         if values is not None:
             stacked = values[None] if values.ndim == 3 else values
             self.buffer[...] = 1
             nx, ny, nz = stacked.shape[1:]
-            self.buffer[:, :nx, :ny, :nz] = stacked
+            self.buffer[:, :nx, :ny, :nz] = transform.array(stacked)
 
 
 def squared_symbols(transform: FourierTransform, spacing: Spacing) -> tuple[NDArray, NDArray, NDArray]:
     """|E|² of the differences along the three axes, in FFT order."""
     x, y, z = (
-        np.asarray(squared_difference_symbol(n, h), dtype=transform.dtype)
+        transform.array(np.asarray(squared_difference_symbol(n, h), dtype=transform.dtype))
         for n, h in zip(transform.shape, spacing, strict=True)
     )
     return x, y, z

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.backend.fft import FourierTransform, aligned_zeros
+from qsm_recon.backend.fft import FourierTransform
 from qsm_recon.backend.generalised_kernels import adjoint_plane, eliminate_vector, recover_vector, shrink_plane
 from qsm_recon.operators.gradient import Spacing
 from qsm_recon.terms.regulariser.base import (
@@ -98,14 +98,14 @@ class VectorSplitting:
         hx, hy, hz = (real(1.0 / h) for h in spacing)
         self._inverse_spacing = (hx, hy, hz)
         volume = (transform.shape[0], *transform.empty_image(1).shape[1:])
-        self.vector = aligned_zeros((3, *volume), transform.dtype)
-        self._first = aligned_zeros((3, *volume), transform.dtype)
-        self._second = aligned_zeros((6, *volume), transform.dtype)
+        self.vector = transform.zeros((3, *volume))
+        self._first = transform.zeros((3, *volume))
+        self._second = transform.zeros((6, *volume))
         self._voxel_weights = VoxelWeights(transform, voxel_weights).buffer
-        self.spectra = aligned_zeros((4, *transform.empty_spectrum().shape), transform.complex_dtype)
+        self.spectra = transform.zeros((4, *transform.empty_spectrum().shape), transform.complex_dtype)
         self.symbols = squared_symbols(transform, spacing)
         x, y, z = (
-            np.asarray((np.exp(2j * np.pi * np.fft.fftfreq(n)) - 1.0) / h, dtype=transform.complex_dtype)
+            transform.array(np.asarray((np.exp(2j * np.pi * np.fft.fftfreq(n)) - 1.0) / h, transform.complex_dtype))
             for n, h in zip(transform.shape, spacing, strict=True)
         )
         self._differences = (x, y, z)
@@ -131,9 +131,10 @@ class VectorSplitting:
         transform = self._transform
         if len(self._carried) != len(slabs):
             plane = transform.empty_image(1).shape[1:]
-            self._carried = [aligned_zeros((9, *plane), transform.dtype) for _ in slabs]
-            self._signed = [aligned_zeros((9, *plane), transform.dtype) for _ in slabs]
-            self._work = [aligned_zeros((4, *plane), transform.dtype) for _ in slabs]
+            several = plane if transform.planes_at_once == 1 else (transform.planes_at_once, *plane)
+            self._carried = [transform.zeros((9, *plane)) for _ in slabs]
+            self._signed = [transform.zeros((9, *several)) for _ in slabs]
+            self._work = [transform.zeros((4, *several)) for _ in slabs]
         old = self._old_penalty
         self._settings = (
             shrinkage_settings(transform, self.weights[0], old, penalty, relaxation),
@@ -155,12 +156,14 @@ class VectorSplitting:
         transform = self._transform
         blocks, work = transform.blocks(), self._work[slab]
         sums = np.zeros((2, 5))
-        for plane in range(first, last):
+        for plane in range(first, last, transform.planes_at_once):
             signed, carried = self._signed[slab], self._carried[slab]
             self._shrink(image, plane, signed, sums, update=True)
             adjoint_plane(signed, carried, transform.shape[2], self._inverse_spacing, *self._penalties, work)
-            self._signed[slab], self._carried[slab] = carried, signed
-            spectra = self.spectra[:, plane, :, : transform.half]
+            spectra = self.spectra[..., : transform.half]
+            if transform.planes_at_once == 1:
+                self._signed[slab], self._carried[slab] = carried, signed
+                spectra = spectra[:, plane]
             blocks.forward_planes(work[..., : transform.shape[2]], spectra)
         return tuple(sums.ravel().tolist())
 

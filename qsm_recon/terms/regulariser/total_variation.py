@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
-from qsm_recon.backend.fft import PLANES_PER_BLOCK, FourierTransform, aligned_zeros
+from qsm_recon.backend.fft import FourierTransform
 from qsm_recon.backend.gradient_kernels import incoming_differences, shrink_gradient
 from qsm_recon.operators.gradient import Spacing
 from qsm_recon.terms.regulariser.base import (
@@ -74,7 +74,7 @@ class ComponentSplitting:
         hx, hy, hz = (real(1.0 / h) for h in spacing)
         self._inverse_spacing = (hx, hy, hz)
         shape = transform.empty_image(1).shape[1:]
-        self._state = aligned_zeros((3, transform.shape[0], *shape), transform.dtype)
+        self._state = transform.zeros((3, transform.shape[0], *shape))
         self._voxel_weights = VoxelWeights(transform, voxel_weights).buffer
         self.spectra = transform.empty_spectrum()[None]
         self.symbols = squared_symbols(transform, spacing)
@@ -95,7 +95,7 @@ class ComponentSplitting:
         transform = self._transform
         if len(self._carried) != len(slabs):
             self._carried = [transform.empty_image(1)[0] for _ in slabs]
-            self._work = [transform.empty_image(PLANES_PER_BLOCK) for _ in slabs]
+            self._work = [transform.empty_block() for _ in slabs]
         self._settings = shrinkage_settings(transform, self.weights[0], self._old_penalty, penalty, relaxation)
         self._old_penalty = penalty
         valid = transform.image_view(image)

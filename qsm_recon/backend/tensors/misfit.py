@@ -1,0 +1,38 @@
+"""Tensors for :mod:`qsm_recon.backend.misfit_kernels`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from qsm_recon.backend.tensors.arrays import planes, total
+
+
+def quadratic_misfit(
+    predicted: Tensor, measured: Tensor, weight: Tensor, first: int, nz: int, scale: float, out: Tensor
+) -> float:
+    """See the kernel."""
+    f, phi, w = planes(predicted, first, nz, measured, weight)
+    u = f - phi
+    pull = w * u
+    out[..., :nz] = pull
+    return 0.5 * total(pull * u).item()
+
+
+def sine_misfit_single(
+    predicted: Tensor, measured: Tensor, weight: Tensor, first: int, nz: int, scale: float, out: Tensor
+) -> float:
+    """See the kernel."""
+    f, phi, w = planes(predicted, first, nz, measured, weight)
+    angle = 0.5 * scale * (f - phi)
+    sine = torch.sin(angle)
+    value = 2.0 * total(w * sine * sine).item() / (scale * scale)
+    out[..., :nz] = w * (2.0 / scale) * sine * torch.cos(angle)
+    return value
+
+
+def sine_misfit_double(
+    predicted: Tensor, measured: Tensor, weight: Tensor, first: int, nz: int, scale: float, out: Tensor
+) -> float:
+    """See the kernel."""
+    return sine_misfit_single(predicted, measured, weight, first, nz, scale, out)
