@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from qsm_recon.backend.gradient_kernels import gradient_sweep, incoming_sweep
 from qsm_recon.backend.jit import inline, kernel
+from qsm_recon.backend.kernels.gradient import gradient_sweep, incoming_sweep
 from qsm_recon.backend.scalars import limited, smaller
 from qsm_recon.terms.regulariser import TotalVariation
 

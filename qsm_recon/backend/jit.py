@@ -32,7 +32,8 @@ Function = TypeVar("Function", bound=Callable)
 
 # Everything but the assumption that NaN and infinity never occur: they must stay visible.
 FLOAT_FLAGS = {"contract", "nsz", "arcp", "reassoc"}
-SUFFIX = "_kernels"
+ROOMS = ("qsm_recon.backend", "qsm_recon.backend.kernels")
+"""Packages whose functions have others of their names in :mod:`qsm_recon.backend.plain`."""
 _LINEAR_ALGEBRA = "scipy.linalg.cython_blas"
 
 
@@ -173,7 +174,7 @@ def compiled_folder() -> Path | None:
 def _sources_digest() -> str:
     """Digest of the sources with kernels in them: numba looks only at a kernel's own file, not at what it calls."""
     digest, here = hashlib.sha256(), Path(__file__).parent
-    for path in sorted((*here.glob("*.py"), *(here.parent / "terms").rglob("*.py"))):
+    for path in sorted((*here.glob("*.py"), *(here / "kernels").glob("*.py"), *(here.parent / "terms").rglob("*.py"))):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -232,11 +233,9 @@ def _tell_once(problem: str) -> None:
 def plain_function(function: Callable) -> Callable | None:
     """Return the function of plain numpy of the same name as a kernel of the backend; None where there is none."""
     package, _, room = function.__module__.rpartition(".")
-    if package != "qsm_recon.backend":
+    if package not in ROOMS:
         return None
-    found: Callable | None = getattr(
-        import_module(f"qsm_recon.backend.plain.{room.removesuffix(SUFFIX)}"), function.__name__, None
-    )
+    found: Callable | None = getattr(import_module(f"qsm_recon.backend.plain.{room}"), function.__name__, None)
     return found
 
 

@@ -55,7 +55,7 @@ class NormalSystem:
 
     def filter_rows(self, spectrum: NDArray) -> None:
         """Half-transformed planes in, those of D times the image out."""
-        from qsm_recon.backend.spectral_kernels import multiply_dipole
+        from qsm_recon.backend.kernels.spectral import multiply_dipole
 
         scale = self.transform.dtype.type(1.0 / self.transform.n_voxels)
         half = self.transform.half
@@ -170,7 +170,7 @@ class ImageConjugateGradient:
 
     def _apply(self, residual: NDArray, beta: np.floating) -> float:
         """Next direction d; leaves A d in two parts, returns <d, A d>."""
-        from qsm_recon.backend.morphology_kernels import multiply_planes, next_direction
+        from qsm_recon.backend.kernels.morphology import multiply_planes, next_direction
 
         system, transform, direction = self._system, self._system.transform, self._direction
         spectrum = transform.spectrum_view(self._spectrum)
@@ -197,7 +197,7 @@ class ImageConjugateGradient:
 
     def _advance(self, residual: NDArray, step: np.floating, *, apply: bool = False) -> float:
         """Update solution and residual; returns the squared norm of the residual."""
-        from qsm_recon.backend.morphology_kernels import advance_solution
+        from qsm_recon.backend.kernels.morphology import advance_solution
 
         transform = self._system.transform
         spectrum = transform.spectrum_view(self._spectrum)
@@ -266,7 +266,7 @@ class SpectralConjugateGradient:
 
     def _prepare(self) -> None:
         """Take the preconditioner from the present weights."""
-        from qsm_recon.backend.spectral_kernels import circulant_inverse
+        from qsm_recon.backend.kernels.spectral import circulant_inverse
 
         system, transform = self._system, self._system.transform
         real = transform.dtype.type
@@ -281,8 +281,8 @@ class SpectralConjugateGradient:
 
     def _apply(self, beta: np.floating) -> float:
         """Next direction d; leaves A d in two parts, returns <d, A d>."""
-        from qsm_recon.backend.morphology_kernels import multiply_planes
-        from qsm_recon.backend.spectral_kernels import spectral_direction
+        from qsm_recon.backend.kernels.morphology import multiply_planes
+        from qsm_recon.backend.kernels.spectral import spectral_direction
 
         system, transform, image = self._system, self._system.transform, self._direction_image
         smooth, data = transform.spectrum_view(self._smooth), transform.spectrum_view(self._data)
@@ -317,7 +317,7 @@ class SpectralConjugateGradient:
 
     def _advance(self, step: np.floating, *, transformed: bool = True) -> float:
         """Update solution and residual; returns the preconditioned squared norm of the residual."""
-        from qsm_recon.backend.spectral_kernels import spectral_advance
+        from qsm_recon.backend.kernels.spectral import spectral_advance
 
         transform = self._system.transform
         single_last = transform.shape[2] % 2 == 0

@@ -93,7 +93,7 @@ class ConeMonitor:
 
     def ratio(self, spectrum: NDArray) -> float:
         """Mean amplitude near the cone over that further away."""
-        from qsm_recon.backend.descent_kernels import band_sums
+        from qsm_recon.backend.kernels.descent import band_sums
 
         half = self._transform.half
         parts = self._transform.for_rows(lambda _slab, _start, a, b: band_sums(spectrum, self._bands, a, b, half))
@@ -184,7 +184,7 @@ class Descent(Loop):
 
     def _gradient_step(self) -> dict[str, float]:
         """Take x ← x - step (D r + damping x)."""
-        from qsm_recon.backend.descent_kernels import descend
+        from qsm_recon.backend.kernels.descent import descend
 
         transform, settings = self._transform, self._settings
         real = transform.dtype.type
@@ -203,7 +203,7 @@ class Descent(Loop):
 
     def _conjugate_step(self) -> dict[str, float]:
         """Next conjugate direction, and the step to the minimum of the quadratic above the objective along it."""
-        from qsm_recon.backend import descent_kernels as kernels
+        from qsm_recon.backend.kernels import descent as kernels
 
         transform, damping, single = self._transform, self._settings.damping, self._row_settings()
         real = transform.dtype.type
@@ -249,7 +249,7 @@ class Descent(Loop):
 
         The field comes out of k-space, or with a step is the one kept plus that step times the direction's.
         """
-        from qsm_recon.backend.descent_kernels import step_planes
+        from qsm_recon.backend.kernels.descent import step_planes
 
         transform = self._transform
         spectrum, nz = transform.spectrum_view(self._residual), transform.shape[2]

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.backend.descent_kernels import solve_known_frequencies
 from qsm_recon.backend.fft import FourierTransform
-from qsm_recon.backend.image_kernels import replace_planes
+from qsm_recon.backend.kernels.descent import solve_known_frequencies
+from qsm_recon.backend.kernels.image import replace_planes
 from qsm_recon.terms.background import WeakHarmonic
 from qsm_recon.terms.regulariser import GradientSplitting
 

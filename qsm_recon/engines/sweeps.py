@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.backend.fft import FourierTransform
-from qsm_recon.backend.frequency_kernels import solve_susceptibility, solve_with_background
-from qsm_recon.backend.image_kernels import replace_planes
+from qsm_recon.backend.kernels.frequency import solve_susceptibility, solve_with_background
+from qsm_recon.backend.kernels.image import replace_planes
 from qsm_recon.terms.background import WeakHarmonic
 from qsm_recon.terms.fidelity import FieldSplitting
 from qsm_recon.terms.regulariser import GradientSplitting

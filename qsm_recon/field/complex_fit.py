@@ -181,7 +181,7 @@ def echo_pairs(echo_times: NDArray[np.float64], lag: int) -> tuple[NDArray[np.in
 
 def start_frequency(voxels: VoxelList, pairs: NDArray[np.intp], spacing: float) -> NDArray[np.float64]:
     """Return the wrapped frequency (Hz) of every voxel from the phase differences of echo pairs."""
-    from qsm_recon.backend.signal_kernels import pair_frequency
+    from qsm_recon.backend.kernels.signal import pair_frequency
     from qsm_recon.backend.threads import parallel_slabs
 
     frequency = np.empty(voxels.count)
@@ -222,7 +222,7 @@ class _Solution:
 
 def _run_fit(voxels: VoxelList, group: NDArray[np.intp], window_hz: float, start: NDArray[np.float64]) -> _Solution:
     """Fit all voxels, searching ``window_hz`` around the start, which is overwritten."""
-    from qsm_recon.backend.signal_kernels import fit_frequency
+    from qsm_recon.backend.kernels.signal import fit_frequency
     from qsm_recon.backend.threads import parallel_slabs
 
     count = voxels.count

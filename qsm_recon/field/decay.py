@@ -84,7 +84,7 @@ def fit_r2star_arlo(
     Pei M, et al. Algorithm for fast monoexponential fitting based on Auto-Regression on Linear Operations (ARLO)
     of data. Magn Reson Med 2015;73:843-850. doi:10.1002/mrm.25137
     """
-    from qsm_recon.backend.decay_kernels import arlo_decay_rate
+    from qsm_recon.backend.kernels.decay import arlo_decay_rate
 
     if echoes.echo_count < 3:
         raise DataError(f"ARLO needs at least 3 echoes, found {echoes.echo_count}; use the log-linear fit")
@@ -126,7 +126,7 @@ def fit_r2star_log_linear(
     DataError
         If there is one echo only, or the mask does not fit.
     """
-    from qsm_recon.backend.decay_kernels import log_linear_decay_rate
+    from qsm_recon.backend.kernels.decay import log_linear_decay_rate
 
     if echoes.echo_count < 2:
         raise DataError("R2* needs at least 2 echoes, found 1")
@@ -156,7 +156,7 @@ def _fit(
     settings: tuple[object, ...],
     fastest_per_s: float,
 ) -> DecayFit:
-    from qsm_recon.backend.decay_kernels import initial_magnitude
+    from qsm_recon.backend.kernels.decay import initial_magnitude
     from qsm_recon.backend.threads import parallel_slabs
 
     if not fastest_per_s > 0:

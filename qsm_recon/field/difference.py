@@ -67,7 +67,7 @@ def field_difference_map(
     Bilgic B, et al. QSM reconstruction challenge 2.0: design and report of results. Magn Reson Med
     2021;86:1241-1255. doi:10.1002/mrm.28754
     """
-    from qsm_recon.backend.signal_kernels import difference_frequency, intercept_and_misfit
+    from qsm_recon.backend.kernels.signal import difference_frequency, intercept_and_misfit
     from qsm_recon.backend.threads import parallel_slabs
 
     if weighting not in WEIGHTINGS:

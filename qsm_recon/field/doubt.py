@@ -241,7 +241,7 @@ def _attach(image: FieldInDoubt, period_hz: float) -> None:
 
 def _take_over(voxels: VoxelList, fitted: Fitted, image: FieldInDoubt) -> NDArray[np.float64]:
     """Put loose voxels back into the list with the best initial phase for them; returns the factor on all weights."""
-    from qsm_recon.backend.signal_kernels import intercept_and_misfit
+    from qsm_recon.backend.kernels.signal import intercept_and_misfit
 
     loose = np.flatnonzero(image.loose.ravel()[voxels.index])
     where = np.unravel_index(voxels.index[loose], voxels.mask.shape)

@@ -56,7 +56,7 @@ class FieldInDoubt:
 
     def open_steps(self) -> NDArray[np.bool_]:
         """Voxels of pairs of neighbours that differ by more than 0.4 periods."""
-        from qsm_recon.backend.unwrap_kernels import mark_wide_steps
+        from qsm_recon.backend.kernels.unwrap import mark_wide_steps
 
         found = np.zeros(self.mask.shape, dtype=bool)
         mark_wide_steps(self.frequency_hz, self.period_hz, self.mask, OPEN_STEP, found)

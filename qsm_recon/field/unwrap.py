@@ -210,7 +210,7 @@ class _Paths:
     """An image in turns with a border of one voxel, flat, as the kernels want it."""
 
     def __init__(self, turns: NDArray[np.floating], spread: NDArray[np.floating], inside: NDArray[np.bool_]) -> None:
-        from qsm_recon.backend.unwrap_kernels import local_uncertainty
+        from qsm_recon.backend.kernels.unwrap import local_uncertainty
 
         bordered = np.pad(inside, 1)
         self.shape = bordered.shape
@@ -224,7 +224,7 @@ class _Paths:
 
     def grow(self, period: NDArray[np.float32], seeds: NDArray[np.intp]) -> NDArray[np.float64]:
         """Return what to add, from seeds where nothing is added."""
-        from qsm_recon.backend.unwrap_kernels import best_path_turns
+        from qsm_recon.backend.kernels.unwrap import best_path_turns
 
         moved = np.zeros(self.values.size)
         best_path_turns(self.values, period, self.inside, self.uncertainty, self.steps, seeds, moved)

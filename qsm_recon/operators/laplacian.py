@@ -40,7 +40,7 @@ class InteriorLaplacian:
 
     def forward(self, image: NDArray[np.floating]) -> NDArray[np.floating]:
         """-Δ of an image (per mm²) in the region, zero elsewhere; symmetric for images that vanish outside it."""
-        from qsm_recon.backend.laplace_kernels import negative_laplacian
+        from qsm_recon.backend.kernels.laplace import negative_laplacian
         from qsm_recon.backend.threads import parallel_slabs
 
         out = np.empty_like(image)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.backend.fft import FourierTransform
-from qsm_recon.backend.harmonic_kernels import masked_decay_step
+from qsm_recon.backend.kernels.harmonic import masked_decay_step
 from qsm_recon.operators.gradient import Spacing
 from qsm_recon.terms.regulariser import squared_symbols
 

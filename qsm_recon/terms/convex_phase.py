@@ -22,6 +22,6 @@ def excess(
 
     ``weight`` is W to the given power, 1 or 2, and ``rad`` a radian in the unit of the field.
     """
-    from qsm_recon.backend.turn_kernels import weighted_excess
+    from qsm_recon.backend.kernels.turn import weighted_excess
 
     return weighted_excess(predicted, measured, weight, power == 2, first, nz, CONVEX_RAD * rad)

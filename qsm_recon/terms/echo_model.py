@@ -98,7 +98,7 @@ class MultiEchoSignal:
 
     def evaluate(self, predicted: NDArray, first: int, out: NDArray) -> float:
         """See :class:`qsm_recon.terms.field_model.FieldModel`."""
-        from qsm_recon.backend.echo_kernels import echo_misfit
+        from qsm_recon.backend.kernels.echo import echo_misfit
 
         return echo_misfit(
             predicted,

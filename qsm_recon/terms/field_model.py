@@ -144,7 +144,7 @@ class WeightedField:
 
     def evaluate(self, predicted: NDArray, first: int, out: NDArray) -> float:
         """See :class:`FieldModel`."""
-        from qsm_recon.backend import misfit_kernels
+        from qsm_recon.backend.kernels import misfit as misfit_kernels
 
         real = self._transform.dtype.type
         single = self._transform.dtype == np.float32

@@ -142,7 +142,7 @@ class EdgeWeightedVariation:
 
     def relinearise(self, image: NDArray) -> float:
         """Take the lagged weights V from an image; returns the regularisation there, without alpha."""
-        from qsm_recon.backend.morphology_kernels import lagged_weights
+        from qsm_recon.backend.kernels.morphology import lagged_weights
 
         sums = self._transform.for_planes(
             lambda _slab, _start, a, b: lagged_weights(
@@ -160,7 +160,7 @@ class EdgeWeightedVariation:
 
     def apply(self, image: NDArray, first: int, last: int, out: NDArray) -> float:
         """Fill planes ``out`` with alpha ∇ᵀ V ∇ d; returns their share of alpha Σ V |∇d|²."""
-        from qsm_recon.backend.morphology_kernels import weighted_laplacian
+        from qsm_recon.backend.kernels.morphology import weighted_laplacian
 
         return weighted_laplacian(first, last, image, self.lagged, self._transform.shape[2], self._scales, out)
 
@@ -231,6 +231,6 @@ class UniformRegion:
 
     def add(self, block: NDArray, image: NDArray, first: int) -> float:
         """Add beta (χ - mean) to planes; returns what that adds to the quadratic form."""
-        from qsm_recon.backend.morphology_kernels import add_reference_term
+        from qsm_recon.backend.kernels.morphology import add_reference_term
 
         return add_reference_term(block, image, self._region, first, self._nz, self._mean, self._factor)

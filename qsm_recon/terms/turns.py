@@ -37,7 +37,7 @@ def whole_turns(phase: NDArray[np.floating], inside: NDArray[np.bool_]) -> NDArr
     ndarray
         (nx, ny, nz) whole turns: ``phase - 2 π turns`` is without these wraps.  The largest group is never changed.
     """
-    from qsm_recon.backend.turn_kernels import count_jumps, find_faces, find_groups, turns_of_groups
+    from qsm_recon.backend.kernels.turn import count_jumps, find_faces, find_groups, turns_of_groups
 
     total = np.zeros(phase.shape, np.int16)
     values = np.where(inside, phase, 0) / np.float32(TURN)

@@ -162,7 +162,7 @@ def test_corrupt_wisdom_is_replaced(tmp_path, run_python):
 def test_works_where_the_cache_folder_cannot_be_made(tmp_path, run_python):
     obstacle = tmp_path / "file"
     obstacle.write_text("a file is in the way")
-    kernel = "\nfrom qsm_recon.backend.image_kernels import replace_planes\n" + (
+    kernel = "\nfrom qsm_recon.backend.kernels.image import replace_planes\n" + (
         "a = np.zeros((2, 2, 2)); assert replace_planes(a, a + 1, 0, 2) == (8, 8); assert a.all()\n"
     )
     assert run_python(SCRIPT + kernel, QSM_RECON_CACHE=str(obstacle)).strip() == "None"

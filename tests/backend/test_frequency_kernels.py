@@ -5,7 +5,7 @@ import pytest
 from oracles import relative_error
 from oracles.fields import difference_symbols, dipole_kernel
 
-from qsm_recon.backend.frequency_kernels import solve_susceptibility
+from qsm_recon.backend.kernels.frequency import solve_susceptibility
 from qsm_recon.operators.gradient import squared_difference_symbol
 
 SPACING, MU1, MU2 = (1.0, 1.3, 0.7), 0.3, 1.7

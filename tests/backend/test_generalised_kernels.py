@@ -6,8 +6,8 @@ from oracles import relative_error
 from oracles.fields import difference_symbols, dipole_kernel
 from oracles.variational import COUNTS, PAIRS
 
-from qsm_recon.backend.frequency_kernels import solve_susceptibility, solve_with_background
-from qsm_recon.backend.generalised_kernels import adjoint_plane, eliminate_vector, recover_vector, shrink_plane
+from qsm_recon.backend.kernels.frequency import solve_susceptibility, solve_with_background
+from qsm_recon.backend.kernels.generalised import adjoint_plane, eliminate_vector, recover_vector, shrink_plane
 from qsm_recon.operators.gradient import forward_difference, squared_difference_symbol
 
 SPACING = (1.0, 1.3, 0.7)

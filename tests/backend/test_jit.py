@@ -4,7 +4,7 @@ import shutil
 
 USE = """
 import numpy as np
-from qsm_recon.backend.image_kernels import replace_planes
+from qsm_recon.backend.kernels.image import replace_planes
 image = np.full((2, 3, 4), 5, np.{kind})
 assert replace_planes(image, np.arange(24, dtype=np.{kind}).reshape(2, 3, 4), 0, 4)[1] == 4324
 assert image.sum() == 276

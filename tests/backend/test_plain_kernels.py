@@ -14,16 +14,17 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 import qsm_recon.backend
+import qsm_recon.backend.kernels
 import qsm_recon.terms.fidelity
 from qsm_recon import Grid, Problem, make_solver
 from qsm_recon.backend import averaging, jit, rasterise
-from qsm_recon.backend.decay_kernels import arlo_decay_rate, initial_magnitude, log_linear_decay_rate
-from qsm_recon.backend.descent_kernels import descend
-from qsm_recon.backend.echo_kernels import echo_misfit
-from qsm_recon.backend.laplace_kernels import negative_laplacian
-from qsm_recon.backend.morphology_kernels import add_reference_term, advance_solution, next_direction
-from qsm_recon.backend.signal_kernels import difference_frequency, fit_frequency, intercept_and_misfit, pair_frequency
-from qsm_recon.backend.unwrap_kernels import best_path_turns, local_uncertainty, mark_wide_steps
+from qsm_recon.backend.kernels.decay import arlo_decay_rate, initial_magnitude, log_linear_decay_rate
+from qsm_recon.backend.kernels.descent import descend
+from qsm_recon.backend.kernels.echo import echo_misfit
+from qsm_recon.backend.kernels.laplace import negative_laplacian
+from qsm_recon.backend.kernels.morphology import add_reference_term, advance_solution, next_direction
+from qsm_recon.backend.kernels.signal import difference_frequency, fit_frequency, intercept_and_misfit, pair_frequency
+from qsm_recon.backend.kernels.unwrap import best_path_turns, local_uncertainty, mark_wide_steps
 from qsm_recon.solvers.registry import solvers
 from qsm_recon.terms.fidelity import absolute, chord, huber
 
@@ -31,7 +32,7 @@ SINGLE, DOUBLE = 1e-5, 1e-10
 """Largest difference relative to the largest number of an array, for calls with arrays in single precision or none."""
 ROOMS = sorted(
     f"{package.__name__}.{module.name}"
-    for package in (qsm_recon.backend, qsm_recon.terms.fidelity)
+    for package in (qsm_recon.backend, qsm_recon.backend.kernels, qsm_recon.terms.fidelity)
     for module in pkgutil.iter_modules(package.__path__)
     if not module.ispkg
 )
@@ -318,10 +319,10 @@ def test_plain_kernels_have_the_same_arguments(name):
 
 def test_plain_functions_are_of_kernels():
     """None stays behind where a kernel goes."""
-    known = {name.replace("_kernels.", ".") for name in kernels()} | {"generalised.shrink_row"}
-    for room in ("scalars", "field_sweep", "trigonometry", "gradient_kernels"):
-        inlined = vars(import_module(f"qsm_recon.backend.{room}"))
-        known |= {f"{room.removesuffix('_kernels')}.{name}" for name, value in inlined.items()
+    known = set(kernels()) | {"generalised.shrink_row"}
+    for place in ("scalars", "field_sweep", "trigonometry", "kernels.gradient"):
+        inlined, room = vars(import_module(f"qsm_recon.backend.{place}")), place.rpartition(".")[2]
+        known |= {f"{room}.{name}" for name, value in inlined.items()
                   if isinstance(value, jit.Kernel)}  # fmt: skip
     folder = Path(qsm_recon.backend.__file__).parent / "plain"
     for path in folder.glob("[!_]*.py"):

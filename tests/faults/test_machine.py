@@ -144,7 +144,7 @@ FILLING = """
 import logging, resource
 import numpy as np
 logging.basicConfig(format="%(message)s")
-from qsm_recon.backend.image_kernels import replace_planes
+from qsm_recon.backend.kernels.image import replace_planes
 from qsm_recon.backend.jit import compiled_folder
 print(compiled_folder() is not None)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))  # the disk is full from now on

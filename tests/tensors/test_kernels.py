@@ -15,16 +15,19 @@ from scipy.ndimage import gaussian_filter
 torch = pytest.importorskip("torch", reason="torch is not installed (the extra 'torch'; make test-torch)")
 pytest.importorskip("numba")
 
-import qsm_recon.backend
+import qsm_recon.backend.kernels
 import qsm_recon.terms.fidelity
 from qsm_recon import Grid, Problem, make_solver
-from qsm_recon.backend import descent_kernels, generalised_kernels, gradient_kernels, jit
-from qsm_recon.backend import morphology_kernels as morphology
-from qsm_recon.backend.echo_kernels import echo_misfit
-from qsm_recon.backend.laplace_kernels import negative_laplacian
-from qsm_recon.backend.spectral_kernels import circulant_inverse
+from qsm_recon.backend import jit
+from qsm_recon.backend.kernels import descent as descent_kernels
+from qsm_recon.backend.kernels import generalised as generalised_kernels
+from qsm_recon.backend.kernels import gradient as gradient_kernels
+from qsm_recon.backend.kernels import morphology
+from qsm_recon.backend.kernels.echo import echo_misfit
+from qsm_recon.backend.kernels.laplace import negative_laplacian
+from qsm_recon.backend.kernels.spectral import circulant_inverse
+from qsm_recon.backend.kernels.turn import count_jumps, weighted_excess
 from qsm_recon.backend.tensors import dispatch
-from qsm_recon.backend.turn_kernels import count_jumps, weighted_excess
 from qsm_recon.errors import ParameterError
 from qsm_recon.solvers.registry import solvers
 from qsm_recon.terms.fidelity import absolute, chord, huber
@@ -45,16 +48,15 @@ def expected_twins():
     """Every kernel that is called from outside and whose buffers come from a transform."""
     found = {}
     backend, steps = qsm_recon.backend, qsm_recon.terms.fidelity
-    modules = [(backend, m.name) for m in pkgutil.iter_modules(backend.__path__) if m.name.endswith("_kernels")]
+    modules = [(backend.kernels, m.name) for m in pkgutil.iter_modules(backend.kernels.__path__)]
     modules += [(steps, m.name) for m in pkgutil.iter_modules(steps.__path__)]
     for package, module in modules:
-        room = module.removesuffix("_kernels")
-        if room in HOST_ROOMS:
+        if module in HOST_ROOMS:
             continue
         for name, value in vars(import_module(f"{package.__name__}.{module}")).items():
             own = getattr(value, "__module__", "").endswith(f".{module}")
             if isinstance(value, jit.Kernel) and own and value._compiler is jit._compile_kernel:
-                found[f"{room}.{name}"] = value
+                found[f"{module}.{name}"] = value
     return {name: value for name, value in found.items() if name not in HOST_KERNELS | INSIDE}
 
 
@@ -92,7 +94,7 @@ class Comparison:
         self.calls = Counter()
 
     def call(self, kernel, *arguments):
-        name = f"{kernel.__module__.rpartition('.')[2].removesuffix('_kernels')}.{kernel.__name__}"
+        name = f"{kernel.__module__.rpartition('.')[2]}.{kernel.__name__}"
         if name not in TWINS:
             return kernel.made()(*arguments)
         copies = as_tensors(kernel, arguments)

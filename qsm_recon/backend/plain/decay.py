@@ -1,4 +1,4 @@
-"""Plain numpy for :mod:`qsm_recon.backend.decay_kernels`."""
+"""Plain numpy for :mod:`qsm_recon.backend.kernels.decay`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain numpy for :mod:`qsm_recon.backend.descent_kernels`."""
+"""Plain numpy for :mod:`qsm_recon.backend.kernels.descent`."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Plain numpy for :mod:`qsm_recon.backend.echo_kernels`; voxels run along the first axis, echoes along the last."""
+"""Plain numpy for :mod:`qsm_recon.backend.kernels.echo`; voxels run along the first axis, echoes along the last."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.backend.echo_kernels import LARGEST_DECAY, SMALL
+from qsm_recon.backend.kernels.echo import LARGEST_DECAY, SMALL
 
 
 def echo_misfit(

@@ -1,4 +1,4 @@
-"""Plain numpy for :mod:`qsm_recon.backend.frequency_kernels`."""
+"""Plain numpy for :mod:`qsm_recon.backend.kernels.frequency`."""
 
 from __future__ import annotations
 

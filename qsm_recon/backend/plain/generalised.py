@@ -1,4 +1,4 @@
-"""Plain numpy for :mod:`qsm_recon.backend.generalised_kernels`."""
+"""Plain numpy for :mod:`qsm_recon.backend.kernels.generalised`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain numpy for :mod:`qsm_recon.backend.gradient_kernels`."""
+"""Plain numpy for :mod:`qsm_recon.backend.kernels.gradient`."""
 
 from __future__ import annotations
 

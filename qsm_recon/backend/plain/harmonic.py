@@ -1,4 +1,4 @@
-"""Plain numpy for :mod:`qsm_recon.backend.harmonic_kernels`."""
+"""Plain numpy for :mod:`qsm_recon.backend.kernels.harmonic`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain numpy for :mod:`qsm_recon.backend.image_kernels`."""
+"""Plain numpy for :mod:`qsm_recon.backend.kernels.image`."""
 
 from __future__ import annotations
 

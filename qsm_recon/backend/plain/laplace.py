@@ -1,4 +1,4 @@
-"""Plain numpy for :mod:`qsm_recon.backend.laplace_kernels`."""
+"""Plain numpy for :mod:`qsm_recon.backend.kernels.laplace`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain numpy for :mod:`qsm_recon.backend.misfit_kernels`."""
+"""Plain numpy for :mod:`qsm_recon.backend.kernels.misfit`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain numpy for :mod:`qsm_recon.backend.morphology_kernels`; plane by plane, to spare memory."""
+"""Plain numpy for :mod:`qsm_recon.backend.kernels.morphology`; plane by plane, to spare memory."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""Plain numpy for :mod:`qsm_recon.backend.signal_kernels`; voxels run along the first axis, echoes along the last."""
+"""Plain numpy for :mod:`qsm_recon.backend.kernels.signal`; voxels run along the first axis, echoes along the last."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.backend.kernels.signal import NEGLIGIBLE, TWO_PI
 from qsm_recon.backend.plain.arrays import pieces
-from qsm_recon.backend.signal_kernels import NEGLIGIBLE, TWO_PI
 
 
 def _wrapped(angle: NDArray) -> NDArray:

@@ -1,4 +1,4 @@
-"""Plain numpy for :mod:`qsm_recon.backend.spectral_kernels`."""
+"""Plain numpy for :mod:`qsm_recon.backend.kernels.spectral`."""
 
 from __future__ import annotations
 

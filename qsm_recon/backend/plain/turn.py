@@ -1,4 +1,4 @@
-"""Plain numpy for :mod:`qsm_recon.backend.turn_kernels`."""
+"""Plain numpy for :mod:`qsm_recon.backend.kernels.turn`."""
 
 from __future__ import annotations
 

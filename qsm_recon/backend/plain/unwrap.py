@@ -1,4 +1,4 @@
-"""Plain numpy and Python for :mod:`qsm_recon.backend.unwrap_kernels`.
+"""Plain numpy and Python for :mod:`qsm_recon.backend.kernels.unwrap`.
 
 The best path goes from voxel to voxel: that loop stays one, on lists, which Python walks faster than arrays.
 """
@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.backend.unwrap_kernels import BUCKETS, UNCERTAINTY_SCALE, UNKNOWN_CURVATURE
+from qsm_recon.backend.kernels.unwrap import BUCKETS, UNCERTAINTY_SCALE, UNKNOWN_CURVATURE
 
 
 def local_uncertainty(

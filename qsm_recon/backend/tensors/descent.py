@@ -1,4 +1,4 @@
-"""Tensors for :mod:`qsm_recon.backend.descent_kernels`."""
+"""Tensors for :mod:`qsm_recon.backend.kernels.descent`."""
 
 from __future__ import annotations
 

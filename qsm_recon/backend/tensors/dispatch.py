@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from qsm_recon.backend.jit import SUFFIX, Kernel, register_arrays
+from qsm_recon.backend.jit import ROOMS, Kernel, register_arrays
 from qsm_recon.errors import ParameterError
 
-WRITTEN_WITH_OTHERS = ("gradient_kernels",)
+WRITTEN_WITH_OTHERS = ("gradient",)
 """Rooms whose kernels are sweeps with scalar functions of their own."""
 
 
@@ -35,9 +35,9 @@ def twin_of(kernel: Kernel) -> Callable:
     """
     function = kernel.function
     package, _, place = function.__module__.rpartition(".")
-    if package != "qsm_recon.backend":
+    if package not in ROOMS:
         return kernel.calling(twin_of, np.generic.item)
-    room = f"qsm_recon.backend.tensors.{place.removesuffix(SUFFIX)}"
+    room = f"qsm_recon.backend.tensors.{place}"
     if find_spec(room) is not None:
         found: Callable | None = getattr(import_module(room), function.__name__, None)
         if found is not None:

@@ -1,4 +1,4 @@
-"""Tensors for :mod:`qsm_recon.backend.echo_kernels`; voxels run along the first axis, echoes along the last."""
+"""Tensors for :mod:`qsm_recon.backend.kernels.echo`; voxels run along the first axis, echoes along the last."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from qsm_recon.backend.echo_kernels import LARGEST_DECAY, SMALL
+from qsm_recon.backend.kernels.echo import LARGEST_DECAY, SMALL
 
 
 def echo_misfit(

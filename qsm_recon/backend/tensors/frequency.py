@@ -1,4 +1,4 @@
-"""Tensors for :mod:`qsm_recon.backend.frequency_kernels`."""
+"""Tensors for :mod:`qsm_recon.backend.kernels.frequency`."""
 
 from __future__ import annotations
 

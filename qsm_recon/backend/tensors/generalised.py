@@ -1,4 +1,4 @@
-"""Tensors for :mod:`qsm_recon.backend.generalised_kernels`.
+"""Tensors for :mod:`qsm_recon.backend.kernels.generalised`.
 
 Buffers of one plane (components, ny, stride), as the kernels have them, or of several (components, planes, ny, stride),
 which are then worked on at a time from the given plane on.

@@ -1,4 +1,4 @@
-"""Tensors for :mod:`qsm_recon.backend.gradient_kernels`."""
+"""Tensors for :mod:`qsm_recon.backend.kernels.gradient`."""
 
 from __future__ import annotations
 

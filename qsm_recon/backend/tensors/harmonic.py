@@ -1,4 +1,4 @@
-"""Tensors for :mod:`qsm_recon.backend.harmonic_kernels`."""
+"""Tensors for :mod:`qsm_recon.backend.kernels.harmonic`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tensors for :mod:`qsm_recon.backend.image_kernels`."""
+"""Tensors for :mod:`qsm_recon.backend.kernels.image`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tensors for :mod:`qsm_recon.backend.laplace_kernels`."""
+"""Tensors for :mod:`qsm_recon.backend.kernels.laplace`."""
 
 from __future__ import annotations
 

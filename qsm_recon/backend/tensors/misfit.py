@@ -1,4 +1,4 @@
-"""Tensors for :mod:`qsm_recon.backend.misfit_kernels`."""
+"""Tensors for :mod:`qsm_recon.backend.kernels.misfit`."""
 
 from __future__ import annotations
 

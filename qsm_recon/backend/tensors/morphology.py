@@ -1,4 +1,4 @@
-"""Tensors for :mod:`qsm_recon.backend.morphology_kernels`."""
+"""Tensors for :mod:`qsm_recon.backend.kernels.morphology`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tensors for :mod:`qsm_recon.backend.spectral_kernels`."""
+"""Tensors for :mod:`qsm_recon.backend.kernels.spectral`."""
 
 from __future__ import annotations
 

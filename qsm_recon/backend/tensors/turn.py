@@ -1,4 +1,4 @@
-"""Tensors for what solvers call of :mod:`qsm_recon.backend.turn_kernels`; groups of voxels are found on the host."""
+"""Tensors for what solvers call of :mod:`qsm_recon.backend.kernels.turn`; groups of voxels are found on the host."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.backend.fft import FourierTransform
-from qsm_recon.backend.generalised_kernels import adjoint_plane, eliminate_vector, recover_vector, shrink_plane
+from qsm_recon.backend.kernels.generalised import adjoint_plane, eliminate_vector, recover_vector, shrink_plane
 from qsm_recon.operators.gradient import Spacing
 from qsm_recon.terms.regulariser.base import (
     GradientSplitting,

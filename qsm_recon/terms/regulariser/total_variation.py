@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 
 from qsm_recon.backend.fft import FourierTransform
-from qsm_recon.backend.gradient_kernels import incoming_differences, shrink_gradient
+from qsm_recon.backend.kernels.gradient import incoming_differences, shrink_gradient
 from qsm_recon.operators.gradient import Spacing
 from qsm_recon.terms.regulariser.base import (
     GradientSplitting,
@@ -26,7 +26,7 @@ class TotalVariation(Regulariser):
     """alpha ‖w ∇χ‖₁, componentwise (anisotropic), on a periodic grid.
 
     Another function of the components is a subclass with kernels of its own, two lines each
-    (:mod:`qsm_recon.backend.gradient_kernels`).
+    (:mod:`qsm_recon.backend.kernels.gradient`).
     """
 
     name: ClassVar[str] = "tv"

@@ -1,7 +1,7 @@
 """Fused kernels of second-order total generalised variation, and its share of the solve in k-space.
 
 Splittings are z1 ≈ ∇χ - v (three components) and z0 ≈ ε(v), the symmetrised gradient (xx, yy, zz, xy, xz, yz).  As
-in :mod:`qsm_recon.backend.gradient_kernels` the state of each is u = d + s.  Off-diagonal components count twice in
+in :mod:`qsm_recon.backend.kernels.gradient` the state of each is u = d + s.  Off-diagonal components count twice in
 norms and inner products, so the adjoint of ε has no factor ½ and one threshold serves all six.
 """
 
