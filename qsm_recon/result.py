@@ -17,6 +17,7 @@ class StopReason(str, Enum):
     """Why an iteration stopped; as text, in words."""
 
     CLOSED_FORM = "closed form"
+    ALL_DONE = "all iterations were done"
     MAP = "the map and residuals are within their tolerances"
     UPDATE = "the update is below its tolerance"
     CONE = "amplitudes near the zero cone of the dipole kernel have grown to those further away"

@@ -79,7 +79,9 @@ def test_plug_in_of_the_how_to_runs():
     from qsm_recon import Grid, Problem
 
     page = (DOCS / "howto" / "plugin.md").read_text("utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    code, terms = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    example = (DOCS.parent / "examples" / "huber_tv" / "huber_tv.py").read_text("utf-8")
+    assert set(filter(None, map(str.strip, terms.splitlines()))) <= set(map(str.strip, example.splitlines()))
     space = {"__name__": "plugin"}
     exec(code, space)
     solver = space["Landweber"]
