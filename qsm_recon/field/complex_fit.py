@@ -132,22 +132,14 @@ def fit_complex_echoes(
 
     start = start_frequency(voxels, pairs, spacing)
     if not even:
-        # Aliases are not equally good with uneven spacing: the right one must be known before the fit.
-        noise = pair_noise(voxels, pairs, spacing, noise_sigma)
-        unwrapping = unwrap_in_space(voxels.scatter(start), voxels.mask, period, voxels.scatter(noise))
-        start += period * unwrapping.turns[voxels.mask]
+        unwrapping = _unwrap_start(voxels, start, pairs, spacing, noise_sigma)
     solution = _run_fit(voxels, group, period, start)
     level = noise_level(voxels, solution.misfit, parameters=2 + bipolar, sigma=noise_sigma)
     noise = level.frequency_noise(solution.information)
     determined = solution.information > 0
     fitted = voxels.restricted(determined)
     if even:
-        # With the bipolar term, one period more of frequency is the same as a quarter turn more of bipolar phase.
-        opposite = voxels.scatter(np.cos(solution.intercept[:, 0] - solution.intercept[:, 1])) if bipolar else None
-        unwrapping = unwrap_in_space(
-            voxels.scatter(solution.frequency), fitted, period, voxels.scatter(noise), opposite
-        )
-        solution.shift(unwrapping.turns[voxels.mask], period, voxels.echo_times, group)
+        unwrapping = _unwrap_solution(voxels, solution, fitted, group, period, noise)
         if unwrapping.turns.any() and np.ptp(np.diff(voxels.echo_times)) > 1e-6 * spacing:
             # The aliases of nearly even echoes are nearly equal: settle on the minimum near the chosen one.
             solution = _run_fit(voxels, group, 0.5 * period, solution.frequency)
@@ -167,6 +159,41 @@ def fit_complex_echoes(
         voxels.scatter(settlement.reliability),
         report | settlement.report,
     )
+
+
+def _unwrap_start(
+    voxels: VoxelList,
+    start: NDArray[np.float64],
+    pairs: NDArray[np.intp],
+    spacing: float,
+    noise_sigma: float | None,
+) -> Unwrapping:
+    """Unwrap starting frequencies in place: with uneven spacing aliases are not equally good for the fit."""
+    period = 1.0 / spacing
+    noise = pair_noise(voxels, pairs, spacing, noise_sigma)
+    unwrapping = unwrap_in_space(voxels.scatter(start), voxels.mask, period, voxels.scatter(noise))
+    start += period * unwrapping.turns[voxels.mask]
+    return unwrapping
+
+
+def _unwrap_solution(
+    voxels: VoxelList,
+    solution: _Solution,
+    fitted: NDArray[np.bool_],
+    group: NDArray[np.intp],
+    period: float,
+    noise: NDArray[np.float64],
+) -> Unwrapping:
+    """Unwrap what was fitted, in place.
+
+    With a bipolar term one period more of frequency is the same as a quarter turn more of bipolar phase.
+    """
+    opposite = None
+    if group.any():
+        opposite = voxels.scatter(np.cos(solution.intercept[:, 0] - solution.intercept[:, 1]))
+    unwrapping = unwrap_in_space(voxels.scatter(solution.frequency), fitted, period, voxels.scatter(noise), opposite)
+    solution.shift(unwrapping.turns[voxels.mask], period, voxels.echo_times, group)
+    return unwrapping
 
 
 def echo_pairs(echo_times: NDArray[np.float64], lag: int) -> tuple[NDArray[np.intp], float, bool]:

@@ -73,63 +73,85 @@ def run_document(
     dict
         Plain values, ready for :func:`qsm_recon.io.write_json`.
     """
-    problem = case.problem
-    declared = solver.declared()
     return {
         "software": software_versions(),
-        "run": {
-            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "command": ["python", "-m", "qsm_recon.run", *command],
-            "command_line": shlex.join(["python", "-m", "qsm_recon.run", *command]),
-            "threads": thread_count(),
-            "fft_library": library_name(),
-            "memory_estimate_gib": memory_estimate_gib,
-        },
-        "input": {
-            "name": case.name,
-            "files": {role: _describe_source(source) for role, source in case.sources.items()},
-            "notes": [*case.notes, *problem.notes],
-            "field_kind": problem.field_kind,
-            "field_estimate": case.field_estimate,
-            "b0_tesla": problem.b0_tesla,
-            "echo_times_s": list(problem.echo_times_s),
-            "phase_scale_rad_per_ppm": problem.phase_scale,
-            "phase_scale_origin": problem.phase_scale_origin,
-        },
-        "geometry": {
-            "shape": list(problem.grid.shape),
-            "voxel_size_mm": list(problem.grid.voxel_size_mm),
-            "b0_direction_voxel_axes": list(problem.grid.b0_direction),
-            "b0_angle_to_nearest_axis_deg": problem.grid.b0_angle_deg,
-            "affine": np.asarray(case.affine).tolist(),
-            "mask_voxels": int(problem.mask.sum()),
-            "result_mask_voxels": int(result.mask.sum()),
-        },
+        "run": _run_section(command, memory_estimate_gib),
+        "input": _input_section(case),
+        "geometry": _geometry_section(case, result),
         "background": background,
         "stages": [f"{STAGE_PREFIX}{name}.nii.gz" for name in case.stage_maps()] if keep_stages else [],
         "page": page,
-        "algorithm": {
-            "name": solver.name,
-            "title": solver.title,
-            "citation": solver.citation,
-            "parameters": {
-                name: {"value": value, "unit": declared[name].unit} for name, value in result.parameters.items()
-            },
-        },
-        "result": {
-            "unit": "ppm",
-            "zero_reference": reference,
-            "further_maps": [f"{name}.nii.gz" for name in result.images],
-            "converged": result.converged,
-            "stop_reason": result.stop_reason,
-            "iterations": result.iterations,
-            "statistics_in_mask": _statistics(susceptibility[result.mask]),
-            "voxels_sha256": hashlib.sha256(np.ascontiguousarray(susceptibility, "<f4").tobytes()).hexdigest(),
-            **result.details,
-        },
+        "algorithm": _algorithm_section(solver, result),
+        "result": _result_section(result, susceptibility, reference),
         "metrics": metrics,
         "timings_s": timings_s,
         "history": result.history,
+    }
+
+
+def _run_section(command: list[str], memory_estimate_gib: float) -> dict[str, Any]:
+    words = ["python", "-m", "qsm_recon.run", *command]
+    return {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": words,
+        "command_line": shlex.join(words),
+        "threads": thread_count(),
+        "fft_library": library_name(),
+        "memory_estimate_gib": memory_estimate_gib,
+    }
+
+
+def _input_section(case: Case) -> dict[str, Any]:
+    problem = case.problem
+    return {
+        "name": case.name,
+        "files": {role: _describe_source(source) for role, source in case.sources.items()},
+        "notes": [*case.notes, *problem.notes],
+        "field_kind": problem.field_kind,
+        "field_estimate": case.field_estimate,
+        "b0_tesla": problem.b0_tesla,
+        "echo_times_s": list(problem.echo_times_s),
+        "phase_scale_rad_per_ppm": problem.phase_scale,
+        "phase_scale_origin": problem.phase_scale_origin,
+    }
+
+
+def _geometry_section(case: Case, result: Reconstruction) -> dict[str, Any]:
+    grid = case.problem.grid
+    return {
+        "shape": list(grid.shape),
+        "voxel_size_mm": list(grid.voxel_size_mm),
+        "b0_direction_voxel_axes": list(grid.b0_direction),
+        "b0_angle_to_nearest_axis_deg": grid.b0_angle_deg,
+        "affine": np.asarray(case.affine).tolist(),
+        "mask_voxels": int(case.problem.mask.sum()),
+        "result_mask_voxels": int(result.mask.sum()),
+    }
+
+
+def _algorithm_section(solver: Solver, result: Reconstruction) -> dict[str, Any]:
+    declared = solver.declared()
+    return {
+        "name": solver.name,
+        "title": solver.title,
+        "citation": solver.citation,
+        "parameters": {
+            name: {"value": value, "unit": declared[name].unit} for name, value in result.parameters.items()
+        },
+    }
+
+
+def _result_section(result: Reconstruction, susceptibility: NDArray[np.float32], reference: str) -> dict[str, Any]:
+    return {
+        "unit": "ppm",
+        "zero_reference": reference,
+        "further_maps": [f"{name}.nii.gz" for name in result.images],
+        "converged": result.converged,
+        "stop_reason": str(result.stop_reason),
+        "iterations": result.iterations,
+        "statistics_in_mask": _statistics(susceptibility[result.mask]),
+        "voxels_sha256": hashlib.sha256(np.ascontiguousarray(susceptibility, "<f4").tobytes()).hexdigest(),
+        **result.details,
     }
 
 
