@@ -1,10 +1,12 @@
 """Every composition of fidelity, regulariser and background against the naive oracle, and against the toolboxes."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from oracles import relative_error
 from oracles.fields import dipole_kernel
-from oracles.variational import Model, admm
+from oracles.variational import KNEE, Model, admm
 
 from qsm_recon.engines.admm import ADMM, ADMMSettings
 from qsm_recon.engines.sweeps import FieldSweeps
@@ -13,6 +15,7 @@ from qsm_recon.operators.grid import Grid
 from qsm_recon.terms.background import WeakHarmonic
 from qsm_recon.terms.fidelity import (
     AbsoluteFidelity,
+    HuberFidelity,
     NonlinearAbsoluteFidelity,
     NonlinearFidelity,
     QuadraticFidelity,
@@ -25,6 +28,7 @@ FIDELITIES = {
     "nonlinear": NonlinearFidelity,
     "l1": AbsoluteFidelity,
     "nonlinear-l1": NonlinearAbsoluteFidelity,
+    "huber": partial(HuberFidelity, KNEE),
 }
 SHAPE, VOXEL_SIZE, DIRECTION = (9, 10, 12), (0.9, 1.0, 1.6), (0.2, -0.3, 0.9)
 MU1, MU2, MUH, BETA = 0.3, 1.2, 0.7, 3.0

@@ -13,6 +13,9 @@ COUNTS = np.array([1.0, 1.0, 1.0, 2.0, 2.0, 2.0])[:, None, None, None]
 """How often each component of a symmetric tensor counts."""
 
 
+KNEE = 0.08
+
+
 def transformed(images):
     return np.fft.fftn(images, axes=(-3, -2, -1))
 
@@ -73,6 +76,8 @@ class Model:
         size = np.abs(np.exp(1j * difference) - 1) if self.fidelity.startswith("nonlinear") else np.abs(difference)
         if self.fidelity.endswith("l1"):
             return np.sum(self.weight * size)
+        if self.fidelity == "huber":
+            return np.sum(self.weight**2 * np.where(size < KNEE, size**2 / 2, KNEE * (size - KNEE / 2)))
         return 0.5 * np.sum((self.weight * size) ** 2)
 
     def objective(self, unknowns):
@@ -90,7 +95,19 @@ class Model:
             return self.field + shrink(q - self.field, self.weight / penalty)
         if self.fidelity == "nonlinear-l1":
             return self.field + chord_step(q - self.field, self.weight / penalty)
+        if self.fidelity == "huber":
+            return self.field + huber_step(q - self.field, self.weight**2 / penalty)
         return field_step(q, self.field, self.weight**2, penalty, self.fidelity == "nonlinear")
+
+
+def huber_step(r, threshold):
+    """Minimise threshold h(d) + ½ (d - r)², h quadratic up to KNEE and linear beyond, by bisection of its slope."""
+    low, high = np.zeros_like(r), np.abs(r)
+    for _ in range(70):
+        middle = (low + high) / 2
+        below = threshold * np.minimum(middle, KNEE) + middle - np.abs(r) < 0
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    return np.sign(r) * (low + high) / 2
 
 
 def chord_step(r, threshold):
@@ -113,7 +130,7 @@ def admm(model, iterations, mu1, mu0, mu2, muh, relaxation=1.0, changes=None):
     shape = model.field.shape
     splits, duals = np.zeros((11, *shape)), np.zeros((11, *shape))
     splits[9] = model.field
-    if not model.fidelity.endswith("l1"):
+    if not model.fidelity.endswith("l1") and model.fidelity != "huber":
         splits[9] *= model.weight**2 / (model.weight**2 + mu2)
     decay = 0 if model.mask is None else model.beta * model.mask
     matrices, factors = model.solution_matrices(mu1, mu0, mu2, muh), (1.0, 1.0)
