@@ -135,7 +135,7 @@ FACTORS: dict[str, Factor] = {
         Factor(
             "fidelity", "how the misfit counts, with total variation",
             {
-                **_words("fidelity", "quadratic", "nonlinear", "l1", "nonlinear-l1"),
+                **_words("fidelity", "quadratic", "huber", "nonlinear", "l1", "nonlinear-l1"),
                 "l1, then l2": Level(solver="wl1l2"),
             },
             base="admm",
