@@ -5,6 +5,7 @@ iteration beside that of the Fourier transforms it holds and that of copying a v
 convergence with default settings; an L-curve; memory.  The head is made of ellipsoids, its field by the operator.
 Where the device is not there it says that nothing was measured, and ends with code 1.  ``--device torch:cpu`` rehearses
 on the cores; figures are stored (``benchmarks/results/device.json``) for real devices only.
+With ``--fused`` element-wise work is compiled by torch first, which the second solve of a kind no longer waits for.
 """
 
 from __future__ import annotations
@@ -228,6 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--minutes", type=float, default=9.0, help="begin nothing after these (default: %(default)s)")
     parser.add_argument("--memory", action="store_true", help="memory only")
+    parser.add_argument("--fused", action="store_true", help="compile element-wise work by torch.compile")
     parser.add_argument("--edges", type=int, nargs="+", metavar="N", help="cubes instead of the two sizes of heads")
     options = parser.parse_args(arguments)
     until = time.monotonic() + 60 * options.minutes
@@ -237,7 +239,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"nothing was measured: {error}")
         return 1
     sizes = tuple((n, n, n) for n in options.edges) if options.edges else SIZES
-    known = facts(options.device)
+    from qsm_recon.backend.tensors.fusing import set_fusing
+
+    set_fusing(options.fused)
+    known = facts(options.device) | {"fused": options.fused}
     print(", ".join(f"{key} {value}" for key, value in known.items() if key != "machine"), flush=True)
     if options.memory:
         for name in ("tv", *METHODS):
@@ -247,7 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.device == TORCH_CPU:
         print("a rehearsal on the cores: nothing was stored, and nothing says how fast a device is")
     else:
-        print(f"written to {save_results('device', {**known, **results})}")
+        print(f"written to {save_results('device_fused' if options.fused else 'device', {**known, **results})}")
     return 0
 
 
