@@ -8,9 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed (the extra 'torch'; make test-torch)")
 
-from torch.autograd import profiler
-
 from benchmarks import memory
+from benchmarks.device import with_most_tensor_bytes
 from qsm_recon import make_solver
 from qsm_recon.backend.device import CPU, TORCH_CPU, on_device, set_device
 from qsm_recon.backend.memory import (
@@ -31,14 +30,7 @@ NAMES = sorted(set(solvers()) - set(CLOSED))
 
 def most_bytes(solver, problem):
     """Most memory of tensors at once."""
-    with profiler.profile(use_device=None, profile_memory=True) as seen:
-        solver.solve(problem, device=TORCH_CPU)
-    now = most = 0
-    for event in seen.kineto_results.events():
-        if event.name() == "[memory]":
-            now += event.nbytes()
-            most = max(most, now)
-    return most
+    return with_most_tensor_bytes(lambda: solver.solve(problem, device=TORCH_CPU))[1]
 
 
 @pytest.mark.parametrize("precision", ["single", "double"])
