@@ -81,14 +81,14 @@ benchmark benchmark-full: $(VENV)/.installed
 TORCH ?= torch
 TORCH_VENV ?= .venv-torch
 test-torch: $(TORCH_VENV)/.installed
-	@OMP_NUM_THREADS=1 $(TORCH_VENV)/bin/python -m pytest tests/tensors -q
+	@OMP_NUM_THREADS=1 $(TORCH_VENV)/bin/python -m pytest tests/tensors tests/cohort/test_device.py -q
 	@echo "test-torch: all passed"
 
 $(TORCH_VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	@echo "installing qsm_recon with torch into $(TORCH_VENV)"
 	@$(PYTHON) -m venv $(TORCH_VENV)
 	@$(TORCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-	  "$(TORCH)" -e ".[torch]" pytest
+	  "$(TORCH)" -e ".[torch,cohort]" pytest
 	@touch $@
 
 .PHONY: browser-test

@@ -5,6 +5,7 @@ iteration beside that of the Fourier transforms it holds and that of copying a v
 convergence with default settings; an L-curve; memory.  The head is made of ellipsoids, its field by the operator.
 Where the device is not there it says that nothing was measured, and ends with code 1.  ``--device torch:cpu`` rehearses
 on the cores; figures are stored (``benchmarks/results/device.json``) for real devices only.
+With ``--fused`` element-wise work is compiled by torch first, which the second solve of a kind no longer waits for.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from benchmarks.timing import PeakMemory, machine, median_seconds, return_free_memory, save_results
+from benchmarks.timing import machine, median_seconds, save_results
 from qsm_recon import Grid, Problem, make_solver
 from qsm_recon.backend.device import TORCH_CPU, on_device, require_device, torch_name
 from qsm_recon.backend.transforms import fourier_transform
@@ -37,6 +38,7 @@ ITERATIONS, WARM_UP = 30, 5
 POINTS = 15
 ELLIPSOIDS = 80
 NOISE_PPM = 2e-3
+Result = TypeVar("Result")
 
 
 def head(shape: tuple[int, int, int], seed: int = 0) -> Problem:
@@ -144,8 +146,22 @@ def convergence(name: str, problem: Problem, device: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def with_most_tensor_bytes(work: Callable[[], Result]) -> tuple[Result, int]:
+    """Do something on the cores; returns what it returns, and the most memory that tensors took at once, in bytes."""
+    from torch.autograd import profiler
+
+    with profiler.profile(use_device=None, profile_memory=True) as seen:
+        found = work()
+    now = most = 0
+    for event in seen.kineto_results.events():
+        if event.name() == "[memory]":
+            now += event.nbytes()
+            most = max(most, now)
+    return found, most
+
+
 def memory(name: str, problem: Problem, device: str) -> dict[str, Any]:
-    """Most memory of the device that two iterations take, in volumes of the padded grid."""
+    """Most memory that tensors take in two iterations, in volumes of the padded grid."""
     solver = make_solver(name, max_iterations=2)
     if torch_name(device).startswith("cuda"):
         import torch
@@ -154,11 +170,7 @@ def memory(name: str, problem: Problem, device: str) -> dict[str, Any]:
         found = solver.solve(problem, device=device)
         peak = torch.cuda.max_memory_allocated(torch_name(device))
     else:
-        solver.solve(head((24, 24, 24)), device=device)
-        return_free_memory()
-        with PeakMemory() as watched:
-            found = solver.solve(problem, device=device)
-        peak = watched.added_bytes
+        found, peak = with_most_tensor_bytes(lambda: solver.solve(problem, device=device))
     volumes = peak / (4 * float(np.prod(found.details["padded_shape"])))
     print(f"{name:>10} {'×'.join(map(str, problem.grid.shape)):>13}: {volumes:.0f} volumes of memory", flush=True)
     return {"method": name, "shape": list(problem.grid.shape), "volumes": volumes}
@@ -228,6 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--minutes", type=float, default=9.0, help="begin nothing after these (default: %(default)s)")
     parser.add_argument("--memory", action="store_true", help="memory only")
+    parser.add_argument("--fused", action="store_true", help="compile element-wise work by torch.compile")
     parser.add_argument("--edges", type=int, nargs="+", metavar="N", help="cubes instead of the two sizes of heads")
     options = parser.parse_args(arguments)
     until = time.monotonic() + 60 * options.minutes
@@ -237,7 +250,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"nothing was measured: {error}")
         return 1
     sizes = tuple((n, n, n) for n in options.edges) if options.edges else SIZES
-    known = facts(options.device)
+    from qsm_recon.backend.tensors.fusing import set_fusing
+
+    set_fusing(options.fused)
+    known = facts(options.device) | {"fused": options.fused}
     print(", ".join(f"{key} {value}" for key, value in known.items() if key != "machine"), flush=True)
     if options.memory:
         for name in ("tv", *METHODS):
@@ -247,7 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.device == TORCH_CPU:
         print("a rehearsal on the cores: nothing was stored, and nothing says how fast a device is")
     else:
-        print(f"written to {save_results('device', {**known, **results})}")
+        print(f"written to {save_results('device_fused' if options.fused else 'device', {**known, **results})}")
     return 0
 
 

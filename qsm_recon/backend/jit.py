@@ -68,6 +68,8 @@ class Kernel:
         self.function = function
         self._compiler = compiler
         self._callable: Callable | None = None
+        self.takes_arrays = compiler is _compile_kernel
+        """Whether it goes through arrays; else it is of numbers, and may be given whole arrays instead."""
 
     def __call__(self, *arguments: Any) -> Any:
         """Run it; its twin where an argument is an array of another kind than numpy's."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from qsm_recon.backend.device import CPU, TORCH_CPU, device_name, require_device, torch_name
 from qsm_recon.errors import ParameterError, ResourceError
 
 GIB = 2**30
+BESIDE_TENSORS = 1.15
+"""What a device takes over the tensors of a solve: blocks of torch's allocator, workspaces of transforms."""
 _CONTROL_GROUP = Path("/sys/fs/cgroup")
 _limit: dict[str, float | None] = {"bytes": None}
 
@@ -55,4 +58,44 @@ def require_memory(needed_bytes: float, what: str, advice: str) -> None:
         raise ResourceError(
             f"{what}: about {needed_bytes / GIB:.3g} GiB of memory needed, but {available / GIB:.3g} GiB "
             f"available{limit}; {advice}"
+        )
+
+
+def device_available_bytes() -> float | None:
+    """Return how much memory is free on the graphics processor where solvers compute; None where it is the machine's.
+
+    Raises
+    ------
+    MissingDependencyError, ResourceError
+        If the device is not there.
+    """
+    name = device_name()
+    if name in (CPU, TORCH_CPU):
+        return None
+    require_device(name)
+    from qsm_recon.backend.tensors.devices import free_bytes
+
+    return free_bytes(torch_name(name))
+
+
+def require_device_memory(tensor_bytes: float, what: str, advice: str) -> None:
+    """Refuse a job whose tensors the chosen device cannot hold; nothing where it has the machine's memory.
+
+    Raises
+    ------
+    ResourceError
+        Naming the job, the device, both amounts, and what to do.
+    """
+    available = device_available_bytes()
+    if available is not None:
+        check_device_memory(tensor_bytes, available, what, advice)
+
+
+def check_device_memory(tensor_bytes: float, available: float, what: str, advice: str) -> None:
+    """See :func:`require_device_memory`; with what is free."""
+    needed = BESIDE_TENSORS * tensor_bytes
+    if needed > available:
+        raise ResourceError(
+            f"{what}: about {needed / GIB:.3g} GiB of memory of device {device_name()} needed, but "
+            f"{available / GIB:.3g} GiB free there; {advice}"
         )

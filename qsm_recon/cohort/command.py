@@ -26,6 +26,7 @@ from qsm_recon.cohort.scheduling import LOCAL, add_scheduling_options, check_sch
 from qsm_recon.commands.background import removal_from_options
 from qsm_recon.commands.line import EXIT_DONE, EXIT_INTERRUPTED, CommandParser, logger, run_command
 from qsm_recon.commands.options import (
+    add_device_option,
     add_method_options,
     add_reading_options,
     add_reconstruction_options,
@@ -87,6 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
         "threads of one run (default: the cores shared out)",
         "memory of all runs at once (default: most of what is free); elsewhere than on this machine of one run",
     )
+    add_device_option(machine)
     machine.add_argument("--dry-run", action="store_true", help="say what would be done, and write nothing")
     return parser
 
@@ -177,19 +179,26 @@ def _require_writable(out: Path) -> None:
 
 def _share(cohort: _Cohort, options: argparse.Namespace) -> tuple[Share, float]:
     """How the machine, or a job, is used, and the memory that one run takes."""
-    from qsm_recon.backend.memory import GIB, available_bytes
+    from qsm_recon.backend.device import CPU, on_device, torch_name
+    from qsm_recon.backend.memory import GIB, available_bytes, device_available_bytes
     from qsm_recon.backend.threads import thread_count
-    from qsm_recon.cohort.footprint import Share, footprint, share_out
+    from qsm_recon.cohort.footprint import Share, footprint, runs_on_device, share_out
 
+    elsewhere = options.slurm or options.slurm_script or options.scheduler != LOCAL
+    if options.device != CPU:
+        torch_name(options.device)  # which there is, even where the device is on another machine
     able = [one for one in cohort.todo if not one.refusal]
-    largest = footprint(cohort.root, able, solver_from_options(options), removal_from_options(options))
+    with on_device(None if elsewhere else options.device):
+        largest = footprint(cohort.root, able, solver_from_options(options), removal_from_options(options))
+        free = device_available_bytes()
     needed = 0.0 if largest is None else largest.bytes
     share = share_out(
         max(1, len(able)), needed,
         cores=thread_count(), available_bytes=available_bytes(),
         threads=options.threads, workers=options.workers, memory_gib=options.memory_limit,
+        at_most=None if free is None or largest is None else runs_on_device(largest.tensor_bytes, free),
     )  # fmt: skip
-    if options.slurm or options.slurm_script or options.scheduler != LOCAL:  # other machines than this one
+    if elsewhere:
         jobs = min(max(1, len(able)), options.workers or options.slurm_jobs)
         share = Share(jobs, options.threads or 1, options.memory_limit)
     if largest is not None:
@@ -258,7 +267,7 @@ def _records(cohort: _Cohort, options: argparse.Namespace, share: Share, needed:
     """Every run's record as soon as it is known."""
     from qsm_recon.cohort.execution import perform_all
 
-    tasks = [_task(cohort, one, share) for one in cohort.todo]
+    tasks = [_task(cohort, one, share, options.device) for one in cohort.todo]
     for task in tasks:
         if task.acquisition.refusal:
             record = task.record(FAILED, reason=task.acquisition.refusal)
@@ -273,11 +282,13 @@ def _records(cohort: _Cohort, options: argparse.Namespace, share: Share, needed:
         yield from perform_all(client, able, at_once)
 
 
-def _task(cohort: _Cohort, acquisition: Acquisition, share: Share) -> Task:
+def _task(cohort: _Cohort, acquisition: Acquisition, share: Share, device: str) -> Task:
     from qsm_recon.cohort.worker import Task
 
     method = cohort.method
-    return Task(cohort.root, cohort.out, acquisition, method.words, method.described, share.threads, share.memory_gib)
+    return Task(
+        cohort.root, cohort.out, acquisition, method.words, method.described, share.threads, share.memory_gib, device
+    )
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qsm_recon.backend.memory import BESIDE_TENSORS
 from qsm_recon.cohort.acquisitions import Acquisition
 from qsm_recon.commands.reconstruct import OUTPUT_VOLUMES, OVERHEAD_BYTES
 from qsm_recon.errors import DataError, ParameterError, QSMError
@@ -25,6 +26,8 @@ VOLUMES_OF_FIT = 30
 """Those that the fit takes beside, and what it returns."""
 SHARE_OF_MEMORY = 0.85
 """Of what the machine has; the rest is for the system and for what the estimate does not know."""
+CONTEXT_BYTES = 0.6e9
+"""What each process takes of a graphics processor before its first tensor."""
 SLACK = 1.2
 """Over the estimate, where a limit is set from it."""
 
@@ -41,11 +44,14 @@ class Footprint:
         The largest of the cohort, which was looked at.
     shape
         Its image.
+    tensor_bytes
+        Memory of a graphics processor, where that is where the algorithm computes.
     """
 
     bytes: float
     acquisition: str
     shape: tuple[int, ...]
+    tensor_bytes: float
 
 
 def footprint(
@@ -72,7 +78,8 @@ def footprint(
     for acquisition in sorted(acquisitions, key=lambda one: _bytes(root, one), reverse=True):
         try:
             problem, echoes = _outline(root, acquisition)
-            return Footprint(_peak_bytes(problem, echoes, solver, removal), acquisition.name, problem.grid.shape)
+            peak, tensors = _peak_bytes(problem, echoes, solver, removal), solver.device_bytes(problem)
+            return Footprint(peak, acquisition.name, problem.grid.shape, tensors)
         except (QSMError, OSError):  # that run will say so itself
             continue
     return None
@@ -123,6 +130,11 @@ class Share:
     memory_gib: float | None
 
 
+def runs_on_device(tensor_bytes: float, free_bytes: float) -> int:
+    """Count the runs whose tensors a graphics processor with so much free memory holds at once; one at least."""
+    return max(1, int(SHARE_OF_MEMORY * free_bytes // (BESIDE_TENSORS * tensor_bytes + CONTEXT_BYTES)))
+
+
 def share_out(
     runs: int,
     needed_bytes: float,
@@ -132,6 +144,7 @@ def share_out(
     threads: int | None = None,
     workers: int | None = None,
     memory_gib: float | None = None,
+    at_most: int | None = None,
 ) -> Share:
     """Share a machine out: as many workers as cores and memory allow, since one thread each wastes least.
 
@@ -147,6 +160,8 @@ def share_out(
         What was asked for; None leaves it open.
     memory_gib
         Memory that all workers together may take; None leaves it to the machine.
+    at_most
+        Runs at once that the device holds on which they compute; None where that is the machine's cores.
 
     Raises
     ------
@@ -158,6 +173,7 @@ def share_out(
             raise ParameterError(f"{option} {value:g}: expected a positive number")
     memory = available_bytes * SHARE_OF_MEMORY if memory_gib is None else memory_gib * 2**30
     fitting = max(1, int(memory // max(needed_bytes, 1)))
+    fitting = fitting if at_most is None else min(fitting, at_most)
     count = workers or max(1, min(runs, cores // (threads or 1), fitting))
     limit = None if memory_gib is None else memory_gib / count
     return Share(count, threads or max(1, cores // count), limit)

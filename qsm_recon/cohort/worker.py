@@ -14,6 +14,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
+from qsm_recon.backend.device import CPU
 from qsm_recon.cohort.acquisitions import Acquisition
 from qsm_recon.cohort.record import DONE, FAILED, InputFile, Record, all_files, written_before
 from qsm_recon.errors import QSMError, ResourceError
@@ -39,6 +40,8 @@ class Task:
         Threads to use.
     memory_gib
         What the worker may take in all; None where that is not limited.
+    device
+        Where the algorithm computes; see :func:`qsm_recon.backend.device.set_device`.
     """
 
     root: Path
@@ -48,6 +51,7 @@ class Task:
     method: Mapping[str, Any]
     threads: int = 1
     memory_gib: float | None = None
+    device: str = CPU
 
     @property
     def name(self) -> str:
@@ -104,6 +108,7 @@ def perform(task: Task) -> Record:
 
 
 def _perform(task: Task, staging: Path, progress: _Progress) -> Record:
+    from qsm_recon.backend.device import set_device
     from qsm_recon.backend.memory import set_memory_limit
     from qsm_recon.backend.threads import set_thread_count
     from qsm_recon.cohort.derivatives import arrange, facts_of, publish, remove_outdated
@@ -113,6 +118,7 @@ def _perform(task: Task, staging: Path, progress: _Progress) -> Record:
     cost = _Cost()
     set_memory_limit(task.memory_gib)
     set_thread_count(task.threads)
+    set_device(task.device)
     progress.inputs |= all_files(task.root, task.acquisition.inputs(task.root))
     options = build_parser().parse_args([*task.command, "--quiet"])
     outcome = reconstruct(options, list(task.command))

@@ -179,14 +179,19 @@ def add_reading_options(group: argparse._ArgumentGroup) -> None:
 def add_machine_options(group: argparse._ArgumentGroup) -> None:
     """Add the options on how to run."""
     add_resource_options(group)
+    add_device_option(group)
+    group.add_argument("--seed", type=int, metavar="N", help="seed of the phantom's noise")
+    group.add_argument("--no-cache", action="store_true", help="neither read nor keep a phantom in the user's cache")
+
+
+def add_device_option(group: argparse._ArgumentGroup) -> None:
+    """Add the option on where the algorithm computes."""
     group.add_argument(
         "--device",
         default=CPU,
         metavar="NAME",
         help="where the algorithm computes: cpu, or cuda or cuda:N, which need the extra torch (default: %(default)s)",
     )
-    group.add_argument("--seed", type=int, metavar="N", help="seed of the phantom's noise")
-    group.add_argument("--no-cache", action="store_true", help="neither read nor keep a phantom in the user's cache")
 
 
 def add_resource_options(

@@ -148,9 +148,9 @@ def require_memory_for(solver: Solver, case: Case) -> float:
     Raises
     ------
     ResourceError
-        If it cannot; see :func:`qsm_recon.backend.memory.require_memory`.
+        If it cannot, on the machine or the device; see :func:`qsm_recon.backend.memory.require_memory`.
     """
-    from qsm_recon.backend.memory import GIB, available_bytes, require_memory
+    from qsm_recon.backend.memory import GIB, available_bytes, require_device_memory, require_memory
 
     needed = memory_estimate_bytes(solver, case)
     data = sum(array.nbytes for array in vars(case.problem).values() if isinstance(array, np.ndarray))
@@ -158,10 +158,12 @@ def require_memory_for(solver: Solver, case: Case) -> float:
         "memory: about %.3g GiB needed on top of %.3g GiB of data, %.3g GiB available",
         needed / GIB, data / GIB, available_bytes() / GIB,
     )  # fmt: skip
-    advice = "close other programs, use a machine with more memory"
-    advice += ", --set precision=single" if getattr(solver, "precision", "single") == "double" else ""
-    advice += ", or less --set padding" if getattr(solver, "padding", None) else ""
-    require_memory(needed, f"{solver.name} on {case.name}", advice)
+    less = ", --set precision=single" if getattr(solver, "precision", "single") == "double" else ""
+    less += ", or less --set padding" if getattr(solver, "padding", None) else ""
+    what = f"{solver.name} on {case.name}"
+    require_memory(needed, what, "close other programs, use a machine with more memory" + less)
+    tensors = solver.device_bytes(case.problem)
+    require_device_memory(tensors, what, "free some of it, choose --device cpu" + less)
     return (needed + data) / GIB
 
 

@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.backend.memory import require_memory
+from qsm_recon.backend.memory import require_device_memory, require_memory
 from qsm_recon.errors import ParameterError
 from qsm_recon.problem import Problem
 from qsm_recon.result import Callback, IterationState
@@ -254,7 +254,9 @@ def require_memory_to_sweep(solver: Solver, problem: Problem) -> None:
     shape = problem.grid.shape
     needed = solver.memory_bytes(problem) + SWEEP_VOLUMES * 4 * prod(shape)
     advice = "close other programs, use a machine with more memory, or crop the image around the mask"
-    require_memory(needed, f"a sweep of {solver.name} on {'×'.join(map(str, shape))} voxels", advice)
+    what = f"a sweep of {solver.name} on {'×'.join(map(str, shape))} voxels"
+    require_memory(needed, what, advice)
+    require_device_memory(solver.device_bytes(problem), what, "free some of it, or choose device cpu")
 
 
 def require_rounds(refinements: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -45,11 +44,17 @@ class McTFI(TotalFieldSolver):
         """See :meth:`Solver.memory_volumes`."""
         return 34.0
 
+    def device_volumes(self) -> float:
+        """See :meth:`Solver.device_volumes`."""
+        return 36.0
+
     def memory_bytes(self, problem: Problem) -> float:
         """See :meth:`Solver.memory_bytes`; each echo takes two volumes more."""
-        echoes = 0 if problem.echoes is None else problem.echoes.shape[3]
-        item = 8 if self.precision == "double" else 4
-        return super().memory_bytes(problem) + 2 * echoes * item * math.prod(self.computed_shape(problem))
+        return super().memory_bytes(problem) + 2 * _echo_count(problem) * self._volume_bytes(problem)
+
+    def device_bytes(self, problem: Problem) -> float:
+        """See :meth:`Solver.device_bytes`; each echo takes five volumes more."""
+        return super().device_bytes(problem) + 5 * _echo_count(problem) * self._volume_bytes(problem)
 
     def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Solution:
         if problem.echoes is None or problem.b0_tesla is None:
@@ -85,6 +90,10 @@ class McTFI(TotalFieldSolver):
         if self.model == "reduced":
             maps = {"initial_phase_rad": maps["initial_phase_rad"]}
         return outcome, details, maps
+
+
+def _echo_count(problem: Problem) -> int:
+    return 0 if problem.echoes is None else problem.echoes.shape[3]
 
 
 SOLVERS = (McTFI,)

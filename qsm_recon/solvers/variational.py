@@ -64,6 +64,12 @@ class VariationalSolver(ADMMSolver):
         composition = self.composition()
         return 14.0 + composition.regulariser.memory_volumes + (4.0 if composition.background else 0.0)
 
+    def device_volumes(self) -> float:
+        """See :class:`Solver`; steps of phase have more numbers of a voxel at hand."""
+        composition = self.composition()
+        steps = 36.0 if composition.fidelity.of_phase else 27.0
+        return steps + 1.3 * composition.regulariser.memory_volumes + (4.0 if composition.background else 0.0)
+
     def default_weight(self, problem: Problem) -> float:
         """See :class:`Solver`."""
         linear = self.composition().fidelity.power == 1

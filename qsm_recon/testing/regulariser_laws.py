@@ -7,9 +7,11 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.backend.arrays import host
 from qsm_recon.backend.fft import FourierTransform
 from qsm_recon.terms.regulariser import GradientSplitting, Regulariser
 from qsm_recon.testing.laws import Laws, law, require, require_close
+from qsm_recon.testing.tensor_laws import require_the_same_on_tensors
 
 SHAPE, SPACING, WEIGHT, PENALTY = (6, 5, 8), (1.0, 0.9, 1.4), 0.2, 0.7
 
@@ -109,3 +111,19 @@ class RegulariserLaws(Laws):
                 penalty *= factor
             results.append(sums)
         require_close(results[1], results[0], 1e-9, "rescaled between two steps")
+
+    @law
+    def tensors_give_what_arrays_do(self) -> None:
+        """Where torch is there: the same sums and right-hand sides, in both precisions."""
+
+        def steps(transform: FourierTransform) -> list[NDArray]:
+            splitting = self._regulariser.on(transform, SPACING, WEIGHT)
+            buffer, slabs, sums = transform.load_image(self._image), transform.slabs(), []
+            for _ in range(3):
+                splitting.begin_iteration(buffer, slabs, PENALTY, 1.6)
+                parts = transform.for_planes(lambda slab, _start, a, b: splitting.step(buffer, slab, a, b), slabs)
+                sums.append(np.sum(parts, axis=0))
+            spectra = np.stack([host(transform.spectrum_view(one)) for one in splitting.spectra])
+            return [np.array(sums), spectra.real, spectra.imag]
+
+        require_the_same_on_tensors(steps, SHAPE, ("the sums", "right-hand sides", "their imaginary parts"))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.backend.arrays import host
 from qsm_recon.backend.fft import FourierTransform
 from qsm_recon.backend.jit import Kernel
 from qsm_recon.terms.fidelity import Fidelity, FieldSplitting
 from qsm_recon.testing.laws import Laws, law, relative_error, require, require_close
+from qsm_recon.testing.tensor_laws import require_the_same_on_tensors
 
 SHAPE, PENALTY = (6, 5, 8), 1.3
 
@@ -34,10 +36,13 @@ class FidelityLaws(Laws):
     def _splitting(self, dtype: type = np.float64, weight: NDArray | None = None) -> tuple[FieldSplitting, NDArray]:
         """A splitting that a map was given to, and z - s there."""
         transform = FourierTransform(SHAPE, dtype)
-        chosen = self._weight if weight is None else weight
-        splitting = self._fidelity.on(transform, self._measured.astype(dtype), chosen.astype(dtype))
+        return self._splitting_on(transform, self._weight if weight is None else weight), transform.empty_image()
+
+    def _splitting_on(self, transform: FourierTransform, weight: NDArray) -> FieldSplitting:
+        dtype = transform.dtype
+        splitting = self._fidelity.on(transform, self._measured.astype(dtype), weight.astype(dtype))
         splitting.start_from(transform.load_image(self._measured.astype(dtype)))
-        return splitting, transform.empty_image()
+        return splitting
 
     def _step(
         self, splitting: FieldSplitting, predicted: NDArray, relaxation: float = 1.0
@@ -47,7 +52,7 @@ class FidelityLaws(Laws):
         block = transform.load_image(predicted.astype(transform.dtype))
         sums = splitting.step(block, 0, PENALTY, relaxation)
         splitting.finish_iteration(PENALTY)
-        return transform.image_view(block).copy(), sums
+        return host(transform.image_view(block)).copy(), sums
 
     def _value(self, predicted: NDArray) -> float:
         """The fidelity at a field."""
@@ -137,3 +142,14 @@ class FidelityLaws(Laws):
             for name, one, other in zip(("z - s", "the state", "the sums"), *results, strict=True):
                 error = relative_error(one, other)
                 require(error <= largest, f"{name} in {np.dtype(dtype)}: {error:.3g} apart")
+
+    @law
+    def tensors_give_what_arrays_do(self) -> None:
+        """Where torch is there: the same steps on whole volumes, in both precisions."""
+
+        def steps(transform: FourierTransform) -> list[NDArray]:
+            splitting = self._splitting_on(transform, self._weight)
+            taken = [self._step(splitting, self._predicted, relaxation) for relaxation in (1.0, 1.6, 1.6)]
+            return [np.array([part for part, _ in taken]), np.array([sums for _, sums in taken])]
+
+        require_the_same_on_tensors(steps, SHAPE, ("z - s", "the sums"))

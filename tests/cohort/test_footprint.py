@@ -5,7 +5,7 @@ import pytest
 from qsm_recon.backend.memory import GIB
 from qsm_recon.background.registry import find_removal
 from qsm_recon.cohort.acquisitions import find_acquisitions
-from qsm_recon.cohort.footprint import footprint, share_out
+from qsm_recon.cohort.footprint import footprint, runs_on_device, share_out
 from qsm_recon.commands.reconstruct import OVERHEAD_BYTES
 from qsm_recon.errors import ParameterError
 from qsm_recon.solvers.base import SOLVE_BYTES
@@ -24,6 +24,8 @@ from qsm_recon.solvers.registry import make_solver
         ({"workers": 3}, (3, 2)),
         ({"workers": 3, "threads": 1}, (3, 1)),
         ({"memory": 8}, (2, 4)),
+        ({"device": 2}, (2, 4)),  # what a graphics processor holds
+        ({"device": 2, "workers": 3}, (3, 2)),
     ],
 )
 def test_share(asked, expected):
@@ -31,9 +33,15 @@ def test_share(asked, expected):
         asked.get("runs", 100), asked.get("needed", 4 * GIB),
         cores=8, available_bytes=64 * GIB,
         threads=asked.get("threads"), workers=asked.get("workers"), memory_gib=asked.get("memory"),
+        at_most=asked.get("device"),
     )  # fmt: skip
     assert (share.workers, share.threads) == expected
     assert share.memory_gib == (None if "memory" not in asked else 4)
+
+
+def test_runs_that_a_graphics_processor_holds():
+    assert runs_on_device(4e9, 80e9) == 13  # 85 % of it, in parts of 1.15 · 4 GB and what a process takes
+    assert runs_on_device(4e9, 2e9) == 1  # it will be refused, by name
 
 
 @pytest.mark.parametrize("asked", [{"threads": 0}, {"workers": -1}, {"memory_gib": 0.0}])

@@ -71,6 +71,17 @@ def where(condition: Tensor, there: Tensor | float, elsewhere: Tensor | float, l
     return torch.where(condition, one, other)
 
 
+def scalars_like(like: Tensor, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Numbers among values, also in tuples, as tensors of the precision and on the device of another."""
+    return tuple(_scalar_like(like, value) for value in values)
+
+
+def _scalar_like(like: Tensor, value: Any) -> Any:
+    if isinstance(value, tuple):
+        return scalars_like(like, value)
+    return like.new_full((), value) if isinstance(value, float) else value
+
+
 def signs(values: Tensor) -> Tensor:
     """-1 where values are negative, 1 elsewhere (at zero, too)."""
     return where(values < 0, -1.0, 1.0, values)

@@ -7,6 +7,13 @@ import torch
 from qsm_recon.errors import ResourceError
 
 
+def free_bytes(name: str) -> float:
+    """Return how much memory of a graphics processor tensors of this process may still take."""
+    device = require_device(name)
+    free, _ = torch.cuda.mem_get_info(device)
+    return float(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+
+
 def require_device(name: str) -> torch.device:
     """Return a device of torch's.
 

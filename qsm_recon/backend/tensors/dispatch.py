@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
@@ -31,14 +32,15 @@ def twin_of(kernel: Kernel) -> Callable:
     Raises
     ------
     ParameterError
-        If there is none: reading, field estimation and background removal compute on the CPU.
+        If there is none: reading, field estimation and background removal compute on the CPU, and so do terms of
+        other packages whose kernels have loops over voxels of their own.
     """
     function = kernel.function
     package, _, place = function.__module__.rpartition(".")
-    if package not in ROOMS:
+    if package not in ROOMS and not (kernel.takes_arrays and _loops(function)):
         return kernel.calling(twin_of, np.generic.item)
     room = f"qsm_recon.backend.tensors.{place}"
-    if find_spec(room) is not None:
+    if package in ROOMS and find_spec(room) is not None:
         found: Callable | None = getattr(import_module(room), function.__name__, None)
         if found is not None:
             return found
@@ -47,6 +49,12 @@ def twin_of(kernel: Kernel) -> Callable:
     raise ParameterError(
         f"device: kernel '{function.__name__}' is there for the CPU only, but was given a tensor; choose device cpu"
     )
+
+
+def _loops(function: Callable) -> bool:
+    """Whether a function jumps backwards."""
+    jumps = {*dis.hasjrel, *dis.hasjabs}
+    return any(one.opcode in jumps and one.argval <= one.offset for one in dis.get_instructions(function))
 
 
 @cache

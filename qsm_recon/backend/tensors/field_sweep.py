@@ -1,17 +1,36 @@
-"""Tensors for :mod:`qsm_recon.backend.field_sweep`."""
+"""Tensors for :mod:`qsm_recon.backend.field_sweep`: the scalar steps of fidelities, on whole volumes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from qsm_recon.backend.tensors.arrays import numbers as fetched
-from qsm_recon.backend.tensors.arrays import planes, square, total
+from qsm_recon.backend.tensors.arrays import planes, square, total, where
+from qsm_recon.backend.tensors.fusing import fusible
+from qsm_recon.backend.tensors.scalars import arithmetic_of
 
 Sums = tuple[float, ...]
+Outcome = tuple[Tensor, Tensor, Tensor]
+Number = Any  # of Python's, or a tensor of one
+
+
+def outcome(p: Tensor, new: Tensor, old: Tensor, dual: Tensor, stored: Tensor, value: Tensor) -> Outcome:
+    """What replaces D χ (z - s) and the state, and the five sums of the kernels, which stay on the device."""
+    distance, change = square(p - new), square(new - old)
+    sums = total(value), total(distance), total(change), total(square(new)), total(square(dual))
+    return new - dual, stored, torch.stack(sums)
+
+
+def store(p: Tensor, u: Tensor, found: Outcome) -> Sums:
+    """Write what a step gives into the buffers, and fetch its sums."""
+    reflected, stored, sums = found
+    u.copy_(stored)
+    p.copy_(reflected)
+    return tuple(sums.tolist())
 
 
 def _ends(weight: Tensor) -> Tensor:
@@ -23,13 +42,39 @@ def _ends(weight: Tensor) -> Tensor:
     return (place < begin) | (place >= end) | (there.amax(dim=-1, keepdim=True) == 0)
 
 
-def _finish(p: Tensor, u: Tensor, new: Tensor, old: Tensor, dual: Tensor, stored: Tensor, value: Tensor) -> Sums:
-    """Sum, and write what a step gives into the buffers."""
-    sums = total(value), total(square(p - new)), total(square(new - old)), total(square(new)), total(square(dual))
-    signed = new - dual
-    u.copy_(stored)
-    p.copy_(signed)
-    return fetched(*sums)
+@cache
+def _plain(step: Callable[..., Any]) -> Callable[..., Outcome]:
+    def values(p: Tensor, u: Tensor, phi: Tensor, w: Tensor, *settings: Any) -> Outcome:
+        return outcome(p, *step(p, u, phi, w, *settings))
+
+    return fusible(values)
+
+
+@cache
+def _weighted(step: Callable[..., Any], of_residual: bool) -> Callable[..., Outcome]:
+    def values(
+        p: Tensor, u: Tensor, phi: Tensor, w: Tensor, dual_scale: Number, penalty: Number, relaxation: Number, own: Any
+    ) -> Outcome:
+        free, former = _ends(w), u + phi if of_residual else u
+        new, old, dual, stored, value = step(p, u, phi, w, dual_scale, penalty, relaxation, own)
+        old = torch.where(free, former, old)
+        new = torch.where(free, old + relaxation * (p - old), new)
+        dual, value = where(free, 0.0, dual, p), where(free, 0.0, value, p)
+        return outcome(p, new, old, dual, torch.where(free, new - phi if of_residual else new, stored), value)
+
+    return fusible(values)
+
+
+@cache
+def _proximal(proximal: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Outcome]:
+    def values(p: Tensor, u: Tensor, phi: Tensor, w: Tensor, penalty: Number, relaxation: Number, own: Any) -> Outcome:
+        residual, threshold = p - phi, w / penalty
+        old = proximal(u, threshold, own)
+        r = old + relaxation * (residual - old) + (u - old)
+        new = proximal(r, threshold, own)
+        return outcome(p, phi + new, phi + old, r - new, r, w * function(residual, own))
+
+    return fusible(values)
 
 
 def sweep(
@@ -47,7 +92,9 @@ def sweep(
 ) -> Sums:
     """See the kernel."""
     p, u, phi, w = planes(predicted, first, nz, state, measured, weight)
-    return _finish(p, u, *step(p, u, phi, w, dual_scale, penalty, relaxation, numbers))
+    with arithmetic_of(p):
+        found = _plain(step)(p, u, phi, w, dual_scale, penalty, relaxation, numbers)
+    return store(p, u, found)
 
 
 def weighted_sweep(
@@ -66,12 +113,9 @@ def weighted_sweep(
 ) -> Sums:
     """See the kernel."""
     p, u, phi, w = planes(predicted, first, nz, state, measured, weight)
-    free, offset = _ends(w), phi if of_residual else torch.zeros_like(phi)
-    new, old, dual, stored, value = step(p, u, phi, w, dual_scale, penalty, relaxation, numbers)
-    old = torch.where(free, u + offset, old)
-    new = torch.where(free, old + relaxation * (p - old), new)
-    dual, value = (torch.where(free, torch.zeros_like(part), part) for part in (dual, value))
-    return _finish(p, u, new, old, dual, torch.where(free, new - offset, stored), value)
+    with arithmetic_of(p):
+        found = _weighted(step, of_residual)(p, u, phi, w, dual_scale, penalty, relaxation, numbers)
+    return store(p, u, found)
 
 
 def proximal_sweep(
@@ -89,8 +133,6 @@ def proximal_sweep(
 ) -> Sums:
     """See the kernel."""
     p, u, phi, w = planes(predicted, first, nz, state, measured, weight)
-    residual, threshold = p - phi, w / penalty
-    old = proximal(u, threshold, numbers)
-    r = old + relaxation * (residual - old) + (u - old)
-    new = proximal(r, threshold, numbers)
-    return _finish(p, u, phi + new, phi + old, r - new, r, w * function(residual, numbers))
+    with arithmetic_of(p):
+        found = _proximal(proximal, function)(p, u, phi, w, penalty, relaxation, numbers)
+    return store(p, u, found)

@@ -3,50 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from qsm_recon.backend.tensors.arrays import ahead, behind, clip, square, total
-from qsm_recon.backend.tensors.arrays import numbers as fetched
+from qsm_recon.backend.tensors.fusing import fusible
+from qsm_recon.backend.tensors.scalars import arithmetic_of
 
-Settings = tuple[float, float, float, float]
+Number = Any  # of Python's, or a tensor of one
+Settings = tuple[Number, Number, Number, Number]
 """Threshold before and after a change of the penalty, the factor on the dual, over-relaxation."""
 
 
-def proximal_gradient(
-    difference: Tensor, state: Tensor, weight: Tensor | None, settings: Settings
+def split(
+    dual_of: Callable, difference: Tensor, state: Tensor, weight: Tensor | None, settings: Settings, own: Any
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Shrinkage with dual update; returns z before, z, s and the new state (their sum)."""
+    """Proximal step with dual update; returns z before, z, s and the new state (their sum)."""
     old_threshold, new_threshold, ratio, relaxation = settings
-    dual = clip(state, old_threshold if weight is None else old_threshold * weight)
+    dual = dual_of(state, old_threshold if weight is None else old_threshold * weight, own)
     old = state - dual
     fresh = old + relaxation * (difference - old) + ratio * dual
-    dual = clip(fresh, new_threshold if weight is None else new_threshold * weight)
+    dual = dual_of(fresh, new_threshold if weight is None else new_threshold * weight, own)
     return old, fresh - dual, dual, fresh
+
+
+@cache
+def _component(dual: Callable, size: Callable) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+    """The step of one component; returns z - s, the new state and the five sums, which stay on the device."""
+
+    def values(
+        difference: Tensor, state: Tensor, weight: Tensor | None, settings: Settings, own: Any
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        old, new, scaled, fresh = split(dual, difference, state, weight, settings, own)
+        value = size(difference, own)
+        sums = total(value if weight is None else weight * value), total(square(difference - new))
+        rest = total(square(new - old)), total(square(new)), total(square(scaled))
+        return new - scaled, fresh, torch.stack((*sums, *rest))
+
+    return fusible(values)
+
+
+def _clipped(u: Tensor, threshold: Tensor | float, own: Any) -> Tensor:
+    return clip(u, threshold)
+
+
+def _size(difference: Tensor, own: Any) -> Tensor:
+    return difference.abs()
 
 
 def shrink(
     difference: Tensor, state: Tensor, weight: Tensor | None, settings: Settings, *, update: bool = True
 ) -> tuple[Tensor, Tensor]:
     """Shrink one component; returns z - s and the five sums, which stay on the device."""
-    old, new, dual, fresh = proximal_gradient(difference, state, weight, settings)
     if not update:
-        return new - dual, difference.new_zeros(5, dtype=torch.float64)
-    size = difference.abs() if weight is None else weight * difference.abs()
-    sums = total(size), total(square(difference - new)), total(square(new - old)), total(square(new))
+        _, new, scaled, _ = split(_clipped, difference, state, weight, settings, ())
+        return new - scaled, difference.new_zeros(5, dtype=torch.float64)
+    signed, fresh, sums = _component(_clipped, _size)(difference, state, weight, settings, ())
     state.copy_(fresh)
-    return new - dual, torch.stack((*sums, total(square(dual))))
+    return signed, sums
 
 
 def weight_of(weights: Tensor, component: int, first: int, last: int, nz: int) -> Tensor | None:
     """Regularisation weights of a component on planes; None where there are none."""
     count = weights.shape[0]
     return None if count == 0 else weights[component if count > 1 else 0, first:last, :, :nz]
-
-
-def _scaled(threshold: float, weight: Tensor | None) -> Tensor | float:
-    return threshold if weight is None else threshold * weight
 
 
 def incoming_sweep(
@@ -67,11 +90,10 @@ def incoming_sweep(
     before, nz = (plane - 1) % image.shape[0], image.shape[2]
     weight = weight_of(weights, 0, before, before + 1, nz)
     difference = (image[plane] - image[before])[None] * inverse_spacing
-    state = u[0, before : before + 1, :, :nz]
-    s_old = dual(state, _scaled(old_threshold, weight), numbers)
-    z_old = state - s_old
-    fresh = z_old + relaxation * (difference - z_old) + ratio * s_old
-    out[:, :nz] = (fresh - 2 * dual(fresh, _scaled(new_threshold, weight), numbers))[0]
+    settings, state = (old_threshold, new_threshold, ratio, relaxation), u[0, before : before + 1, :, :nz]
+    with arithmetic_of(image):
+        _, new, scaled, _ = split(dual, difference, state, weight, settings, numbers)
+    out[:, :nz] = (new - scaled)[0]
 
 
 def gradient_sweep(
@@ -95,30 +117,19 @@ def gradient_sweep(
 ) -> tuple[float, ...]:
     """See the kernel."""
     valid, target = image[..., :nz], out[..., :nz]
-    sums = image.new_zeros(5, dtype=torch.float64)
+    settings = old_threshold, new_threshold, ratio, relaxation
+    step, found = _component(dual, size), image.new_zeros(5, dtype=torch.float64)
     for axis, scale in enumerate(inverse_spacing):
         difference = (ahead(valid, first, last, axis) - valid[first:last]) * scale
         state, weight = u[axis, first:last, :, :nz], weight_of(weights, axis, first, last, nz)
-        s_old = dual(state, _scaled(old_threshold, weight), numbers)
-        z_old = state - s_old
-        fresh = z_old + relaxation * (difference - z_old) + ratio * s_old
-        s = dual(fresh, _scaled(new_threshold, weight), numbers)
-        z = fresh - s
-        value = size(difference, numbers)
-        parts = (
-            value if weight is None else weight * value,
-            square(difference - z),
-            square(z - z_old),
-            square(z),
-            square(s),
-        )
-        sums += torch.stack([total(part) for part in parts])
+        with arithmetic_of(image):
+            signed, fresh, sums = step(difference, state, weight, settings, numbers)
         state.copy_(fresh)
-        signed = z - s
+        found += sums
         divergence = behind(signed, carried[:, :nz], axis) - signed
         if axis == 0:
             torch.mul(divergence, scale, out=target)
             carried[:, :nz] = signed[-1]
         else:
             target.add_(divergence, alpha=scale)
-    return fetched(*sums)
+    return tuple(found.tolist())

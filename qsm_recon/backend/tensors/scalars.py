@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
 from torch import Tensor
+
+_precision: ContextVar[torch.dtype] = ContextVar("precision", default=torch.float64)
+
+
+@contextmanager
+def arithmetic_of(field: Tensor) -> Iterator[None]:
+    """Let steps be in the precision of a field."""
+    token = _precision.set(field.dtype)
+    try:
+        yield
+    finally:
+        _precision.reset(token)
 
 
 def smaller(one: Any, other: Any) -> Any:
@@ -31,9 +46,10 @@ def limited(value: Any, limit: Any) -> Any:
 
 
 def chosen(condition: Tensor, one: Any, other: Any) -> Tensor:
-    """See the scalar; two numbers are chosen from in double precision."""
+    """See the scalar; of two numbers in the precision of the step."""
     if not isinstance(one, Tensor) and not isinstance(other, Tensor):
-        one, other = (torch.tensor(n, dtype=torch.float64, device=condition.device) for n in (one, other))
+        dtype, device = _precision.get(), condition.device
+        one, other = (torch.full((), float(n), dtype=dtype, device=device) for n in (one, other))
     return torch.where(condition, one, other)
 
 
