@@ -96,9 +96,8 @@ def told():
     print(json.dumps([spent, peak[0]]), file=sys.stderr)
 atexit.register(told)
 sys.argv[1:] = sys.argv[2:]
-from qsm_recon.commands.line import run_as_program
-from qsm_recon.run import main
-run_as_program(main)
+import runpy
+runpy.run_module("qsm_recon.run", run_name="__main__")
 """
 
 
@@ -188,7 +187,8 @@ def run_once(folder: Path, words: list[str]) -> dict[str, Any]:
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment, cwd=folder
     )
     assert process.stderr is not None
-    told = process.stderr.read().strip().splitlines()
+    with process.stderr as words_of_it:
+        told = words_of_it.read().strip().splitlines()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode or not told:

@@ -54,11 +54,11 @@ def threads():
 @pytest.fixture
 def without_pyfftw(monkeypatch):
     """Run a test as on a machine that has no pyFFTW."""
-    from qsm_recon.backend import fft
+    from qsm_recon.backend import fft, transforms
 
     def forget():
         fft._load_fftw.cache_clear()
-        fft._transform_here.cache_clear()
+        transforms._transform_here.cache_clear()
 
     monkeypatch.setitem(sys.modules, "pyfftw", None)
     forget()

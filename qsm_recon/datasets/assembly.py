@@ -155,11 +155,15 @@ class Assembly:
         if fitted and method != "fit" and bipolar == "auto":
             raise DataError(
                 f"phase: odd and even echoes differ by {2 * test.phase_rad:.2g} rad (a bipolar readout), which the "
-                "difference of echoes cannot take; choose --field-estimate fit, or insist with --bipolar no"
+                "difference of echoes cannot take; choose --field-estimate fit, or insist with --bipolar no",
+                argument="phase",
             )
         estimate = estimate_field(series, mask, method, bipolar=fitted, grid=grid)
         if not estimate.mask.any():
-            raise DataError("phase: no voxel of the mask has signal that determines a field; check mask and magnitude")
+            raise DataError(
+                "phase: no voxel of the mask has signal that determines a field; check mask and magnitude",
+                argument="phase",
+            )
         lost = int(np.count_nonzero(mask & ~estimate.mask))
         if lost:
             self.notes.append(f"mask: {lost} voxels without signal that determines a field were taken out")

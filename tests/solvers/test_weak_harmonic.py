@@ -5,8 +5,8 @@ import pytest
 from oracles import relative_error
 from oracles.cases import VOXEL_SIZE, SmallCase
 from oracles.cases import periodic_solver as make_solver
-from oracles.composition import admm
 from oracles.fields import difference_symbols
+from oracles.variational import admm
 
 from qsm_recon.solvers import composition
 
