@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "qsm_recon"
-HEAVY = ("numba", "pyfftw", "matplotlib", "scipy", "nibabel")
+HEAVY = ("numba", "pyfftw", "matplotlib", "scipy", "nibabel", "torch")
 
 # From the ground up: a module may import from its own floor and those below it.
 FLOORS = [
@@ -24,6 +24,7 @@ FLOORS = [
     {"terms"},
     {"engines"},
     {"background"},
+    {"learned"},
     {"solvers"},
     {"select"},
     {"report"},
@@ -38,6 +39,8 @@ ONLY_PLACE = {
     "dask": ("cohort/",),
     "dask_jobqueue": ("cohort/scheduling.py",),
     "nipype": ("adapters/nipype.py",),
+    "torch": ("learned/",),
+    "safetensors": ("learned/",),
 }
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 every_source = pytest.mark.parametrize("path", SOURCES, ids=[str(path.relative_to(PACKAGE)) for path in SOURCES])
@@ -87,7 +90,8 @@ print(changed, callable(evaluate), callable(main), evaluate is qsm_recon.evaluat
 
 
 @pytest.mark.parametrize("arguments", [["run", "--list"], ["run", "--help"], ["run", "--algo", "medi", "--help"],
-                                       ["lcurve", "--help"], ["evaluate", "--help"], ["phantom", "--help"]],
+                                       ["lcurve", "--help"], ["evaluate", "--help"], ["phantom", "--help"],
+                                       ["learn", "--help"]],
                          ids=" ".join)  # fmt: skip
 def test_saying_what_there_is_imports_nothing_heavy(arguments, run_python):
     code = (

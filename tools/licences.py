@@ -34,6 +34,8 @@ PURPOSE = {
     "distributed": "workers of a cohort and of the benchmarks (extra `cohort`)",
     "dask-jobqueue": "SLURM (extra `cohort`)",
     "nipype": "interface for nipype (extra `nipype`)",
+    "torch": "the learned methods (extra `torch`)",
+    "safetensors": "files of their weights (extra `torch`)",
 }
 
 
@@ -42,7 +44,7 @@ def declared() -> dict[str, list[str]]:
     settings = configparser.ConfigParser()
     settings.read(ROOT / "setup.cfg", encoding="utf-8")
     groups = {"": settings["options"]["install_requires"]}
-    groups |= {extra: settings["options.extras_require"][extra] for extra in ("cohort", "nipype")}
+    groups |= {extra: settings["options.extras_require"][extra] for extra in ("cohort", "nipype", "torch")}
     return {extra: [Requirement(line).name for line in text.split("\n") if line] for extra, text in groups.items()}
 
 

@@ -34,6 +34,7 @@ WITHOUT_NUMBERS = (
     "lcurve.py",
     "evaluate.py",
     "phantom.py",
+    "learn.py",
 )
 """Files of the package (beginnings of their paths) on which no figure depends."""
 

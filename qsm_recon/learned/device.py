@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from qsm_recon.backend.threads import thread_count
 from qsm_recon.errors import ParameterError, ResourceError, did_you_mean
 from qsm_recon.learned.weights import require_torch
 
@@ -72,6 +73,7 @@ def arithmetic(device: str = "auto", precision: str = "auto") -> Arithmetic:
     if device == "cuda" and not torch.cuda.is_available():
         raise ResourceError("device=cuda: torch finds no GPU here; choose device=cpu or auto")
     place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    torch.set_num_threads(thread_count())
     if precision == "auto":
         precision = "bfloat16" if _multiplies_in_bfloat16(place) else "single"
     return Arithmetic(place, precision)

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.io import atomic_write
+from qsm_recon.learned.domain import spread_and_peak
 from qsm_recon.learned.heads import TILT_DEG, Head, head
-from qsm_recon.learned.inputs import prepare
+from qsm_recon.learned.inputs import CHANNELS, FIELD_GAIN, prepare
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
 from qsm_recon.operators.padding import padding_around, reach_of
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 KINDS = ("head", "mixed", "shapes")
 SHARES = (0.55, 0.3, 0.15)
 """How often each kind is drawn in training."""
-EXAMPLE_VERSION = 1
+EXAMPLE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Example:
     Parameters
     ----------
     channels
-        (4, nx, ny, nz) float16, mapped from a file; see :mod:`qsm_recon.learned.inputs`.
+        (5, nx, ny, nz) float16, mapped from a file; see :mod:`qsm_recon.learned.inputs`.
     truth
         (nx, ny, nz) float16 susceptibility without its mean over the mask, over ``scale_ppm``.
     scale_ppm
@@ -42,6 +43,11 @@ class Example:
     channels: NDArray[np.float16]
     truth: NDArray[np.float16]
     scale_ppm: float
+
+    def field_range_ppm(self) -> tuple[float, float]:
+        """Spread and peak of its field; see :func:`qsm_recon.learned.domain.spread_and_peak`."""
+        field = np.asarray(self.channels[CHANNELS.index("field")], np.float32) * (self.scale_ppm / FIELD_GAIN)
+        return spread_and_peak(field, self.channels[CHANNELS.index("mask")] > 0)
 
 
 def example(folder: Path, kind: str, seed: int, size: str = "full") -> Example:
@@ -65,7 +71,7 @@ def example(folder: Path, kind: str, seed: int, size: str = "full") -> Example:
         atomic_write(path, lambda place: _write(place, stored))
     volumes = np.load(path, mmap_mode="r", allow_pickle=False)
     # The unit is in a voxel's place, so that a file is complete or absent.
-    return Example(volumes[:4], volumes[4], float(volumes[5, 0, 0, 0]) / 1000)
+    return Example(volumes[:-2], volumes[-2], float(volumes[-1, 0, 0, 0]) / 1000)
 
 
 def _write(path: Path, volumes: NDArray) -> None:
@@ -129,7 +135,9 @@ def _add_ellipsoid(
     lows = [max(0, int(c) - reach) for c in centre]
     highs = [min(n, int(c) + reach + 1) for n, c in zip(image.shape, centre, strict=True)]
     box = tuple(slice(low, high) for low, high in zip(lows, highs, strict=True))
-    x = np.meshgrid(*(np.arange(low, high) - c for low, high, c in zip(lows, highs, centre, strict=True)), indexing="ij")
+    x = np.meshgrid(
+        *(np.arange(low, high) - c for low, high, c in zip(lows, highs, centre, strict=True)), indexing="ij"
+    )
     turned = np.tensordot(rotation, np.stack(x).astype(np.float32), axes=1)
     radius = np.sqrt(sum((along / axis) ** 2 for along, axis in zip(turned, axes, strict=True)))
     depth = (1 - radius) * axes.min() / edge

@@ -151,6 +151,4 @@ def _write(path: Path, made: Head) -> None:
 def _read(path: Path) -> Head:
     with np.load(path, allow_pickle=False) as stored:
         grid = Grid(stored["mask"].shape, tuple(stored["voxel_size_mm"]), tuple(stored["b0_direction"]))
-        return Head(
-            stored["susceptibility_ppm"], stored["field_ppm"], stored["noise_ppm"], stored["mask"], grid
-        )
+        return Head(stored["susceptibility_ppm"], stored["field_ppm"], stored["noise_ppm"], stored["mask"], grid)

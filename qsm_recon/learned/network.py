@@ -1,7 +1,6 @@
 """The network: a small three-dimensional U-Net that corrects a closed form, as functions of its weights.
 
-Full resolution enters and leaves as eight channels at half of it, which makes a convolution eight times as cheap and
-lets it reach twice as far.  Without normalisation layers the result does not depend on what else is in a volume.
+Without normalisation layers the result does not depend on what else is in a volume.
 """
 
 from __future__ import annotations
@@ -14,36 +13,39 @@ from qsm_recon.learned.inputs import CHANNELS
 if TYPE_CHECKING:
     from torch import Tensor
 
-WIDTHS = (32, 64, 96)
-"""Channels at 1/2, 1/4 and 1/8 of the resolution."""
+WIDTHS = (16, 32, 64, 64)
+"""Channels at the full resolution, 1/2, 1/4 and 1/8 of it."""
 MULTIPLE = 8
 """Sizes of volumes have to be multiples of this."""
 SLOPE = 0.1
 """Of the rectifiers for negative values."""
+KNEE = 4.0
+"""Unit of the inputs beyond which they are compressed: a calcification has a hundred times the values of tissue."""
 REACH = 44
 """Voxels, in each direction, that a voxel of the result depends on beyond the closed forms."""
 
 
-def shapes(widths: tuple[int, int, int] = WIDTHS) -> dict[str, tuple[int, ...]]:
+def shapes(widths: tuple[int, ...] = WIDTHS) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the weights.
 
     Parameters
     ----------
     widths
-        Channels at each of the three levels.
+        Channels at each level, four of them.
     """
-    kernels = {"enter": (widths[0], 8 * len(CHANNELS), 3), "leave": (8, widths[0], 3)}
+    kernels = {"enter": (widths[0], len(CHANNELS), 3), "leave": (1, widths[0], 3)}
     for level, width in enumerate(widths):
-        for way in ("in", "out") if level < 2 else ("in",):
+        # At full resolution, where convolutions cost most, there is no block on the way in.
+        for way in ("in",) if level == len(widths) - 1 else ("in", "out") if level else ("out",):
             kernels |= {f"{way}{level}.{part}": (width, width, 3) for part in ("first", "second")}
-    for level in (0, 1):
-        kernels[f"down{level}"] = (widths[level + 1], widths[level], 2)
-        kernels[f"up{level}"] = (widths[level], widths[level + 1], 1)
+        if level:
+            kernels[f"down{level}"] = (width, widths[level - 1], 2)
+            kernels[f"up{level}"] = (widths[level - 1], width, 1)
     weights = {f"{name}.weight": (out, into, size, size, size) for name, (out, into, size) in kernels.items()}
     return {**weights, **{f"{name}.bias": (out,) for name, (out, _, _) in kernels.items()}}
 
 
-def initial_weights(seed: int, widths: tuple[int, int, int] = WIDTHS) -> dict[str, Tensor]:
+def initial_weights(seed: int, widths: tuple[int, ...] = WIDTHS) -> dict[str, Tensor]:
     """Random weights to start training from; the network begins as the closed form.
 
     Parameters
@@ -51,7 +53,7 @@ def initial_weights(seed: int, widths: tuple[int, int, int] = WIDTHS) -> dict[st
     seed
         Of the random numbers.
     widths
-        Channels at each of the three levels.
+        Channels at each level, four of them.
     """
     import torch
 
@@ -59,7 +61,7 @@ def initial_weights(seed: int, widths: tuple[int, int, int] = WIDTHS) -> dict[st
     weights = {}
     for name, shape in shapes(widths).items():
         fan_in = torch.Size(shape[1:]).numel()
-        small = 0.0 if name.startswith("leave") else 0.3 if "second" in name else 1.0
+        small = 0.0 if name.startswith("leave") or "second" in name else 1.0
         spread = small * (2 / fan_in) ** 0.5 if name.endswith("weight") else 0.0
         weights[name] = spread * torch.randn(shape, generator=generator)
     return weights
@@ -73,7 +75,7 @@ def correct(weights: Mapping[str, Tensor], channels: Tensor) -> Tensor:
     weights
         See :func:`shapes`.
     channels
-        (batch, 4, nx, ny, nz); sizes are multiples of ``MULTIPLE``.
+        (batch, 5, nx, ny, nz); sizes are multiples of ``MULTIPLE``.
 
     Returns
     -------
@@ -93,26 +95,21 @@ def correct(weights: Mapping[str, Tensor], channels: Tensor) -> Tensor:
     def up(name: str, image: Tensor, beside: Tensor) -> Tensor:
         return beside + functional.interpolate(convolution(name, image), scale_factor=2, mode="nearest")
 
-    folded = _folded(channels).contiguous(memory_format=torch.channels_last_3d)
-    half = block("in0", convolution("enter", folded, padding=1))
-    quarter = block("in1", convolution("down0", half, stride=2))
-    eighth = block("in2", convolution("down1", quarter, stride=2))
-    quarter = block("out1", up("up1", eighth, quarter))
-    half = block("out0", up("up0", quarter, half))
-    correction = _unfolded(convolution("leave", functional.leaky_relu(half, SLOPE), padding=1))
+    image = torch.asinh(channels / KNEE) * KNEE
+    image = convolution("enter", image.contiguous(memory_format=torch.channels_last_3d), padding=1)
+    deepest = sum(name.startswith("down") and name.endswith("weight") for name in weights)
+    beside = [image]
+    for level in range(1, deepest + 1):
+        beside.append(block(f"in{level}", convolution(f"down{level}", beside[-1], stride=2)))
+    image = beside.pop()
+    for level in range(deepest, 0, -1):
+        image = block(f"out{level - 1}", up(f"up{level}", image, beside.pop()))
+    correction = convolution("leave", functional.leaky_relu(image, SLOPE), padding=1)[:, 0]
     base, mask = channels[:, CHANNELS.index("base")], channels[:, CHANNELS.index("mask")]
-    return (base + correction.to(base.dtype)) * mask
+    return (base + slope(base) * correction.to(base.dtype)) * mask
 
 
-def _folded(image: Tensor) -> Tensor:
-    """(b, c, 2x, 2y, 2z) to (b, 8c, x, y, z)."""
-    b, c, x, y, z = image.shape
-    parts = image.reshape(b, c, x // 2, 2, y // 2, 2, z // 2, 2)
-    return parts.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(b, 8 * c, x // 2, y // 2, z // 2)
+def slope(values: Tensor) -> Tensor:
+    """How much smaller a step is after the compression of the inputs, at some values: one where they are small."""
+    return (1 + (values / KNEE) ** 2) ** 0.5
 
-
-def _unfolded(image: Tensor) -> Tensor:
-    """(b, 8, x, y, z) to (b, 2x, 2y, 2z)."""
-    b, _, x, y, z = image.shape
-    parts = image.reshape(b, 2, 2, 2, x, y, z)
-    return parts.permute(0, 4, 1, 5, 2, 6, 3).reshape(b, 2 * x, 2 * y, 2 * z)

@@ -23,7 +23,7 @@ def predict(weights: Mapping[str, Tensor], channels: NDArray[np.float32], how: A
     weights
         See :func:`qsm_recon.learned.network.shapes`.
     channels
-        (4, nx, ny, nz), see :mod:`qsm_recon.learned.inputs`.
+        (5, nx, ny, nz), see :mod:`qsm_recon.learned.inputs`.
     how
         Where and how to compute.
 
@@ -41,7 +41,7 @@ def predict(weights: Mapping[str, Tensor], channels: NDArray[np.float32], how: A
 
 
 def padded(channels: NDArray[np.float32]) -> Tensor:
-    """Channels (1, 4, ...) with zeros after each axis up to sizes that the network takes."""
+    """Channels (1, 5, ...) with zeros after each axis up to sizes that the network takes."""
     import torch
 
     lacking = [(0, -n % MULTIPLE) for n in channels.shape[1:]]

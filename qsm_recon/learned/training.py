@@ -18,7 +18,7 @@ from qsm_recon.io import atomic_write
 from qsm_recon.learned.device import Arithmetic, arithmetic
 from qsm_recon.learned.examples import KINDS, SHARES, Example, example
 from qsm_recon.learned.inputs import CHANNELS
-from qsm_recon.learned.network import MULTIPLE, WIDTHS, correct, initial_weights
+from qsm_recon.learned.network import MULTIPLE, WIDTHS, correct, initial_weights, slope
 from qsm_recon.learned.prediction import predict
 from qsm_recon.learned.weights import save_weights
 
@@ -38,6 +38,8 @@ HUBER = 0.5
 """Errors in the unit of the inputs from which on the loss is linear."""
 GRADIENT_LOSS = 0.5
 LARGEST_GRADIENT = 1.0
+AVERAGE = 0.995
+"""Of the weights that are kept, the share of the former in the mean over steps."""
 INSET = 8
 """Voxels at a patch's faces that do not count, as they lack their surroundings."""
 
@@ -63,7 +65,7 @@ class Training:
     size
         Of the heads, ``full`` or ``reduced``.
     widths
-        Channels of the network at its three levels.
+        Channels of the network at its levels.
     check_every
         Steps between checkpoints, each with the error on the held-out heads.
     """
@@ -72,11 +74,11 @@ class Training:
     held_out: tuple[int, ...]
     steps: int = 20000
     seed: int = 0
-    patch: int = 80
+    patch: int = 64
     batch: int = 1
-    rate: float = 8e-4
+    rate: float = 1e-3
     size: str = "full"
-    widths: tuple[int, int, int] = WIDTHS
+    widths: tuple[int, ...] = WIDTHS
     check_every: int = 250
 
     def __post_init__(self) -> None:
@@ -146,14 +148,14 @@ def train(
         losses.append(_step(state, training, examples, how))
         if state.step % training.check_every == 0 or state.step == training.steps:
             state.seconds += time.perf_counter() - began
-            errors = [held_out_error(state.weights, one, how) for one in held_out]
+            errors = [held_out_error(state.averages, one, how) for one in held_out]
             line = {
                 "step": state.step, "loss": float(np.mean(losses)), "seconds": round(state.seconds, 1),
                 "held_out_percent": [round(error, 2) for error in errors],
             }  # fmt: skip
             state.save(out / CHECKPOINT)
             facts = {**facts, **line}
-            save_weights(out / WEIGHTS, state.weights, facts)
+            save_weights(out / WEIGHTS, state.averages, facts)
             with (out / HISTORY).open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(line) + "\n")
             tell(", ".join(f"{name} {value}" for name, value in line.items()))
@@ -167,6 +169,7 @@ class _State:
 
     weights: dict[str, Tensor]
     adam: torch.optim.Adam
+    averages: dict[str, Tensor]
     step: int = 0
     seconds: float = 0.0
 
@@ -177,7 +180,7 @@ class _State:
         weights = {name: how.place(value).requires_grad_() for name, value in
                    initial_weights(training.seed, training.widths).items()}  # fmt: skip
         adam = torch.optim.Adam(weights.values(), lr=training.rate, betas=(0.9, 0.99))
-        state = cls(weights, adam)
+        state = cls(weights, adam, {name: value.detach().clone() for name, value in weights.items()})
         if path.exists():
             state._read(path)
         return state
@@ -195,6 +198,7 @@ class _State:
             for name, weight in self.weights.items():
                 with torch.no_grad():
                     weight.copy_(stored[f"weight/{name}"])
+                    self.averages[name].copy_(stored[f"average/{name}"])
                 if self.step:
                     self.adam.state[weight] = {
                         "step": torch.tensor(float(self.step)),
@@ -214,7 +218,9 @@ class _State:
         tensors = {}
         for name, weight in self.weights.items():
             known = self.adam.state[weight]
-            for kind, tensor in (("weight", weight), ("mean", known["exp_avg"]), ("square", known["exp_avg_sq"])):
+            kinds = {"weight": weight, "average": self.averages[name]}
+            kinds |= {"mean": known["exp_avg"], "square": known["exp_avg_sq"]}
+            for kind, tensor in kinds.items():
                 tensors[f"{kind}/{name}"] = tensor.detach().cpu().contiguous()
         told = {"step": str(self.step), "seconds": repr(self.seconds)}
         atomic_write(path, lambda place: save_file(tensors, place, told))
@@ -222,13 +228,12 @@ class _State:
     def facts(self, training: Training, examples: dict[str, list[Example]], how: Arithmetic) -> dict[str, Any]:
         """What is to be known of the weights, among it the domain that they were trained in."""
         every = [one for kind in examples.values() for one in kind]
-        scales = [one.scale_ppm for one in every]
-        peaks = [float(np.abs(one.channels[CHANNELS.index("base")]).max()) for one in every]
+        spreads, peaks = zip(*(one.field_range_ppm() for one in every), strict=True)
         return {
             **asdict(training),
             "precision": how.precision,
-            "scale_ppm": [min(scales), max(scales)],
-            "peak": max(peaks),
+            "field_spread_ppm": [min(spreads), max(spreads)],
+            "field_peak_ppm": max(peaks),
         }
 
 
@@ -249,11 +254,17 @@ def _step(state: _State, training: Training, examples: dict[str, list[Example]],
     torch.nn.utils.clip_grad_norm_(state.weights.values(), LARGEST_GRADIENT)
     state.adam.step()
     state.step += 1
+    share = min(AVERAGE, state.step / (state.step + 10))
+    with torch.no_grad():
+        for name, average in state.averages.items():
+            average.lerp_(state.weights[name], 1 - share)
     return float(loss.detach())
 
 
 def loss_of(found: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
     """Huber's loss of the error inside the mask and of its steps between neighbours, off the patch's faces.
+
+    Errors are relative to the truth where that is far beyond tissue's, or strong sources would be all that counts.
 
     Parameters
     ----------
@@ -263,7 +274,7 @@ def loss_of(found: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
     from torch.nn.functional import huber_loss
 
     inner = (slice(None), *[slice(INSET, -INSET)] * 3)
-    error, inside = ((found.float() - truth) * mask)[inner], mask[inner]
+    error, inside = ((found.float() - truth) / slope(truth) * mask)[inner], mask[inner]
     count = inside.sum().clamp(min=1)
 
     def cost(values: Tensor) -> Tensor:
@@ -292,7 +303,7 @@ def drawn_patch(draw: np.random.Generator, examples: dict[str, list[Example]], s
     Returns
     -------
     ndarray
-        (5, size, size, size) channels and truth.
+        (6, size, size, size) channels and truth.
     """
     kind = KINDS[draw.choice(len(KINDS), p=SHARES)]
     one = examples[kind][draw.integers(len(examples[kind]))]

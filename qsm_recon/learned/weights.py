@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 FORMAT = "qsm_recon learned inversion 1"
 SHIPPED = Path(__file__).parent / "weights.safetensors"
 EXTRA = "qsm_recon[torch]"
+VARIABLE = "QSM_RECON_WEIGHTS"
+"""Environment variable that names another file of weights."""
+
+
+def chosen_weights() -> Path:
+    """The file that the environment variable ``QSM_RECON_WEIGHTS`` names, else that of the package."""
+    return Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else SHIPPED
 
 
 def require_torch() -> None:
@@ -82,17 +90,15 @@ def load_weights(path: Path = SHIPPED) -> tuple[dict[str, Tensor], dict[str, Any
     require_torch()
     import torch
 
-    stored, told = _read(path)
-    facts = json.loads(told["facts"])
+    stored, facts = _read(path)
     widths = tuple(facts.get("widths", WIDTHS))
     expected = shapes(widths)  # type: ignore[arg-type]
     found = {name: tuple(value.shape) for name, value in stored.items()}
-    if found != expected:
-        odd = sorted(name for name in expected.keys() | found.keys() if found.get(name) != expected.get(name))
-        name = odd[0]
+    odd = sorted(name for name in expected.keys() | found.keys() if found.get(name) != expected.get(name))
+    if odd:
         raise DataError(
-            f"{path}: its weights are those of another network: '{name}' has shape {found.get(name)}, expected "
-            f"{expected.get(name)}; train them with python -m qsm_recon.learn train"
+            f"{path}: its weights are those of another network: '{odd[0]}' has shape {found.get(odd[0])}, expected "
+            f"{expected.get(odd[0])}; train them with python -m qsm_recon.learn train"
         )
     weights = {name: value.to(torch.float32) for name, value in stored.items()}
     broken = [name for name, value in weights.items() if not torch.isfinite(value).all()]
@@ -101,7 +107,13 @@ def load_weights(path: Path = SHIPPED) -> tuple[dict[str, Tensor], dict[str, Any
     return weights, facts
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def facts_of(path: Path = SHIPPED) -> dict[str, Any]:
+    """Read what is known of weights, as :func:`load_weights` does, without them."""
+    require_torch()
+    return _read(path, weights=False)[1]
+
+
+def _read(path: Path, *, weights: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -109,12 +121,16 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as stream:
             told = stream.metadata() or {}
-            stored = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+            names = stream.keys() if weights else ()
+            stored = {name: stream.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise DataError(f"{path}: it cannot be read as safetensors ({error}); train or copy the file anew") from error
-    if told.get("format") != FORMAT or "facts" not in told:
+    if told.get("format") != FORMAT:
         raise DataError(
             f"{path}: expected a file of '{FORMAT}', found '{told.get('format', 'no format')}'; "
             "take one that python -m qsm_recon.learn train wrote"
         )
-    return stored, told
+    try:
+        return stored, dict(json.loads(told["facts"]))
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{path}: what it says of its training cannot be read; train or copy the file anew") from error

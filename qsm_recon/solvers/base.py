@@ -8,6 +8,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import ClassVar
 
 import numpy as np
@@ -51,6 +52,16 @@ class Solver(Method, ABC):
     """How the main parameter follows the data where its default is to do so, in one line."""
     warm_starts: ClassVar[bool] = True
     """Whether a converged result does not depend on where it started, so that a sweep may start from a neighbour."""
+
+    extra: ClassVar[str] = ""
+    """Extra of the package that brings what the method needs beyond the package itself."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Libraries of that extra, as they are imported."""
+
+    @classmethod
+    def missing(cls) -> tuple[str, ...]:
+        """Return the libraries that the method needs and that are not installed."""
+        return tuple(name for name in cls.needs if find_spec(name) is None)
 
     @classmethod
     def main_parameter(cls) -> Parameter:

@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 from oracles import relative_error
+from oracles.extras import with_extras
 
 from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.operators.grid import Grid
@@ -36,10 +37,16 @@ SCALING_POWER = {
     "rts": 1,
     "medi": None,
     "tfi": None,
+    "qsminvnet": 0,
+    "fine": 0,
 }
+LEARNED = {"qsminvnet", "fine"}
+"""What these make of a field with the other sign is not the map with the other sign: veins are paramagnetic."""
+WITHOUT_START = {"fine"}
+"""Iterative, and start from something else than a map."""
 
-every_solver = pytest.mark.parametrize("name", NAMES)
-every_iterative_solver = pytest.mark.parametrize("name", ITERATIVE)
+every_solver = pytest.mark.parametrize("name", with_extras(NAMES))
+every_iterative_solver = pytest.mark.parametrize("name", with_extras(ITERATIVE))
 
 
 def quick(name, **parameters):
@@ -237,6 +244,8 @@ def test_a_constant_in_the_field_changes_nothing(name, synthetic, usual):
 
 @every_solver
 def test_changing_the_sign_of_the_field_changes_that_of_the_map(name, synthetic, usual):
+    if name in LEARNED:
+        pytest.skip("was trained on heads, whose veins have one sign")
     expected = usual(name).susceptibility_ppm
     found = quick(name).solve(synthetic.problem(field_ppm=-synthetic.field)).susceptibility_ppm
     assert relative_error(-found, expected) < 1e-5
@@ -340,12 +349,16 @@ def test_says_that_it_did_not_converge(name, synthetic):
 def test_starts_from_a_given_map_of_the_right_shape(name, synthetic, usual):
     problem = synthetic.problem()
     start = usual(name).susceptibility_ppm
+    if name in WITHOUT_START:
+        with pytest.raises(ParameterError, match="start_ppm: .* leave it out"):
+            quick(name).solve(problem, start_ppm=start)
+        return
     assert_sound(quick(name).solve(problem, start_ppm=start), problem, name)
     with pytest.raises(ParameterError, match="start_ppm: expected shape"):
         quick(name).solve(problem, start_ppm=start[1:])
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - set(ITERATIVE)))
+@pytest.mark.parametrize("name", with_extras(sorted(set(NAMES) - set(ITERATIVE))))
 def test_closed_form_takes_no_start(name, synthetic):
     with pytest.raises(ParameterError, match="closed form"):
         quick(name).solve(synthetic.problem(), start_ppm=synthetic.truth)
