@@ -21,7 +21,7 @@ SLOPE = 0.1
 """Of the rectifiers for negative values."""
 KNEE = 4.0
 """Unit of the inputs beyond which they are compressed: a calcification has a hundred times the values of tissue."""
-REACH = 44
+REACH = 52
 """Voxels, in each direction, that a voxel of the result depends on beyond the closed forms."""
 
 
@@ -112,4 +112,3 @@ def correct(weights: Mapping[str, Tensor], channels: Tensor) -> Tensor:
 def slope(values: Tensor) -> Tensor:
     """How much smaller a step is after the compression of the inputs, at some values: one where they are small."""
     return (1 + (values / KNEE) ** 2) ** 0.5
-

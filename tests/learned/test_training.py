@@ -248,7 +248,9 @@ def test_the_loss_is_that_of_the_inner_mask(torch):
     step = truth.clone()
     step[:, INSET + 2 :] = 0.1
     counted = 16 / 64 * 0.5 * 0.1**2  # pairs across the step, over the voxels
-    assert float(loss_of(step, truth, mask)) == pytest.approx(0.5 * 0.5 * 0.1**2 + GRADIENT_LOSS / 3 * counted, rel=1e-4)
+    assert float(loss_of(step, truth, mask)) == pytest.approx(
+        0.5 * 0.5 * 0.1**2 + GRADIENT_LOSS / 3 * counted, rel=1e-4
+    )
 
 
 def test_the_command_trains_and_shows(torch, cache, tmp_path, capsys):
