@@ -131,8 +131,11 @@ def _made(parameters: PhantomParameters) -> Head:
     if case.truth is None or problem.field_noise_ppm is None:
         raise DataError("phantom: it came without its truth or the noise of its field")
     truth = np.where(problem.mask, region.cut(case.truth.susceptibility_ppm), 0)
-    images = (np.where(problem.mask, image, 0) for image in (truth, problem.field_ppm, problem.field_noise_ppm))
-    return Head(*(np.asarray(image, np.float32) for image in images), problem.mask, problem.grid)
+    truth, field, noise = (
+        np.where(problem.mask, image, 0).astype(np.float32)
+        for image in (truth, problem.field_ppm, problem.field_noise_ppm)
+    )
+    return Head(truth, field, noise, problem.mask, problem.grid)
 
 
 def _write(path: Path, made: Head) -> None:

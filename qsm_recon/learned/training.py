@@ -314,15 +314,16 @@ def drawn_patch(draw: np.random.Generator, examples: dict[str, list[Example]], s
         if mask[tuple(centre)]:
             break
     patch = np.zeros((len(CHANNELS) + 1, size, size, size), np.float32)
-    source, target = [], []
+    source: list[slice] = []
+    target: list[slice] = []
     for c, n in zip(centre, shape, strict=True):
         start = c - size // 2
         low, high = max(0, start), min(n, start + size)
         source.append(slice(low, high))
         target.append(slice(low - start, high - start))
-    patch[(slice(-1), *target)] = one.channels[(slice(None), *source)]
-    patch[(-1, *target)] = one.truth[tuple(source)]
-    flipped = [axis + 1 for axis in range(3) if draw.random() < 0.5]
+    patch[:-1][(slice(None), *target)] = one.channels[(slice(None), *source)]
+    patch[-1][tuple(target)] = one.truth[tuple(source)]
+    flipped = tuple(axis + 1 for axis in range(3) if draw.random() < 0.5)
     patch = np.flip(patch, flipped)
     return np.ascontiguousarray(np.swapaxes(patch, 1, 2) if draw.random() < 0.5 else patch)
 

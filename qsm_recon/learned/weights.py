@@ -92,7 +92,7 @@ def load_weights(path: Path = SHIPPED) -> tuple[dict[str, Tensor], dict[str, Any
 
     stored, facts = _read(path)
     widths = tuple(facts.get("widths", WIDTHS))
-    expected = shapes(widths)  # type: ignore[arg-type]
+    expected = shapes(widths)
     found = {name: tuple(value.shape) for name, value in stored.items()}
     odd = sorted(name for name in expected.keys() | found.keys() if found.get(name) != expected.get(name))
     if odd:

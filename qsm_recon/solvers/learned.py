@@ -83,7 +83,7 @@ class _Learned(Solver):
         weight, origin = data_weight(problem, self.weighting)  # type: ignore[arg-type]
         settings = self._settings(problem, weight)
         turned = _transposed_grid(problem.grid, order)
-        field, mask, weight = (image.transpose(order) for image in (problem.field_ppm, problem.mask, weight))
+        field, mask, weight = problem.field_ppm.transpose(order), problem.mask.transpose(order), weight.transpose(order)
         inputs = prepare(field, mask, turned)
         nonlinear = getattr(self, "fidelity", "nonlinear") == "nonlinear"
         scan = Scan(np.where(mask, field, 0), weight, problem.phase_scale, nonlinear)

@@ -188,7 +188,7 @@ def test_broken_and_foreign_files_are_clear_errors(torch, drawn, tmp_path):
         files.load_weights(path)
     fewer = dict(list(drawn.items())[1:])
     files.save_weights(path, fewer, {"widths": [4, 6, 8, 8]})
-    with pytest.raises(DataError, match="those of another network: .* has shape None"):
+    with pytest.raises(DataError, match=r"those of another network: .* has shape None"):
         files.load_weights(path)
     files.save_weights(path, {**drawn, "leave.bias": torch.full((1,), torch.nan)}, {"widths": [4, 6, 8, 8]})
     with pytest.raises(DataError, match=r"'leave.bias' holds values that are not finite"):

@@ -194,16 +194,16 @@ def test_training_that_was_stopped_comes_to_the_same_weights(torch, cache, tmp_p
     whole, facts = run(small(), cache, tmp_path / "whole")
     stopped = tmp_path / "stopped"
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     def kill(line):
         if line.startswith("step 4"):
-            raise Killed
+            raise KilledError
 
     from qsm_recon.learned.training import train
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train(small(), cache, stopped, device="cpu", precision="single", tell=kill)
     again, _ = run(small(), cache, stopped)
     assert all(torch.equal(whole[name], again[name]) for name in whole)
@@ -256,8 +256,8 @@ def test_the_loss_is_that_of_the_inner_mask(torch):
 def test_the_command_trains_and_shows(torch, cache, tmp_path, capsys):
     from qsm_recon.learn import main
 
-    words = ["train", "--out", str(tmp_path), "--cache", str(cache), "--heads", "11", "--held-out", "12", "--steps", "1",
-             "--patch", "24", "--threads", "1", "--device", "cpu", "--precision", "single"]  # fmt: skip
+    words = ["train", "--out", str(tmp_path), "--cache", str(cache), "--heads", "11", "--held-out", "12",
+             "--steps", "1", "--patch", "24", "--threads", "1", "--device", "cpu", "--precision", "single"]  # fmt: skip
     assert main(words) == 0
     assert "step 1" in capsys.readouterr().out
     assert main(["show", str(tmp_path / WEIGHTS)]) == 0

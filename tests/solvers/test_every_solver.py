@@ -350,7 +350,7 @@ def test_starts_from_a_given_map_of_the_right_shape(name, synthetic, usual):
     problem = synthetic.problem()
     start = usual(name).susceptibility_ppm
     if name in WITHOUT_START:
-        with pytest.raises(ParameterError, match="start_ppm: .* leave it out"):
+        with pytest.raises(ParameterError, match=r"start_ppm: .* leave it out"):
             quick(name).solve(problem, start_ppm=start)
         return
     assert_sound(quick(name).solve(problem, start_ppm=start), problem, name)
