@@ -38,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--seed", type=int, default=0, help="of the first weights and all that is drawn")
     train.add_argument("--patch", type=int, default=64, metavar="VOXELS", help="edge of the patches (%(default)s)")
     train.add_argument("--batch", type=int, default=1, help="patches in a step")
-    train.add_argument("--rate", type=float, default=1e-3, help="learning rate of Adam")
+    train.add_argument("--rate", type=float, default=0.005, help="size of a step (default %(default)s)")
     train.add_argument("--check-every", type=int, default=250, metavar="STEPS", help="steps between checkpoints")
     train.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
     train.add_argument("--precision", choices=("auto", "single", "bfloat16"), default="auto", help="of convolutions")
@@ -59,6 +59,7 @@ def _train(options: argparse.Namespace) -> int:
     from qsm_recon.backend.threads import set_thread_count
     from qsm_recon.learned.training import WEIGHTS, Training, train
     from qsm_recon.learned.weights import require_torch
+    from qsm_recon.solvers.learned import first_map_of
 
     require_torch()
     if options.threads is not None:
@@ -75,7 +76,7 @@ def _train(options: argparse.Namespace) -> int:
         check_every=options.check_every,
     )
     train(
-        training, options.cache, options.out, device=options.device, precision=options.precision,
+        training, options.cache, options.out, first_map_of, device=options.device, precision=options.precision,
         tell=lambda line: print(line, flush=True),
     )  # fmt: skip
     print(f"the weights are in {options.out / WEIGHTS}; QSM_RECON_WEIGHTS=FILE makes qsminvnet and fine take them")

@@ -95,6 +95,10 @@ def stage_one(chosen: Sequence[Entry], inputs: Sequence[str], data: Sequence[Dat
             usable = [one for one in data if one.offers(given)]
             each = {one: _job(entry, given, one, rule if entry.tuned else "default") for one in usable}
             planned += [Planned(job, _tags(entry, given, one, EACH)) for one, job in each.items()]
+            if not entry.tuned and all(known(job) is not None for job in each.values()):
+                planned += [Planned(job, _tags(entry, given, one, ONE_SET), keep_map=True) for one, job in each.items()]
+            if not entry.tuned:
+                continue
             found = [known(job) for job in each.values()]
             value = one_set(found) if all(record is not None for record in found) else None
             if value is not None:

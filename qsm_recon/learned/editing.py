@@ -16,18 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.learned.device import Arithmetic
-from qsm_recon.learned.inputs import CHANNELS, Inputs
+from qsm_recon.learned.inputs import Inputs
 from qsm_recon.learned.network import correct
 from qsm_recon.learned.prediction import padded
+from qsm_recon.learned.steps import descend, zero_momenta
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 MONITORED = ("objective", "fidelity", "regularisation")
-BETAS = (0.9, 0.99)
 WINDOW = 5
 """Iterations over which the fall of the data term is judged."""
-BASE = CHANNELS.index("base")
+ROUNDING = 0.02
+"""Difference at which the total variation is rounded off, in the unit of the inputs."""
 
 
 @dataclass(frozen=True)
@@ -61,18 +62,25 @@ class EditSettings:
     iterations
         At most.
     rate
-        Learning rate of Adam.
+        Size of a step, see :func:`qsm_recon.learned.steps.descend`.
+    smoothing
+        Weight of the total variation of the map, ppm·mm.
     tolerance
-        Editing ends where an iteration lowers the data term by less than this part of it, in the mean of the last
+        Editing ends where an iteration lowers the objective by less than this part of it, in the mean of the last
         five.
     target
         Data term at which editing ends; zero for none.
     """
 
     iterations: int
-    rate: float = 3e-4
+    rate: float = 0.01
+    smoothing: float = 0.0
     tolerance: float = 0.0
     target: float = 0.0
+
+    def rate_of(self, iteration: int) -> float:
+        """Size of the step of an iteration, counted from 0: it stays for a half of them, and falls to zero."""
+        return self.rate * min(1.0, 2 * (1 - iteration / self.iterations))
 
 
 @dataclass
@@ -85,8 +93,7 @@ class Edited:
         (nx, ny, nz) the map of the last weights, zero outside the mask, and its field with the constant that fits.
     history
         By name, of the first weights, then after every iteration: ``fidelity``, the data term over s², in ppm²;
-        ``regularisation``, half the squared distance of the weights from the first ones, which nothing keeps small, or
-        without iterations half the sum of squares of what the network corrected, in ppm²; ``objective``, the fidelity.
+        ``regularisation``, the total variation, in ppm/mm, without its weight; ``objective``, both.
     converged
         Whether the tolerance or the target was reached.
     stop_reason
@@ -127,36 +134,34 @@ def edit(
     """
     import torch
 
-    first = {name: how.place(value.detach()) for name, value in weights.items()}
-    own = {name: value.clone().requires_grad_(settings.iterations > 0) for name, value in first.items()}
-    adam = torch.optim.Adam(own.values(), lr=settings.rate, betas=BETAS)
+    own = {
+        name: how.place(value.detach().clone()).requires_grad_(settings.iterations > 0)
+        for name, value in weights.items()
+    }
+    momenta = zero_momenta(own)
     channels, model = how.place(padded(inputs.channels)), _Model(inputs, scan, how)
     outcome = Edited(np.zeros(0, np.float32), np.zeros(0, np.float32))
     for iteration in range(settings.iterations + 1):
         last = iteration == settings.iterations
         with torch.set_grad_enabled(not last), how.autocast():
-            found = correct(own, channels)[0].float()
-            map_ppm, fitted, cost = model.cost(found)
-        if settings.iterations:
-            change = sum(float(((own[name] - first[name]).detach() ** 2).sum()) for name in own) / 2
-        else:
-            change = float(((found - channels[0, BASE]) ** 2).sum()) * inputs.scale_ppm**2 / 2
-        fidelity = float(cost.detach()) / scan.phase_scale**2
-        values = dict(zip(MONITORED, (fidelity, fidelity, change), strict=True))
+            map_ppm, fitted, data = model.cost(correct(own, channels)[0].float())
+            variation = model.variation(map_ppm)
+            fidelity = data / scan.phase_scale**2
+            cost = fidelity + settings.smoothing * variation
+        values = dict(zip(MONITORED, (float(part.detach()) for part in (cost, fidelity, variation)), strict=True))
         for name, value in values.items():
             outcome.history[name].append(value)
         outcome.susceptibility_ppm, outcome.fitted_field_ppm = _array(map_ppm), _array(fitted)
         if iteration and not report(iteration, values):
             outcome.stop_reason = "stopped by the callback"
             break
-        outcome.converged, reason = _ended(outcome.history["fidelity"], settings)
+        outcome.converged, reason = _ended(outcome.history, settings)
         if outcome.converged and iteration:
             outcome.stop_reason = reason
             break
         if not last:
-            adam.zero_grad()
-            (cost / model.unit).backward()
-            adam.step()
+            cost.backward()
+            descend(own, momenta, settings.rate_of(iteration))
     return outcome
 
 
@@ -164,12 +169,13 @@ def _array(tensor: Tensor) -> NDArray[np.float32]:
     return tensor.detach().cpu().numpy()
 
 
-def _ended(fidelities: list[float], settings: EditSettings) -> tuple[bool, str]:
+def _ended(history: dict[str, list[float]], settings: EditSettings) -> tuple[bool, str]:
     """Whether to end, and why."""
-    if fidelities[-1] <= settings.target:
+    if history["fidelity"][-1] <= settings.target:
         return True, "the data term is that of the noise"
-    if len(fidelities) > WINDOW and fidelities[-WINDOW - 1] / fidelities[-1] - 1 < WINDOW * settings.tolerance:
-        return True, "the data term falls by less than its tolerance"
+    objective = history["objective"]
+    if len(objective) > WINDOW and objective[-WINDOW - 1] / objective[-1] - 1 < WINDOW * settings.tolerance:
+        return True, "the objective falls by less than its tolerance"
     return False, ""
 
 
@@ -189,8 +195,7 @@ class _Model:
             for image in (scan.field_ppm, scan.weight)
         )
         self.mask = torch.from_numpy(inputs.channels[-1].copy()).to(how.device)
-        # A phase of the size of the field at every voxel: makes what Adam sees of the order of one.
-        self.unit = max(float((self.weight**2).sum()) * (scan.phase_scale * self.scale_ppm) ** 2, 1e-30)
+        self.spacing = operator.grid.voxel_size_mm
         self.constants = [self.mask, self.forward(self.mask)]
         self.basis = [self.weight * image for image in self.constants]
         gram = torch.tensor([[float((a * b).sum()) for b in self.basis] for a in self.basis], dtype=torch.float64)
@@ -203,6 +208,17 @@ class _Model:
         spectrum = torch.fft.rfftn(image, s=self.padded_shape) * self.kernel
         nx, ny, nz = self.shape
         return torch.fft.irfftn(spectrum, s=self.padded_shape)[:nx, :ny, :nz]
+
+    def variation(self, map_ppm: Tensor) -> Tensor:
+        """Total variation of a map between neighbours that both are in the mask, rounded off, in ppm/mm."""
+        total = map_ppm.new_zeros(())
+        for axis, size in enumerate(self.spacing):
+            n = map_ppm.shape[axis] - 1
+            both = self.mask.narrow(axis, 0, n) * self.mask.narrow(axis, 1, n)
+            step = (map_ppm.narrow(axis, 1, n) - map_ppm.narrow(axis, 0, n)) * both
+            rounding = ROUNDING * self.scale_ppm
+            total = total + ((step**2 + rounding**2) ** 0.5 - rounding).sum() / size
+        return total
 
     def cost(self, found: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The map in ppm, its field and the data term of what the network found.

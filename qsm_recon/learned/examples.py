@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,9 @@ logger = logging.getLogger(__name__)
 KINDS = ("head", "mixed", "shapes")
 SHARES = (0.55, 0.3, 0.15)
 """How often each kind is drawn in training."""
-EXAMPLE_VERSION = 2
+EXAMPLE_VERSION = 3
+FirstMap = Callable[[Head], NDArray[np.floating]]
+"""What gives the map (nx, ny, nz) in ppm that the network corrects, of a head's field, noise, mask and grid."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Example:
         return spread_and_peak(field, self.channels[CHANNELS.index("mask")] > 0)
 
 
-def example(folder: Path, kind: str, seed: int, size: str = "full") -> Example:
+def example(folder: Path, kind: str, seed: int, first_map: FirstMap, size: str = "full") -> Example:
     """Read an example from a folder, or make and keep it.
 
     Parameters
@@ -62,12 +65,14 @@ def example(folder: Path, kind: str, seed: int, size: str = "full") -> Example:
         contrast and with shapes thrown in, in another direction of the field; ``shapes``: shapes alone in its mask.
     seed
         Of the head and of what is drawn.
+    first_map
+        Gives the map that the network corrects.
     size
         Of the head.
     """
     path = folder / f"example-{EXAMPLE_VERSION}-{size}-{kind}-{seed}.npy"
     if not path.exists():
-        stored = _stacked(_varied(head(folder, seed, size), kind, seed))
+        stored = _stacked(_varied(head(folder, seed, size), kind, seed), first_map)
         atomic_write(path, lambda place: _write(place, stored))
     volumes = np.load(path, mmap_mode="r", allow_pickle=False)
     # The unit is in a voxel's place, so that a file is complete or absent.
@@ -79,8 +84,8 @@ def _write(path: Path, volumes: NDArray) -> None:
         np.save(stream, volumes)
 
 
-def _stacked(varied: Head) -> NDArray[np.float16]:
-    inputs = prepare(varied.field_ppm, varied.mask, varied.grid)
+def _stacked(varied: Head, first_map: FirstMap) -> NDArray[np.float16]:
+    inputs = prepare(varied.field_ppm, first_map(varied), varied.mask, varied.grid)
     truth = varied.susceptibility_ppm
     demeaned = np.where(varied.mask, truth - truth[varied.mask].mean(dtype=np.float64), 0) / inputs.scale_ppm
     unit = np.zeros_like(truth)

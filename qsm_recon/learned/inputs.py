@@ -1,4 +1,4 @@
-"""What the network is given: the field and closed forms of it, in a unit that follows the field."""
+"""What the network is given: the field, a map to correct, and what that leaves of the field, in a unit of the map."""
 
 from __future__ import annotations
 
@@ -14,16 +14,12 @@ from qsm_recon.operators.gradient import squared_difference_symbol
 from qsm_recon.operators.grid import Grid
 from qsm_recon.operators.padding import padding_around, reach_of
 
-CHANNELS = ("field", "base", "smooth", "damped", "mask")
-FORMS = {"base": (0.003, 0.006), "smooth": (0.0005, 0.05), "damped": (0.03, 0.0)}
-"""Closed forms: weights of the squares of the susceptibility and of its differences between neighbouring voxels.
-
-The base, which the network corrects, has about the least error of all on heads of the phantom with other seeds than
-those that figures are reported on; the second lets through more near the cone where the dipole kernel is zero, at low
-frequencies, and the third less.
-"""
-FIELD_GAIN = 3.0
-"""The field is about a third of the susceptibility."""
+CHANNELS = ("field", "base", "left", "missing", "mask")
+"""The field, the map that the network corrects, what that leaves of the field, a closed form of this, and the mask."""
+LEVEL, WEIGHT = 0.01, 0.01
+"""Of the closed form: weights of the squares of susceptibility and of its differences between neighbouring voxels."""
+FIELD_GAIN, LEFT_GAIN, MISSING_GAIN = 3.0, 10.0, 3.0
+"""Bring the channels to about the size of the map."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +29,11 @@ class Inputs:
     Parameters
     ----------
     channels
-        (5, nx, ny, nz) float32, see ``CHANNELS``; all but the mask over ``scale_ppm``.
+        (5, nx, ny, nz) float32, see ``CHANNELS``; all but the mask over ``scale_ppm`` and times a gain.
     scale_ppm
-        Half of the range that the middle 68 % of the base have in the mask; zero where the field is.
+        Half of the range that the middle 68 % of the base have in the mask; zero where the base is constant.
     operator
-        The dipole operator, padded, whose kernel the closed forms have.
+        The dipole operator, padded.
     """
 
     channels: NDArray[np.float32]
@@ -45,16 +41,18 @@ class Inputs:
     operator: DipoleOperator
 
 
-def prepare(field_ppm: NDArray, mask: NDArray[np.bool_], grid: Grid) -> Inputs:
-    """Compute what the network is given of a field.
+def prepare(field_ppm: NDArray, base_ppm: NDArray, mask: NDArray[np.bool_], grid: Grid) -> Inputs:
+    """Compute what the network is given of a field and of a map to correct.
 
-    The closed forms are D φ / (D² + u + w |E|²), with E the differences between neighbours, of the field without its
-    mean, zero outside the mask.
+    The closed form is D r / (D² + u + w |E|²), with r the field that the map leaves unexplained, zero outside the
+    mask, and E the differences between neighbours.
 
     Parameters
     ----------
     field_ppm
         (nx, ny, nz) local field, ppm.
+    base_ppm
+        (nx, ny, nz) susceptibility to correct, ppm.
     mask
         (nx, ny, nz) boolean.
     grid
@@ -63,14 +61,17 @@ def prepare(field_ppm: NDArray, mask: NDArray[np.bool_], grid: Grid) -> Inputs:
     operator = DipoleOperator(
         grid, padding=padding_around(mask, grid.voxel_size_mm, reach_of(mask, grid.voxel_size_mm))
     )
-    field = _without_mean(np.asarray(field_ppm, np.float32), mask)
     channels = np.empty((len(CHANNELS), *mask.shape), np.float32)
-    channels[0], channels[-1] = np.float32(FIELD_GAIN) * field, mask
-    for channel, weights in zip(channels[1:-1], FORMS.values(), strict=True):
-        channel[...] = _without_mean(apply_filter(operator, field, _filter_of(operator, *weights)), mask)
-    low, high = np.percentile(channels[1][mask], (16, 84))
+    field, base, left, missing, inside = channels
+    inside[...] = mask
+    field[...] = _without_mean(np.asarray(field_ppm, np.float32), mask)
+    left[...] = _without_mean(field - operator.forward(np.where(mask, base_ppm, 0).astype(np.float32)), mask)
+    base[...] = _without_mean(np.asarray(base_ppm, np.float32), mask)
+    missing[...] = _without_mean(apply_filter(operator, left, _filter_of(operator)), mask)
+    low, high = np.percentile(base[mask], (16, 84))
     scale = float(high - low) / 2
-    channels[:-1] *= np.float32(1 / scale if scale > 0 else 0)
+    gains = np.array([FIELD_GAIN, 1.0, LEFT_GAIN, MISSING_GAIN], np.float32)
+    channels[:-1] *= (gains / np.float32(scale) if scale > 0 else 0 * gains)[:, None, None, None]
     return Inputs(channels, scale, operator)
 
 
@@ -79,12 +80,12 @@ def _without_mean(image: NDArray, mask: NDArray[np.bool_]) -> NDArray[np.float32
     return np.where(mask, image - mean, np.float32(0)).astype(np.float32)
 
 
-def _filter_of(operator: DipoleOperator, level: float, weight: float) -> NDArray:
+def _filter_of(operator: DipoleOperator) -> NDArray:
     """The closed form as a factor, in a half-image buffer."""
     result = operator.transform.empty_half_image()
     kernel = operator.transform.spectrum_view(operator.kernel)
     squared = _squared_differences(operator.padded_grid.shape)
-    operator.transform.spectrum_view(result)[...] = kernel / (kernel * kernel + level + weight * squared)
+    operator.transform.spectrum_view(result)[...] = kernel / (kernel * kernel + LEVEL + WEIGHT * squared)
     return result
 
 

@@ -1,4 +1,4 @@
-"""The network: a small three-dimensional U-Net that corrects a closed form, as functions of its weights.
+"""The network: a small three-dimensional U-Net that corrects a map, as functions of its weights.
 
 Without normalisation layers the result does not depend on what else is in a volume.
 """
@@ -22,7 +22,7 @@ SLOPE = 0.1
 KNEE = 4.0
 """Unit of the inputs beyond which they are compressed: a calcification has a hundred times the values of tissue."""
 REACH = 52
-"""Voxels, in each direction, that a voxel of the result depends on beyond the closed forms."""
+"""Voxels, in each direction, that a voxel of the result depends on beyond what its inputs did."""
 
 
 def shapes(widths: tuple[int, ...] = WIDTHS) -> dict[str, tuple[int, ...]]:
@@ -46,7 +46,7 @@ def shapes(widths: tuple[int, ...] = WIDTHS) -> dict[str, tuple[int, ...]]:
 
 
 def initial_weights(seed: int, widths: tuple[int, ...] = WIDTHS) -> dict[str, Tensor]:
-    """Random weights to start training from; the network begins as the closed form.
+    """Random weights to start training from; the network begins as the map that it corrects.
 
     Parameters
     ----------

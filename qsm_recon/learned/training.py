@@ -1,4 +1,4 @@
-"""Training: patches of examples, Adam, a checkpoint to go on from, and held-out heads to judge by."""
+"""Training: patches of examples, a step, a checkpoint to go on from, and held-out heads to judge by."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.io import atomic_write
 from qsm_recon.learned.device import Arithmetic, arithmetic
-from qsm_recon.learned.examples import KINDS, SHARES, Example, example
+from qsm_recon.learned.examples import KINDS, SHARES, Example, FirstMap, example
 from qsm_recon.learned.inputs import CHANNELS
 from qsm_recon.learned.network import MULTIPLE, WIDTHS, correct, initial_weights, slope
 from qsm_recon.learned.prediction import predict
+from qsm_recon.learned.steps import descend, zero_momenta
 from qsm_recon.learned.weights import save_weights
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT, HISTORY, WEIGHTS = "checkpoint.safetensors", "history.jsonl", "weights.safetensors"
-WARM_UP = 100
+WARM_UP = 20
 """Steps in which the learning rate rises."""
 DECAY = 0.3
 """Last part of the steps, in which it falls."""
@@ -37,7 +37,6 @@ LAST_RATE = 0.01
 HUBER = 0.5
 """Errors in the unit of the inputs from which on the loss is linear."""
 GRADIENT_LOSS = 0.5
-LARGEST_GRADIENT = 1.0
 AVERAGE = 0.995
 """Of the weights that are kept, the share of the former in the mean over steps."""
 INSET = 8
@@ -61,7 +60,7 @@ class Training:
     batch
         Patches per step.
     rate
-        Learning rate of Adam.
+        Size of a step: of each singular value of each layer's change.
     size
         Of the heads, ``full`` or ``reduced``.
     widths
@@ -76,7 +75,7 @@ class Training:
     seed: int = 0
     patch: int = 64
     batch: int = 1
-    rate: float = 1e-3
+    rate: float = 0.005
     size: str = "full"
     widths: tuple[int, ...] = WIDTHS
     check_every: int = 250
@@ -105,6 +104,7 @@ def train(
     training: Training,
     cache: Path,
     out: Path,
+    first_map: FirstMap,
     *,
     device: str = "auto",
     precision: str = "auto",
@@ -123,6 +123,8 @@ def train(
         Folder of the heads and examples; made where they are missing.
     out
         Folder of checkpoint, history and weights.
+    first_map
+        Gives the map that the network corrects.
     device
         ``cpu``, ``cuda`` or ``auto``, a GPU where there is one.
     precision
@@ -136,8 +138,10 @@ def train(
         The facts that were written with the weights.
     """
     how = arithmetic(device, precision)
-    examples = {kind: [example(cache, kind, seed, training.size) for seed in training.heads] for kind in KINDS}
-    held_out = [example(cache, "head", seed, training.size) for seed in training.held_out]
+    examples = {
+        kind: [example(cache, kind, seed, first_map, training.size) for seed in training.heads] for kind in KINDS
+    }
+    held_out = [example(cache, "head", seed, first_map, training.size) for seed in training.held_out]
     out.mkdir(parents=True, exist_ok=True)
     state = _State.resumed_or_new(training, out / CHECKPOINT, how)
     tell(f"step {state.step} of {training.steps} on {how.device}, {how.precision}")
@@ -165,22 +169,23 @@ def train(
 
 @dataclass
 class _State:
-    """Weights, what Adam knows of them, and how far it has come."""
+    """Weights, the mean of their gradients, their own mean, and how far training has come."""
 
     weights: dict[str, Tensor]
-    adam: torch.optim.Adam
+    momenta: dict[str, Tensor]
     averages: dict[str, Tensor]
     step: int = 0
     seconds: float = 0.0
 
     @classmethod
     def resumed_or_new(cls, training: Training, path: Path, how: Arithmetic) -> _State:
-        import torch
-
-        weights = {name: how.place(value).requires_grad_() for name, value in
-                   initial_weights(training.seed, training.widths).items()}  # fmt: skip
-        adam = torch.optim.Adam(weights.values(), lr=training.rate, betas=(0.9, 0.99))
-        state = cls(weights, adam, {name: value.detach().clone() for name, value in weights.items()})
+        first = initial_weights(training.seed, training.widths)
+        weights = {name: how.place(value).requires_grad_() for name, value in first.items()}
+        state = cls(
+            weights,
+            zero_momenta(weights),
+            {name: value.detach().clone() for name, value in weights.items()},
+        )
         if path.exists():
             state._read(path)
         return state
@@ -198,13 +203,8 @@ class _State:
             for name, weight in self.weights.items():
                 with torch.no_grad():
                     weight.copy_(stored[f"weight/{name}"])
+                    self.momenta[name].copy_(stored[f"momentum/{name}"])
                     self.averages[name].copy_(stored[f"average/{name}"])
-                if self.step:
-                    self.adam.state[weight] = {
-                        "step": torch.tensor(float(self.step)),
-                        "exp_avg": torch.empty_like(weight).copy_(stored[f"mean/{name}"]),
-                        "exp_avg_sq": torch.empty_like(weight).copy_(stored[f"square/{name}"]),
-                    }
         except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
             raise DataError(
                 f"{path}: training cannot go on from this checkpoint ({error}); it is damaged or of another network: "
@@ -216,11 +216,8 @@ class _State:
         from safetensors.torch import save_file
 
         tensors = {}
-        for name, weight in self.weights.items():
-            known = self.adam.state[weight]
-            kinds = {"weight": weight, "average": self.averages[name]}
-            kinds |= {"mean": known["exp_avg"], "square": known["exp_avg_sq"]}
-            for kind, tensor in kinds.items():
+        for kind, group in (("weight", self.weights), ("momentum", self.momenta), ("average", self.averages)):
+            for name, tensor in group.items():
                 tensors[f"{kind}/{name}"] = tensor.detach().cpu().contiguous()
         told = {"step": str(self.step), "seconds": repr(self.seconds)}
         atomic_write(path, lambda place: save_file(tensors, place, told))
@@ -244,20 +241,16 @@ def _step(state: _State, training: Training, examples: dict[str, list[Example]],
     draw = np.random.default_rng([training.seed, state.step])
     patches = [drawn_patch(draw, examples, training.patch) for _ in range(training.batch)]
     volumes = how.place(torch.from_numpy(np.stack(patches)))
-    for group in state.adam.param_groups:
-        group["lr"] = training.learning_rate(state.step)
-    state.adam.zero_grad()
     with how.autocast():
         found = correct(state.weights, volumes[:, :-1])
     loss = loss_of(found, volumes[:, -1], volumes[:, CHANNELS.index("mask")])
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(state.weights.values(), LARGEST_GRADIENT)
-    state.adam.step()
-    state.step += 1
-    share = min(AVERAGE, state.step / (state.step + 10))
+    descend(state.weights, state.momenta, training.learning_rate(state.step))
+    share = min(AVERAGE, (state.step + 1) / (state.step + 11))
     with torch.no_grad():
-        for name, average in state.averages.items():
-            average.lerp_(state.weights[name], 1 - share)
+        for name, weight in state.weights.items():
+            state.averages[name].lerp_(weight, 1 - share)
+    state.step += 1
     return float(loss.detach())
 
 

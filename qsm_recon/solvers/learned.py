@@ -17,12 +17,17 @@ from qsm_recon.problem import Problem
 from qsm_recon.region import Region
 from qsm_recon.result import Callback, IterationState, Reconstruction
 from qsm_recon.solvers.base import Solver
+from qsm_recon.solvers.default_weights import TOTAL_VARIATION_RULE, total_variation_weight
 from qsm_recon.solvers.iterative import padding_or
 from qsm_recon.solvers.parameters import parameter
+from qsm_recon.solvers.total_variation import LinearTV
 from qsm_recon.terms.weights import data_weight, fidelity_of_noise
 
 if TYPE_CHECKING:
     from qsm_recon.learned.editing import Edited, EditSettings
+    from qsm_recon.learned.heads import Head
+
+SMALLEST_NOISE_PPM = 1e-5
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,16 @@ class _Learned(Solver):
         """How the weights are edited."""
         raise NotImplementedError
 
+    def _first_map(self, problem: Problem) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """The map that the network corrects, and what is to be known of it."""
+        found = LinearTV(weighting=self.weighting).solve(problem)
+        facts = {
+            "first_map": found.solver,
+            "first_map_iterations": found.iterations,
+            "first_map_ended": found.stop_reason,
+        }
+        return found.susceptibility_ppm, facts
+
     def _weights(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Weights of the network, and what is known of them."""
         from qsm_recon.learned.weights import chosen_weights, load_weights
@@ -84,7 +99,8 @@ class _Learned(Solver):
         settings = self._settings(problem, weight)
         turned = _transposed_grid(problem.grid, order)
         field, mask, weight = problem.field_ppm.transpose(order), problem.mask.transpose(order), weight.transpose(order)
-        inputs = prepare(field, mask, turned)
+        first, before = self._first_map(problem)
+        inputs = prepare(field, first.transpose(order), mask, turned)
         nonlinear = getattr(self, "fidelity", "nonlinear") == "nonlinear"
         scan = Scan(np.where(mask, field, 0), weight, problem.phase_scale, nonlinear)
 
@@ -94,7 +110,9 @@ class _Learned(Solver):
 
         edited = edit(weights, inputs, scan, settings, arithmetic(self.device, self.arithmetic), report)
         back = tuple(np.argsort(order))
-        return self._result(problem, edited, back, {**facts, "weighting": origin, "unit_ppm": inputs.scale_ppm})
+        return self._result(
+            problem, edited, back, {**facts, **before, "weighting": origin, "unit_ppm": inputs.scale_ppm}
+        )
 
     def _result(self, problem: Problem, edited: Edited, back: tuple[int, ...], facts: dict[str, Any]) -> Reconstruction:
         history = {name: values[1:] for name, values in edited.history.items()}
@@ -114,6 +132,14 @@ class _Learned(Solver):
         )
 
 
+def first_map_of(head: Head) -> NDArray[np.float32]:
+    """The map that the network corrects, of a head to train on."""
+    noise = np.maximum(head.noise_ppm, np.float32(SMALLEST_NOISE_PPM))
+    weight = np.where(head.mask, 1 / noise, 0).astype(np.float32)
+    problem = Problem(head.field_ppm, head.mask, head.grid, weight=weight, field_noise_ppm=noise, field_kind="local")
+    return LinearTV().solve(problem).susceptibility_ppm
+
+
 def _field_last(grid: Grid) -> tuple[int, int, int]:
     """Axes in the order of how far they are along the main field, which the network was trained to find last."""
     x, y, z = np.argsort(np.round(np.abs(grid.b0_direction), 6), kind="stable").tolist()
@@ -130,7 +156,7 @@ def _transposed_grid(grid: Grid, order: tuple[int, int, int]) -> Grid:
 
 @dataclass(frozen=True)
 class LearnedInversion(_Learned):
-    """A closed form, and what a three-dimensional U-Net takes to be wrong with it."""
+    """The map of total variation, and what a three-dimensional U-Net takes to be wrong with it."""
 
     name: ClassVar[str] = "qsminvnet"
     title: ClassVar[str] = "Learned inversion by a U-Net"
@@ -140,7 +166,7 @@ class LearnedInversion(_Learned):
     correction: float = parameter(
         1.0,
         "1",
-        "share of the network's correction that is applied; 0 leaves the closed form",
+        "share of the network's correction that is applied; 0 leaves the map of tv",
         low=0,
         high=2,
         main=True,
@@ -163,28 +189,40 @@ class LearnedInversion(_Learned):
 
 @dataclass(frozen=True)
 class NetworkEdit(_Learned):
-    """½‖W (exp(i s D χ) - exp(i s φ))‖² / s², minimised over the weights of the network that gives χ.
+    """½‖W (exp(i s D χ) - exp(i s φ))‖² / s² + alpha ‖∇χ‖₁, minimised over the weights of the network that gives χ.
 
-    It starts from the weights that the package brings, and ends at the misfit of the noise where that is known.
+    It starts from the weights that the package brings.  The published method has alpha = 0.
     """
 
     name: ClassVar[str] = "fine"
     title: ClassVar[str] = "Fidelity-imposed network edit"
     citation: ClassVar[str] = "Zhang et al., NeuroImage 211:116579 (2020), doi 10.1016/j.neuroimage.2020.116579"
+    default_rule: ClassVar[str] = TOTAL_VARIATION_RULE
 
-    learning_rate: float = parameter(3e-4, "1", "learning rate of Adam", low=1e-7, high=0.1, main=True)
-    max_iterations: int = parameter(30, "1", "most iterations", low=1, high=10_000)
+    regularisation_weight: float | None = parameter(
+        None, "ppm·mm", "weight alpha of the total variation; 0 is the published method", low=0, high=1e3, kind=float,
+        main=True,
+    )  # fmt: skip
+    max_iterations: int = parameter(8, "1", "most iterations", low=1, high=10_000)
+    step: float = parameter(
+        0.003, "1", "size of a step of the weights; it falls to zero over the second half of the iterations",
+        low=1e-6, high=0.1,
+    )  # fmt: skip
     tolerance: float = parameter(
-        2e-3, "1", "relative fall of the data term in an iteration, over the last five, to end at", low=0, high=0.5
+        1e-3, "1", "relative fall of the objective in an iteration, over the last five, to end at", low=0, high=0.5
     )
     noise_factor: float = parameter(
-        1.0, "1", "data term to end at, over that of the field's noise where that is known; 0 for none", low=0, high=100
+        0.0, "1", "data term to end at, over that of the field's noise where that is known; 0 for none", low=0, high=100
     )
     fidelity: str = parameter("nonlinear", "1", "data fidelity", choices=("nonlinear", "linear"))
 
     def memory_volumes(self) -> float:
         """See :class:`Solver`."""
         return 260.0
+
+    def default_weight(self, problem: Problem) -> float:
+        """See :class:`Solver`."""
+        return total_variation_weight(problem)
 
     def noise_fidelity(self, problem: Problem) -> float | None:
         """See :class:`Solver`."""
@@ -195,7 +233,13 @@ class NetworkEdit(_Learned):
         from qsm_recon.learned.editing import EditSettings
 
         noise = fidelity_of_noise(problem, weight) or 0.0
-        return EditSettings(self.max_iterations, self.learning_rate, self.tolerance, self.noise_factor * noise)
+        return EditSettings(
+            iterations=self.max_iterations,
+            rate=self.step,
+            smoothing=self.main_value(),
+            tolerance=self.tolerance,
+            target=self.noise_factor * noise,
+        )
 
 
 SOLVERS = (LearnedInversion, NetworkEdit)

@@ -88,12 +88,12 @@ def test_a_share_of_the_correction(torch):
     middle = (maps[0] + maps[2]) / 2
     inside = given.mask
     assert np.ptp((maps[1] - middle)[inside]) < 1e-4 * np.ptp(maps[0][inside])
-    assert np.linalg.norm(maps[2] - maps[0]) > 0.05 * np.linalg.norm(maps[0])
+    assert np.linalg.norm(maps[2] - maps[0]) > 0.01 * np.linalg.norm(maps[0])
 
 
 def test_edited_weights_fit_better_than_those_they_started_from(torch):
     given = problem(field_noise_ppm=little_head(13).noise_ppm)
-    result = make_solver("fine", max_iterations=8, noise_factor=0.0, tolerance=0.0).solve(given)
+    result = make_solver("fine", max_iterations=8, regularisation_weight=0.0, tolerance=0.0).solve(given)
     plain = make_solver("qsminvnet").solve(given)
     assert result.iterations == 8
     assert result.details["fidelity_before"] == pytest.approx(plain.details["fidelity"], rel=1e-3)
@@ -104,7 +104,7 @@ def test_edited_weights_fit_better_than_those_they_started_from(torch):
 
 def test_it_ends_at_the_noise_where_that_is_known(torch):
     given = problem(field_noise_ppm=np.where(little_head(13).mask, np.float32(0.05), 0))
-    result = make_solver("fine", max_iterations=8).solve(given)
+    result = make_solver("fine", max_iterations=8, noise_factor=1.0).solve(given)
     assert result.converged
     assert "noise" in result.stop_reason
     assert result.iterations == 1
@@ -134,8 +134,9 @@ def test_other_weights_can_be_named(torch, monkeypatch, tmp_path):
     save_weights(tmp_path / "mine.safetensors", initial_weights(0), {"step": 0})
     mine = make_solver("qsminvnet").solve(problem())
     assert mine.details["weights"] == "mine.safetensors"
-    closed = make_solver("qsminvnet", correction=0.0).solve(problem())
-    assert np.allclose(mine.susceptibility_ppm, closed.susceptibility_ppm, atol=1e-6)
+    first = make_solver("tv").solve(problem())
+    inside = first.mask
+    assert np.ptp((mine.susceptibility_ppm - first.susceptibility_ppm)[inside]) < 1e-5
 
 
 def test_a_head_that_training_did_not_see(torch, tmp_path):

@@ -38,7 +38,7 @@ SCALING_POWER = {
     "medi": None,
     "tfi": None,
     "qsminvnet": 0,
-    "fine": 0,
+    "fine": 1,
 }
 LEARNED = {"qsminvnet", "fine"}
 """What these make of a field with the other sign is not the map with the other sign: veins are paramagnetic."""
