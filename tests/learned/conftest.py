@@ -32,7 +32,9 @@ def little_head(seed: int) -> Head:
 
 def first_map(one: Head):
     """A map to correct that is made in no time."""
-    return make_solver("tikhonov").solve(Problem(one.field_ppm, one.mask, one.grid, field_kind="local")).susceptibility_ppm
+    return (
+        make_solver("tikhonov").solve(Problem(one.field_ppm, one.mask, one.grid, field_kind="local")).susceptibility_ppm
+    )
 
 
 @pytest.fixture(scope="session")
