@@ -203,7 +203,7 @@ class NetworkEdit(_Learned):
         None, "ppm·mm", "weight alpha of the total variation; 0 is the published method", low=0, high=1e3, kind=float,
         main=True,
     )  # fmt: skip
-    max_iterations: int = parameter(12, "1", "most iterations", low=1, high=10_000)
+    max_iterations: int = parameter(8, "1", "most iterations", low=1, high=10_000)
     step: float = parameter(
         0.003, "1", "size of a step of the weights; it falls to zero over the second half of the iterations",
         low=1e-6, high=0.1,

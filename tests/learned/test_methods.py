@@ -50,6 +50,7 @@ def test_what_training_did_not_have_is_said(changes, word):
     if word is None:
         assert found == []
     else:
+        found = [text for text in found if "field of up to" not in text]  # there is a test of that below
         assert len(found) == 1
         assert found[0].startswith("outside of what the network was trained on: ")
         assert word in found[0]
@@ -134,7 +135,7 @@ def test_other_weights_can_be_named(torch, monkeypatch, tmp_path):
     save_weights(tmp_path / "mine.safetensors", initial_weights(0), {"step": 0})
     mine = make_solver("qsminvnet").solve(problem())
     assert mine.details["weights"] == "mine.safetensors"
-    first = make_solver("tv").solve(problem())
+    first = make_solver("qsminvnet", correction=0.0).solve(problem())
     inside = first.mask
     assert np.ptp((mine.susceptibility_ppm - first.susceptibility_ppm)[inside]) < 1e-5
 
