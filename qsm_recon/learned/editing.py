@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MONITORED = ("objective", "fidelity", "regularisation")
 WINDOW = 5
 """Iterations over which the fall of the data term is judged."""
-ROUNDING = 0.02
+ROUNDING, SMALLEST_UNIT_PPM = 0.02, 1e-9
 """Difference at which the total variation is rounded off, in the unit of the inputs."""
 
 
@@ -174,7 +174,7 @@ def _ended(history: dict[str, list[float]], settings: EditSettings) -> tuple[boo
     if history["fidelity"][-1] <= settings.target:
         return True, "the data term is that of the noise"
     objective = history["objective"]
-    if len(objective) > WINDOW and objective[-WINDOW - 1] / objective[-1] - 1 < WINDOW * settings.tolerance:
+    if len(objective) > WINDOW and objective[-WINDOW - 1] - objective[-1] < WINDOW * settings.tolerance * objective[-1]:
         return True, "the objective falls by less than its tolerance"
     return False, ""
 
@@ -216,7 +216,7 @@ class _Model:
             n = map_ppm.shape[axis] - 1
             both = self.mask.narrow(axis, 0, n) * self.mask.narrow(axis, 1, n)
             step = (map_ppm.narrow(axis, 1, n) - map_ppm.narrow(axis, 0, n)) * both
-            rounding = ROUNDING * self.scale_ppm
+            rounding = ROUNDING * max(self.scale_ppm, SMALLEST_UNIT_PPM)
             total = total + ((step**2 + rounding**2) ** 0.5 - rounding).sum() / size
         return total
 

@@ -37,8 +37,8 @@ SCALING_POWER = {
     "rts": 1,
     "medi": None,
     "tfi": None,
-    "qsminvnet": 0,
-    "fine": 1,
+    "qsminvnet": None,  # the weight of the map that they begin with follows the data, to four digits
+    "fine": None,
 }
 LEARNED = {"qsminvnet", "fine"}
 """What these make of a field with the other sign is not the map with the other sign: veins are paramagnetic."""
