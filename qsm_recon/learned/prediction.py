@@ -36,7 +36,8 @@ def predict(weights: Mapping[str, Tensor], channels: NDArray[np.float32], how: A
 
     nx, ny, nz = channels.shape[1:]
     with torch.no_grad(), how.autocast():
-        found = correct(weights, how.place(padded(channels)))
+        placed = {name: how.place(weight) for name, weight in weights.items()}
+        found = correct(placed, how.place(padded(channels)))
     return found[0, :nx, :ny, :nz].float().cpu().numpy()
 
 

@@ -144,6 +144,9 @@ def train(
     held_out = [example(cache, "head", seed, first_map, training.size) for seed in training.held_out]
     out.mkdir(parents=True, exist_ok=True)
     state = _State.resumed_or_new(training, out / CHECKPOINT, how)
+    nothing = initial_weights(training.seed, training.widths)
+    before = [round(held_out_error(nothing, one, how), 2) for one in held_out]
+    tell(f"held-out heads before any correction: {before} %")
     tell(f"step {state.step} of {training.steps} on {how.device}, {how.precision}")
     losses: list[float] = []
     began = time.perf_counter()
