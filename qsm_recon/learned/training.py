@@ -182,6 +182,7 @@ class _State:
 
     @classmethod
     def resumed_or_new(cls, training: Training, path: Path, how: Arithmetic) -> _State:
+        """Where a checkpoint left off, or the start."""
         first = initial_weights(training.seed, training.widths)
         weights = {name: how.place(value).requires_grad_() for name, value in first.items()}
         state = cls(
