@@ -15,6 +15,7 @@ COMMANDS = {
     "lcurve": "choose the regularisation parameter without the truth, and keep every map on the way",
     "evaluate": "score maps of any software against a truth by the metrics of the 2019 challenge",
     "cohort": "reconstruct a BIDS study by many workers; the same command goes on where it stopped",
+    "learn": "train the network of the learned methods on heads of the phantom",
     "phantom": "write the embedded head phantom, with its truth, for any software",
     "doctor": "check this installation by a reconstruction whose answer is known; empty the cache",
 }

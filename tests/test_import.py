@@ -10,7 +10,7 @@ PACKAGE = ROOT / "qsm_recon"
 sys.path.insert(0, str(ROOT / "tools"))
 import check_house as house  # noqa: E402
 
-HEAVY = ("numba", "pyfftw", "matplotlib", "scipy", "nibabel", "isal", "PIL", "contourpy", "dask")
+HEAVY = ("numba", "pyfftw", "matplotlib", "scipy", "nibabel", "isal", "PIL", "contourpy", "dask", "torch")
 
 SOURCES = house.sources()
 every_source = pytest.mark.parametrize("path", SOURCES, ids=[str(path.relative_to(PACKAGE)) for path in SOURCES])
@@ -43,7 +43,8 @@ print(changed, callable(evaluate), callable(main), evaluate is qsm_recon.evaluat
 
 
 @pytest.mark.parametrize("arguments", [["run", "--list"], ["run", "--help"], ["run", "--algo", "medi", "--help"],
-                                       ["lcurve", "--help"], ["evaluate", "--help"], ["phantom", "--help"]],
+                                       ["lcurve", "--help"], ["evaluate", "--help"], ["phantom", "--help"],
+                                       ["learn", "--help"]],
                          ids=" ".join)  # fmt: skip
 def test_saying_what_there_is_imports_nothing_heavy(arguments, run_python):
     code = (

@@ -21,7 +21,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ("run", "evaluate", "lcurve", "phantom", "cohort", "doctor")
+COMMANDS = ("run", "evaluate", "lcurve", "phantom", "learn", "cohort", "doctor")
 IN_SDIST = ("LICENSE", "README.md", "pyproject.toml", "setup.cfg", "qsm_recon/references.bib")
 IN_WHEEL = (
     "qsm_recon/py.typed",
@@ -30,7 +30,8 @@ IN_WHEEL = (
     "qsm_recon/report/page/session.html",
     "qsm_recon/cohort/page/overview.html",
     "qsm_recon/backend/plain/field.py",
-    "qsm_recon/backend/tensors/field.py",
+    "qsm_recon/backend/tensors/field_sweep.py",
+    "qsm_recon/learned/weights.safetensors",
 )
 KNOWN_ANSWER = """
 from pathlib import Path

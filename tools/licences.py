@@ -35,7 +35,8 @@ PURPOSE = {
     "distributed": "workers of a cohort and of the benchmarks (extra `cohort`)",
     "dask-jobqueue": "SLURM (extra `cohort`)",
     "nipype": "interface for nipype (extra `nipype`)",
-    "torch": "solvers on a graphics processor (extra `torch`)",
+    "torch": "solvers on a graphics processor, the learned methods (extra `torch`)",
+    "safetensors": "files of the weights of the learned methods (extra `torch`)",
 }
 
 

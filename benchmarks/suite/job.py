@@ -33,6 +33,7 @@ WITHOUT_NUMBERS = (
     "lcurve.py",
     "evaluate.py",
     "phantom/__main__.py",
+    "learn.py",
 )
 """Files of the package (beginnings of their paths) on which no figure depends."""
 

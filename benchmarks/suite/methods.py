@@ -12,11 +12,15 @@ from qsm_recon.solvers.registry import solvers
 
 @dataclass(frozen=True)
 class Entry:
-    """A method with parameters, and its class for figures."""
+    """A method with parameters, and its class for figures.
+
+    Where it is not tuned, its main parameter is no weight to be chosen, and keeps its default.
+    """
 
     solver: str
     kind: str
     parameters: dict[str, Any] = field(default_factory=dict)
+    tuned: bool = True
 
     @property
     def label(self) -> str:
@@ -44,6 +48,8 @@ ENTRIES = (
     Entry("wh-qsm", "weakly harmonic"),
     Entry("wh-nlqsm", "weakly harmonic"),
     Entry("admm", "l1 fidelity", {"fidelity": "l1", "regulariser": "tgv"}),
+    Entry("qsminvnet", "learned", tuned=False),
+    Entry("fine", "learned", tuned=False),
 )
 VARIED = ("tikhonov", "tv", "fansi", "wl1l2", "medi")
 """Methods that are also given the other inputs."""
@@ -76,10 +82,12 @@ ECHOES, AS_GIVEN, BARE = "echoes", "as given", "as given, field only"
 def entries(only: list[str] | None = None) -> tuple[Entry, ...]:
     """The methods, plug-ins last; or those of some names.
 
+    Those whose extra is not installed are left out unless they are named.
+
     Raises
     ------
     ParameterError
-        If a name is unknown.
+        If a name is unknown, or the extra of a named method is not installed.
     """
     known = {entry.solver for entry in ENTRIES}
     everyone = (*ENTRIES, *(Entry(name, "plug-in") for name in solvers() if name not in known))
@@ -87,7 +95,12 @@ def entries(only: list[str] | None = None) -> tuple[Entry, ...]:
     for name in only or ():
         if name not in names:
             raise ParameterError(f"--only: method '{name}' is unknown{did_you_mean(name, names)}")
-    return tuple(entry for entry in everyone if not only or entry.solver in only)
+        if missing := solvers()[name].missing():
+            raise ParameterError(
+                f"--only: '{name}' needs {' and '.join(missing)}; pip install 'qsm_recon[{solvers()[name].extra}]'"
+            )
+    chosen = only or [name for name, solver in solvers().items() if not solver.missing()]
+    return tuple(entry for entry in everyone if entry.solver in chosen)
 
 
 def input_name(entry: Entry, given: Input, *, phantom: bool = True) -> str:

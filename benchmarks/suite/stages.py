@@ -93,8 +93,12 @@ def stage_one(chosen: Sequence[Entry], inputs: Sequence[str], data: Sequence[Dat
         planned: list[Planned] = []
         for entry, given in wanted(chosen, inputs):
             usable = [one for one in data if one.offers(given)]
-            each = {one: _job(entry, given, one, rule) for one in usable}
+            each = {one: _job(entry, given, one, rule if entry.tuned else "default") for one in usable}
             planned += [Planned(job, _tags(entry, given, one, EACH)) for one, job in each.items()]
+            if not entry.tuned and all(known(job) is not None for job in each.values()):
+                planned += [Planned(job, _tags(entry, given, one, ONE_SET), keep_map=True) for one, job in each.items()]
+            if not entry.tuned:
+                continue
             found = [known(job) for job in each.values()]
             value = one_set(found) if all(record is not None for record in found) else None
             if value is not None:
@@ -112,7 +116,10 @@ def stage_two(chosen: Sequence[Entry], inputs: Sequence[str], data: Sequence[Dat
 
     def plan(known: Known) -> list[Planned]:
         return [
-            Planned(_job(entry, given, one, "truth"), _tags(entry, given, one, EACH), keep_map=True)
+            Planned(
+                _job(entry, given, one, "truth" if entry.tuned else "default"), _tags(entry, given, one, EACH),
+                keep_map=True,
+            )
             for entry, given in wanted(chosen, inputs) for one in data if one.offers(given)
         ]  # fmt: skip
 

@@ -89,7 +89,8 @@ def list_algorithms() -> str:
     lines = []
     for name, solver in known.items():
         main_parameter = solver.main_parameter()
-        lines.append(f"{name:<{width}}  {solver.title} (main: {main_parameter.name}, {main_parameter.unit})")
+        needs = f" [needs the extra qsm_recon[{solver.extra}]]" if solver.missing() else ""
+        lines.append(f"{name:<{width}}  {solver.title} (main: {main_parameter.name}, {main_parameter.unit}){needs}")
     return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any, ClassVar
 
 import numpy as np
@@ -81,8 +82,22 @@ class Solver(Method, ABC):
     scaling_power: ClassVar[int | None] = None
     """With the field times c, the echo time over c and the main parameter times c to this power, the susceptibility is
     c times as large; None where no such law holds."""
+    odd: ClassVar[bool] = True
+    """Whether the field with the other sign gives the map with the other sign."""
+    starts_from_map: ClassVar[bool] = True
+    """Whether an iterative method takes a map to start from."""
     warm_starts: ClassVar[bool] = True
     """Whether a converged result does not depend on where it started, so that a sweep may start from a neighbour."""
+
+    extra: ClassVar[str] = ""
+    """Extra of the package that brings what the method needs beyond the package itself."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Libraries of that extra, as they are imported."""
+
+    @classmethod
+    def missing(cls) -> tuple[str, ...]:
+        """Return the libraries that the method needs and that are not installed."""
+        return tuple(name for name in cls.needs if find_spec(name) is None)
 
     @classmethod
     def main_parameter(cls) -> Parameter:

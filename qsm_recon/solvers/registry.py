@@ -26,6 +26,7 @@ _MODULES = (
     "generic",
     "descent",
     "two_step",
+    "learned",
 )
 
 

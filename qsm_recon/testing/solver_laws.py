@@ -203,7 +203,9 @@ class SolverLaws(Laws):
 
     @law
     def changing_the_sign_of_the_field_changes_that_of_the_map(self) -> None:
-        """Nothing prefers positive susceptibility."""
+        """Nothing prefers positive susceptibility, where the class says so."""
+        if not self._solver.odd:
+            return
         require_close(-self._map(field_ppm=-self._measured.field), self._usual.susceptibility_ppm, 1e-5, "sign changed")
 
     @law
@@ -301,6 +303,9 @@ class SolverLaws(Laws):
         if not self._solver.iterative:
             require_error(ParameterError, "closed form", lambda: self._quick().solve(problem, start_ppm=start))
             require(self._usual.converged, "a closed form has always converged")
+            return
+        if not self._solver.starts_from_map:
+            require_error(ParameterError, "start_ppm", lambda: self._quick().solve(problem, start_ppm=start))
             return
         self._sound(self._quick().solve(problem, start_ppm=start), problem)
         text = "start_ppm: expected shape"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from oracles.extras import with_extras
 from scipy.ndimage import gaussian_filter
 
 import qsm_recon.backend
@@ -137,7 +138,7 @@ def problem():
     )
 
 
-@pytest.mark.parametrize("name", sorted(set(solvers()) - {"mctfi"}))
+@pytest.mark.parametrize("name", with_extras(sorted(set(solvers()) - {"mctfi"})))
 @pytest.mark.parametrize("precision", ["single", "double"])
 def test_every_method_calls_kernels_that_agree(name, precision, comparison, problem):
     declared = solvers()[name].declared()

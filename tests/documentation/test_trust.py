@@ -37,7 +37,8 @@ def test_counts_are_whole_and_enough(counted):
 
 def test_memory_is_predicted_within_a_quarter():
     rows = json.loads(trust.MEMORY.read_text("utf-8"))["rows"]
-    assert {row["method"] for row in rows} == {name for names in trust_engines().values() for name in names}
+    measured = {name for engine, names in trust_engines().items() if engine != "network" for name in names}
+    assert {row["method"] for row in rows} - {"qsminvnet", "fine"} == measured  # those need an extra
     assert all(abs(row["difference_percent"]) <= 25 for row in rows)
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from oracles.extras import with_extras
 
 from qsm_recon.errors import ParameterError
 from qsm_recon.operators.dipole import DipoleOperator
@@ -70,7 +71,7 @@ def test_a_series_starts_anew_when_more_than_the_weight_changes(small):
     np.testing.assert_allclose(costs(other), costs(direct), rtol=5e-3)
 
 
-@pytest.mark.parametrize("name", sorted(set(solvers()) - NEED_ECHOES))
+@pytest.mark.parametrize("name", with_extras(sorted(set(solvers()) - NEED_ECHOES)))
 def test_every_method_can_be_swept(name, small):
     points = list(Path(make_solver(name), small.problem).sweep([2e-2, 1e-2]))
     for point in points:

@@ -11,7 +11,7 @@ from qsm_recon.errors import ParameterError
 from qsm_recon.solvers import registry
 from qsm_recon.units import rad_per_ppm
 
-NAMES = sorted(registry.solvers())
+NAMES = sorted(name for name, solver in registry.solvers().items() if not solver.missing())
 TIMES = (0.005, 0.012, 0.020)
 ITERATIONS = 400
 """At most; what has not converged by then says so."""

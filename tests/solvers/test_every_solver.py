@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from oracles.extras import with_extras
 
 from qsm_recon.errors import ParameterError
 from qsm_recon.solvers import registry
@@ -20,7 +21,7 @@ def laws_of(name):
 
 
 @pytest.mark.parametrize("law", SolverLaws.names())
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", with_extras(NAMES))
 def test_obeys(name, law):
     laws_of(name).check(law)
 
@@ -28,7 +29,7 @@ def test_obeys(name, law):
 def test_a_solver_without_a_law_says_so():
     """The others scale: a new one that says nothing obeys none."""
     silent = {name for name in NAMES if registry.find_solver(name).scaling_power is None}
-    assert silent == {"wl1l2", "medi", "tfi"}
+    assert silent == {"wl1l2", "medi", "tfi", "qsminvnet", "fine"}
 
 
 def test_a_given_weight_stays_that_number(synthetic):
@@ -46,7 +47,7 @@ def test_a_given_weight_stays_that_number(synthetic):
         registry.make_solver("tv").main_value()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", with_extras(NAMES))
 def test_runs_without_pyfftw(name, synthetic, without_pyfftw):
     found = registry.make_solver(name, **few(name)).solve(synthetic.problem()).susceptibility_ppm
     assert np.isfinite(found).all()

@@ -31,6 +31,8 @@ def test_prediction_is_near_the_measured_peak_for_every_method_and_size(counts):
     assert set(names) == set(solvers()) - {"admm"}, "a new method has a place in benchmarks/memory.py"
     wrong = {}
     for name in names:
+        if solvers()[name].missing():
+            continue
         for shape in memory.SHAPES:
             peak, predicted = memory.measure(name, shape)
             if abs(predicted / peak - 1) > ACCURACY:
