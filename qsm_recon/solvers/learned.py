@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.backend.device import CPU, device_name, torch_name
 from qsm_recon.errors import ParameterError
 from qsm_recon.operators.grid import Grid
 from qsm_recon.problem import Problem
@@ -40,8 +41,10 @@ class _Learned(Solver):
     extra: ClassVar[str] = "torch"
     needs: ClassVar[tuple[str, ...]] = ("torch", "safetensors")
 
-    device: str = parameter("auto", "1", "where to compute; auto takes a GPU if there is one",
-                            choices=("auto", "cpu", "cuda"))  # fmt: skip
+    device: str = parameter(
+        "auto", "1", "where to compute; auto takes the device of the run, else a GPU if there is one",
+        choices=("auto", "cpu", "cuda"),
+    )  # fmt: skip
     arithmetic: str = parameter(
         "single", "1", "precision of the network's convolutions; auto takes bfloat16 where the hardware has it",
         choices=("single", "bfloat16", "auto"),
@@ -65,6 +68,11 @@ class _Learned(Solver):
         from qsm_recon.learned.weights import chosen_weights, facts_of
 
         return outside_domain(problem, facts_of(chosen_weights()))
+
+    def _device(self) -> str:
+        """Where to compute, as the network's own setting has it; cores of a run say nothing of a network."""
+        chosen = device_name()
+        return self.device if self.device != "auto" or chosen == CPU else torch_name(chosen).partition(":")[0]
 
     def _settings(self, problem: Problem, weight: NDArray[np.floating]) -> EditSettings:
         """How the weights are edited."""
@@ -110,7 +118,7 @@ class _Learned(Solver):
             state = IterationState(iteration, settings.iterations, values)
             return callback is None or callback(state) is not False
 
-        edited = edit(weights, inputs, scan, settings, arithmetic(self.device, self.arithmetic), report)
+        edited = edit(weights, inputs, scan, settings, arithmetic(self._device(), self.arithmetic), report)
         back = tuple(np.argsort(order))
         return self._result(
             problem, edited, back, {**facts, **before, "weighting": origin, "unit_ppm": inputs.scale_ppm}

@@ -150,3 +150,13 @@ def test_a_head_that_training_did_not_see(torch, tmp_path):
         found = make_solver(name, **settings).solve(given).susceptibility_ppm[one.mask]
         errors[name] = np.linalg.norm(found - found.mean() - truth) / np.linalg.norm(truth)
     assert max(errors["qsminvnet"], errors["fine"]) < errors["tkd"], errors
+
+
+def test_the_device_of_the_run_is_that_of_the_network():
+    from qsm_recon.backend.device import TORCH_CPU, on_device
+
+    automatic, chosen = make_solver("qsminvnet"), make_solver("qsminvnet", device="cuda")
+    assert automatic._device() == "auto"
+    with on_device(TORCH_CPU):
+        assert automatic._device() == "cpu"
+        assert chosen._device() == "cuda"
