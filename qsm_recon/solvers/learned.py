@@ -228,7 +228,7 @@ class NetworkEdit(_Learned):
 
     def memory_volumes(self) -> float:
         """See :class:`Solver`."""
-        return 260.0
+        return 145.0
 
     def default_weight(self, problem: Problem) -> float:
         """See :class:`Solver`."""

@@ -141,15 +141,17 @@ def test_other_weights_can_be_named(torch, monkeypatch, tmp_path):
 
 
 def test_a_head_that_training_did_not_see(torch, tmp_path):
-    """At 2 mm, where it was not trained either: both are nearer to the truth than truncated division."""
-    one = head(tmp_path, 32, "reduced")
+    """One of those held out, at 2 mm, where the network was not trained either: an example, no proof."""
+    one = head(tmp_path, 202, "reduced")
     given = Problem(one.field_ppm, one.mask, one.grid, field_noise_ppm=one.noise_ppm, field_kind="local")
     truth = one.susceptibility_ppm[one.mask] - one.susceptibility_ppm[one.mask].mean()
-    errors = {}
-    for name, settings in (("tkd", {}), ("qsminvnet", {}), ("fine", {"max_iterations": 5})):
+    methods = {"tkd": {}, "tv": {}, "qsminvnet": {}, "fine": {"max_iterations": 5}}
+    errors = []
+    for name, settings in methods.items():
         found = make_solver(name, **settings).solve(given).susceptibility_ppm[one.mask]
-        errors[name] = np.linalg.norm(found - found.mean() - truth) / np.linalg.norm(truth)
-    assert max(errors["qsminvnet"], errors["fine"]) < errors["tkd"], errors
+        errors.append(np.linalg.norm(found - found.mean() - truth) / np.linalg.norm(truth))
+    assert np.all(np.diff(errors[:3]) < 0), errors
+    assert errors[3] < errors[1], errors
 
 
 def test_the_device_of_the_run_is_that_of_the_network():
