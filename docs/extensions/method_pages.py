@@ -55,7 +55,10 @@ class CommandHelpDirective(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Show the help text as it is."""
-        module = import_module(f"qsm_recon.{self.arguments[0]}")
+        from qsm_recon.__main__ import MODULES
+
+        name = self.arguments[0]
+        module = import_module(f"qsm_recon.{MODULES.get(name, name)}")
         return [nodes.literal_block(text=module.build_parser().format_help(), language="text")]
 
 
