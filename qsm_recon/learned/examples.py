@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from qsm_recon.io import atomic_write
 from qsm_recon.learned.domain import spread_and_peak
-from qsm_recon.learned.heads import TILT_DEG, Head, head
+from qsm_recon.learned.heads import TILT_DEG, TrainingHead, head
 from qsm_recon.learned.inputs import CHANNELS, FIELD_GAIN, prepare
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
@@ -25,7 +25,7 @@ KINDS = ("head", "mixed", "shapes")
 SHARES = (0.55, 0.3, 0.15)
 """How often each kind is drawn in training."""
 EXAMPLE_VERSION = 3
-FirstMap = Callable[[Head], NDArray[np.floating]]
+FirstMap = Callable[[TrainingHead], NDArray[np.floating]]
 """What gives the map (nx, ny, nz) in ppm that the network corrects, of a head's field, noise, mask and grid."""
 
 
@@ -84,7 +84,7 @@ def _write(path: Path, volumes: NDArray) -> None:
         np.save(stream, volumes)
 
 
-def _stacked(varied: Head, first_map: FirstMap) -> NDArray[np.float16]:
+def _stacked(varied: TrainingHead, first_map: FirstMap) -> NDArray[np.float16]:
     inputs = prepare(varied.field_ppm, first_map(varied), varied.mask, varied.grid)
     truth = varied.susceptibility_ppm
     demeaned = np.where(varied.mask, truth - truth[varied.mask].mean(dtype=np.float64), 0) / inputs.scale_ppm
@@ -93,7 +93,7 @@ def _stacked(varied: Head, first_map: FirstMap) -> NDArray[np.float16]:
     return np.concatenate([inputs.channels, demeaned[None], unit[None]]).clip(-6e4, 6e4).astype(np.float16)
 
 
-def _varied(origin: Head, kind: str, seed: int) -> Head:
+def _varied(origin: TrainingHead, kind: str, seed: int) -> TrainingHead:
     """A head of a kind: the origin itself, or a simulation with its mask and the pattern of its noise."""
     if kind == "head":
         return origin
@@ -106,7 +106,7 @@ def _varied(origin: Head, kind: str, seed: int) -> Head:
     field = DipoleOperator(grid, padding=padding_around(origin.mask, grid.voxel_size_mm, reach)).forward(truth)
     noise = origin.noise_ppm * np.float32(np.exp(draw.uniform(np.log(0.3), np.log(2.0))))
     field += noise * draw.standard_normal(field.shape, dtype=np.float32)
-    return Head(truth, np.where(origin.mask, field, 0).astype(np.float32), noise, origin.mask, grid)
+    return TrainingHead(truth, np.where(origin.mask, field, 0).astype(np.float32), noise, origin.mask, grid)
 
 
 def _tilted(draw: np.random.Generator) -> tuple[float, float, float]:
@@ -114,7 +114,7 @@ def _tilted(draw: np.random.Generator) -> tuple[float, float, float]:
     return (math.sin(angle) * math.cos(around), math.sin(angle) * math.sin(around), math.cos(angle))
 
 
-def _thrown(draw: np.random.Generator, origin: Head, count: int) -> NDArray[np.float32]:
+def _thrown(draw: np.random.Generator, origin: TrainingHead, count: int) -> NDArray[np.float32]:
     """Ellipsoids of random place, size, direction, edge and susceptibility, and a smooth random texture, in ppm."""
     shape = origin.mask.shape
     result = _texture(draw, shape) * np.float32(draw.uniform(0.0, 0.01))

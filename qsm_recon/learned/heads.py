@@ -30,7 +30,7 @@ TILT_DEG = 25.0
 
 
 @dataclass(frozen=True)
-class Head:
+class TrainingHead:
     """A head with its truth, in the box around its mask.
 
     Parameters
@@ -105,7 +105,7 @@ def _lesion(draw: np.random.Generator, sign: int, side: float) -> Lesion:
     return Lesion(sign * float(draw.uniform(0.5, 2.8)), centre, (float(x), float(y), float(z)))
 
 
-def head(folder: Path, seed: int, size: str = "full") -> Head:
+def head(folder: Path, seed: int, size: str = "full") -> TrainingHead:
     """Read a head from a folder, or make and keep it: about a minute and 3 GB of memory at full size.
 
     Parameters
@@ -124,7 +124,7 @@ def head(folder: Path, seed: int, size: str = "full") -> Head:
     return _read(path)
 
 
-def _made(parameters: PhantomParameters) -> Head:
+def _made(parameters: PhantomParameters) -> TrainingHead:
     case = phantom_case(build_phantom(parameters, cache=False))
     region = Region.around(case.problem, MARGIN_MM)
     problem = region.cut_problem(case.problem)
@@ -135,10 +135,10 @@ def _made(parameters: PhantomParameters) -> Head:
         np.where(problem.mask, image, 0).astype(np.float32)
         for image in (truth, problem.field_ppm, problem.field_noise_ppm)
     )
-    return Head(truth, field, noise, problem.mask, problem.grid)
+    return TrainingHead(truth, field, noise, problem.mask, problem.grid)
 
 
-def _write(path: Path, made: Head) -> None:
+def _write(path: Path, made: TrainingHead) -> None:
     with path.open("wb") as stream:
         np.savez(
             stream,
@@ -151,7 +151,9 @@ def _write(path: Path, made: Head) -> None:
         )
 
 
-def _read(path: Path) -> Head:
+def _read(path: Path) -> TrainingHead:
     with np.load(path, allow_pickle=False) as stored:
         grid = Grid(stored["mask"].shape, tuple(stored["voxel_size_mm"]), tuple(stored["b0_direction"]))
-        return Head(stored["susceptibility_ppm"], stored["field_ppm"], stored["noise_ppm"], stored["mask"], grid)
+        return TrainingHead(
+            stored["susceptibility_ppm"], stored["field_ppm"], stored["noise_ppm"], stored["mask"], grid
+        )

@@ -26,7 +26,7 @@ from qsm_recon.terms.weights import data_weight, fidelity_of_noise
 
 if TYPE_CHECKING:
     from qsm_recon.learned.editing import Edited, EditSettings
-    from qsm_recon.learned.heads import Head
+    from qsm_recon.learned.heads import TrainingHead
 
 SMALLEST_NOISE_PPM = 1e-5
 
@@ -142,7 +142,7 @@ class _Learned(Solver):
         )
 
 
-def first_map_of(head: Head) -> NDArray[np.float32]:
+def first_map_of(head: TrainingHead) -> NDArray[np.float32]:
     """The map that the network corrects, of a head to train on."""
     noise = np.maximum(head.noise_ppm, np.float32(SMALLEST_NOISE_PPM))
     weight = np.where(head.mask, 1 / noise, 0).astype(np.float32)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from qsm_recon import Problem, make_solver
-from qsm_recon.learned.heads import HEAD_VERSION, Head, _write
+from qsm_recon.learned.heads import HEAD_VERSION, TrainingHead, _write
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
 
 SHAPE = (36, 40, 34)
 
 
-def little_head(seed: int) -> Head:
+def little_head(seed: int) -> TrainingHead:
     """A ball with boxes in it, in place of a head of the phantom, which takes a minute."""
     draw = np.random.default_rng(seed)
     x, y, z = np.ix_(*[np.linspace(-1, 1, n) for n in SHAPE])
@@ -27,10 +27,10 @@ def little_head(seed: int) -> Head:
     grid = Grid(SHAPE, b0_direction=(0.1, -0.05, 1.0))
     noise = np.where(mask, np.float32(1e-3), 0).astype(np.float32)
     field = DipoleOperator(grid, padding=12).forward(truth) + noise * draw.standard_normal(SHAPE, dtype=np.float32)
-    return Head(truth, np.where(mask, field, 0).astype(np.float32), noise, mask, grid)
+    return TrainingHead(truth, np.where(mask, field, 0).astype(np.float32), noise, mask, grid)
 
 
-def first_map(one: Head):
+def first_map(one: TrainingHead):
     """A map to correct that is made in no time."""
     return (
         make_solver("tikhonov").solve(Problem(one.field_ppm, one.mask, one.grid, field_kind="local")).susceptibility_ppm

@@ -14,7 +14,7 @@ from qsm_recon.backend.tensors.fusing import fusible
 from qsm_recon.backend.tensors.scalars import arithmetic_of
 
 Number = Any  # of Python's, or a tensor of one
-Settings = tuple[Number, ...]
+Settings = Any  # four numbers
 """Threshold before and after a change of the penalty, the factor on the dual, over-relaxation."""
 
 
