@@ -154,7 +154,7 @@ def test_a_head_that_training_did_not_see(torch, tmp_path):
     assert errors[3] < errors[1], errors
 
 
-def test_the_device_of_the_run_is_that_of_the_network():
+def test_the_device_of_the_run_is_that_of_the_network(torch):
     from qsm_recon.backend.device import TORCH_CPU, on_device
 
     automatic, chosen = make_solver("qsminvnet"), make_solver("qsminvnet", device="cuda")
