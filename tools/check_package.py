@@ -29,7 +29,7 @@ IN_WHEEL = (
     "qsm_recon/report/page/run.html",
     "qsm_recon/report/page/session.html",
     "qsm_recon/cohort/page/overview.html",
-    "qsm_recon/backend/plain/field.py",
+    "qsm_recon/backend/plain/field_sweep.py",
     "qsm_recon/backend/tensors/field_sweep.py",
     "qsm_recon/learned/weights.safetensors",
 )
