@@ -76,12 +76,13 @@ benchmark benchmark-full: $(VENV)/.installed
 	@echo "$@: tables are in docs/benchmarks.md, rows and figures in benchmarks/results/suite; an interrupted run goes on"
 
 .PHONY: test-torch
-# The kernels on tensors against the compiled ones, in an environment of their own: torch is large.  Any build of it will
+# The kernels on tensors against the compiled ones, and the learned methods, in an environment of their own: torch is
+# large.  Any build of it will
 # do, one for the CPU too; which one pip finds is pip's setting, or TORCH="torch @ PATH_OF_A_WHEEL".
 TORCH ?= torch
 TORCH_VENV ?= .venv-torch
 test-torch: $(TORCH_VENV)/.installed
-	@OMP_NUM_THREADS=1 $(TORCH_VENV)/bin/python -m pytest tests/tensors tests/cohort/test_device.py -q
+	@OMP_NUM_THREADS=1 $(TORCH_VENV)/bin/python -m pytest tests/tensors tests/learned tests/cohort/test_device.py -q
 	@echo "test-torch: all passed"
 
 $(TORCH_VENV)/.installed: setup.cfg pyproject.toml constraints.txt

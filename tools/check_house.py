@@ -68,16 +68,10 @@ def room_of(path: Path) -> str:
     return "__main__" if path.name == "__main__.py" else path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imported_modules(path: Path, *, for_types: bool = True) -> Iterator[str]:
-    """Names of all modules that a file imports, wherever in it; without those that only type checkers see if asked."""
+def imported_modules(path: Path) -> Iterator[str]:
+    """Names of all modules that a file imports, wherever in it."""
     tree = ast.parse(path.read_text("utf-8"))
-    unseen: set[int] = set()
     for node in ast.walk(tree):
-        if not for_types and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            unseen |= {id(part) for part in ast.walk(node)}
-    for node in ast.walk(tree):
-        if id(node) in unseen:
-            continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -116,10 +110,10 @@ def misplaced(path: Path) -> list[str]:
 
 
 def circles() -> list[list[str]]:
-    """Groups of modules that import each other, wherever in the file; imports for type checkers apart."""
+    """Groups of modules that import each other, wherever in the file, for type checkers too."""
     modules = {_name(path): path for path in sources()}
     arrows = {
-        name: {other for other in imported_modules(path, for_types=False) if other in modules and other != name}
+        name: {other for other in imported_modules(path) if other in modules and other != name}
         for name, path in modules.items()
     }
     reached = {name: _reach(name, arrows) for name in modules}

@@ -7,20 +7,18 @@ import json
 import zlib
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.io import atomic_write_text
 from qsm_recon.metrics.scores import METRIC_UNITS
+from qsm_recon.report.described_session import DescribedSession
 from qsm_recon.report.planes import LETTERS, PLANES, Plane, Turn, bounding_box
 from qsm_recon.select.curve import Curve, curvature
 from qsm_recon.select.pick import Pick
 from qsm_recon.select.session import StoredPoint
-
-if TYPE_CHECKING:
-    from qsm_recon.report.tuning import TuningSession
 
 PAGE = "session.html"
 MOST_BYTES = 24e6
@@ -30,7 +28,7 @@ MARGIN_VOXELS = 1
 """Around the mask, for its outline."""
 
 
-def write_session_page(session: TuningSession, pick: Pick | None = None) -> Path:
+def write_session_page(session: DescribedSession, pick: Pick | None = None) -> Path:
     """Write the page of a session into its folder.
 
     Parameters
@@ -99,7 +97,7 @@ def _risk(curve: Curve) -> dict[str, Any] | None:
     return {"parameter": curve.parameter[known].tolist(), "ppb": (1e3 * np.sqrt(curve.risk[known])).tolist()}
 
 
-def _case(session: TuningSession, index: int, most_bytes: float, blobs: list[str]) -> dict[str, Any]:
+def _case(session: DescribedSession, index: int, most_bytes: float, blobs: list[str]) -> dict[str, Any]:
     case, points = session.cases[index], session.of_case(index)
     turn = Turn.of(np.array(case.affine))
     maps = [turn.apply(session.susceptibility_ppm(point)) for point in points]
@@ -122,7 +120,7 @@ def _case(session: TuningSession, index: int, most_bytes: float, blobs: list[str
     }
 
 
-def _facts(session: TuningSession, point: StoredPoint, case: int) -> dict[str, Any]:
+def _facts(session: DescribedSession, point: StoredPoint, case: int) -> dict[str, Any]:
     return {
         "value": point.value,
         "data": point.data_cost,

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qsm_recon.report.described_session import DescribedSession
 from qsm_recon.select.pick import Pick
-from qsm_recon.select.session import Session
 from qsm_recon.select.tune import Follower, run_session
 from qsm_recon.solvers.base import Solver
-from qsm_recon.solvers.registry import find_solver
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     from qsm_recon.problem import Problem
 
 
-class TuningSession(Session):
+class TuningSession(DescribedSession):
     """A :class:`qsm_recon.select.session.Session` that can be looked at."""
 
     def plot(self, case: int | None = None) -> Figure:
@@ -35,39 +33,11 @@ class TuningSession(Session):
         label = f"{self.parameter} [{unit}]" if unit else self.parameter
         return session_figure(self.curve(case), self.picks(case), label, title)
 
-    @property
-    def unit(self) -> str:
-        """Unit of the parameter that is swept; empty where it has none."""
-        unit = find_solver(self.algorithm).declared()[self.parameter].unit
-        return "" if unit == "1" else unit
-
     def write_page(self, pick: Pick | None = None) -> Path:
         """Write ``session.html``, one file that needs no network; it opens at the pick."""
         from qsm_recon.report.session_page import write_session_page
 
         return write_session_page(self, pick)
-
-    def command(self, value: float, case: int = 0) -> str:
-        """Command line that reconstructs a data set with a value, to the method's own accuracy."""
-        solver = self.solver(value)
-        words = ["python", "-m", "qsm_recon.run", "--algo", solver.name]
-        for name, declared in solver.declared().items():
-            setting = getattr(solver, name)
-            if setting != declared.default or name == self.parameter:
-                words += ["--set", f"{name}={setting:g}" if isinstance(setting, float) else f"{name}={setting}"]
-        return shlex.join([*words, *self.cases[case].arguments])
-
-    def error_at(self, pick: Pick) -> float | None:
-        """NRMSE (%) at a pick, between points interpolated, mean over data sets; None where there is no truth."""
-        errors = []
-        for case in range(len(self.cases)):
-            points = self.of_case(case)
-            known = [point.metrics.get("nrmse") for point in points]
-            if pick.value is None or any(value is None for value in known):
-                return None
-            log_values = np.log([point.value for point in points])
-            errors.append(np.interp(np.log(pick.value), log_values, np.array(known, dtype=float)))
-        return float(np.mean(errors))
 
 
 def tune(
