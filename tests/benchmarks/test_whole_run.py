@@ -1,5 +1,6 @@
 """Whole commands of two builds: stages add up, failures are told."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,11 @@ def test_a_build_beside_itself_gives_the_same_map(tmp_path):
 def test_a_build_that_fails_is_named():
     with pytest.raises(ParameterError, match="--algo nothing failed"):
         run_once(ROOT, ["--algo", "nothing"])
+
+
+def test_the_page_has_the_stored_tables():
+    rows = json.loads((ROOT / "benchmarks" / "results" / "whole_run.json").read_text("utf-8"))
+    rows = rows["rows"] if isinstance(rows, dict) else rows
+    page = (ROOT / "docs" / "inside" / "cost.md").read_text("utf-8")
+    assert whole_table(rows) in page
+    assert stages_table(rows) in page
