@@ -65,6 +65,10 @@ class FieldSweeps:
         """Prepare for another regularisation weight; all buffers stay as they are."""
         self._fidelity.run_on()
 
+    def weigh(self, data_weight: NDArray) -> None:
+        """Take another data weight W (nx, ny, nz) from here on; the state stays."""
+        self._fidelity.weigh(data_weight)
+
     def begin(self, field_penalty: float) -> None:
         """Fill the right-hand sides of a start from nothing."""
         transform = self.transform

@@ -6,8 +6,11 @@ import math
 
 from qsm_recon.errors import ParameterError
 from qsm_recon.result import Callback, IterationState, Reconstruction
+from qsm_recon.solvers.base import Series, Solver
 
 COSTS = ("fidelity", "regularisation")
+WINDOW = 10
+"""Iterations over which costs must have settled."""
 
 
 def costs(result: Reconstruction) -> tuple[float, float]:
@@ -33,20 +36,25 @@ class SettledCosts:
     Parameters
     ----------
     tolerance
-        Relative change of either cost over ``window`` iterations to stop at.  Costs converge about geometrically, so
-        that no more than about as much is left.  Iterations on another function do not count.
-    window
-        Iterations.
+        Relative change of either cost over ``window`` iterations to stop at; never where negative.  Costs converge
+        about geometrically, so that no more than about as much is left.  Iterations on another function do not count.
     follow
         Called with every state as well.
+    window
+        Iterations.
     """
 
-    def __init__(self, tolerance: float, window: int, follow: Callback | None = None) -> None:
+    def __init__(self, tolerance: float, follow: Callback | None = None, window: int = WINDOW) -> None:
         self._tolerance = tolerance
         self._window = window
         self._follow = follow
         self._logs: list[tuple[float, float]] = []
         self.settled = False
+
+    @classmethod
+    def of(cls, solver: Solver, series: Series, tolerance: float, follow: Callback | None = None) -> SettledCosts:
+        """For runs of a series: where their result depends on where they stop, the solver's own rule alone holds."""
+        return cls(tolerance if solver.warm_starts or series.keeps_state else -1.0, follow)
 
     def __call__(self, state: IterationState) -> bool:
         """Return whether to go on."""

@@ -25,7 +25,6 @@ logger = logging.getLogger(__name__)
 STRONGEST, WEAKEST = 20.0, 0.04
 """Ends of the usual sweep, as multiples of a parameter's default."""
 COST_TOLERANCE = 0.01
-COST_WINDOW = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,16 +145,13 @@ class Path:
         series = self._solver.series(self._problem)
         before = start
         if start is not None and series.keeps_state:
-            monitor = SettledCosts(COST_TOLERANCE, COST_WINDOW, _following(progress, start[0]))
+            monitor = SettledCosts(COST_TOLERANCE, _following(progress, start[0]))
             again = series.solve(replace(self._solver, **{self.parameter: start[0]}), monitor, start[1])
             if again.stop_reason == StopReason.INTERRUPTED:
                 raise KeyboardInterrupt
         for value in values:
             solver = replace(self._solver, **{self.parameter: value})
-            # Where the result depends on the start or on where it stops, the solver's own rule alone holds.
-            monitor = SettledCosts(
-                COST_TOLERANCE if solver.warm_starts else -1.0, COST_WINDOW, _following(progress, value)
-            )
+            monitor = SettledCosts.of(solver, series, COST_TOLERANCE, _following(progress, value))
             began = time.perf_counter()
             result = series.solve(solver, monitor, None if start is None else start[1])
             if result.stop_reason == StopReason.INTERRUPTED:

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from qsm_recon.operators.dipole import dipole_kernel
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
-from qsm_recon.result import Reconstruction
+from qsm_recon.result import Reconstruction, StopReason
+from qsm_recon.select.costs import SettledCosts
 from qsm_recon.solvers.base import Series, Solver
 from qsm_recon.terms.field_spectrum import KERNEL_EDGES, TRUSTED_BAND, SpectralBins
 from qsm_recon.terms.weights import data_weight
@@ -31,6 +32,8 @@ MISFIT_OF_ERRORS = 0.8
 docs/selection.md, where 0.5 to 1 serve nearly as well."""
 PROBED = (0.04, 4.0)
 """Range of that ratio in which the risk is worth a second reconstruction."""
+PROBE_TOLERANCE = 0.03
+"""Change of the costs of a second reconstruction at which it ends; risks change by less than a hundredth."""
 MARGIN_MM = 8.0
 SMALLEST_WEIGHT = 0.05
 SEED = 20210
@@ -152,7 +155,9 @@ class RiskProbe:
         """(shells,) sum over trusted frequencies of (2 h - 1) / |D|², h the part of an error that the map follows."""
         if self._series is None:
             self._series = solver.series(self._disturbed(errors))
-        result = self._series.solve(solver)
+        result = self._series.solve(solver, SettledCosts.of(solver, self._series, PROBE_TOLERANCE))
+        if result.stop_reason == StopReason.INTERRUPTED:
+            raise KeyboardInterrupt
         if result.fitted_field_ppm is None or self._disturbance is None:
             return None
         more = np.where(self._mask, self._region.cut(result.fitted_field_ppm) - fitted, 0) * self._weight

@@ -252,11 +252,12 @@ def require_memory_to_sweep(solver: Solver, problem: Problem) -> None:
         Naming the method, the size of the image and both amounts.
     """
     shape = problem.grid.shape
-    needed = solver.memory_bytes(problem) + SWEEP_VOLUMES * 4 * prod(shape)
+    kept = solver.kept_bytes(problem)
+    needed = solver.memory_bytes(problem) + kept + SWEEP_VOLUMES * 4 * prod(shape)
     advice = "close other programs, use a machine with more memory, or crop the image around the mask"
     what = f"a sweep of {solver.name} on {'×'.join(map(str, shape))} voxels"
     require_memory(needed, what, advice)
-    require_device_memory(solver.device_bytes(problem), what, "free some of it, or choose device cpu")
+    require_device_memory(solver.device_bytes(problem) + kept, what, "free some of it, or choose device cpu")
 
 
 def require_rounds(refinements: int) -> None:

@@ -187,6 +187,10 @@ class Solver(Method, ABC):
         """Most memory that the work itself takes, in volumes of the padded grid and of its precision."""
         return 12.0
 
+    def kept_volumes(self) -> float:
+        """Volumes of the padded grid that a series keeps beside a solve, from one to the next."""
+        return 0.0
+
     def device_volumes(self) -> float:
         """The same in tensors: most that a device of torch's holds, whose kernels work on whole volumes at a time."""
         return self.memory_volumes()
@@ -200,6 +204,16 @@ class Solver(Method, ABC):
             The measurement.
         """
         return self.device_volumes() * self._volume_bytes(problem)
+
+    def kept_bytes(self, problem: Problem) -> float:
+        """What :meth:`kept_volumes` are in bytes, on the machine or on a device of torch's.
+
+        Parameters
+        ----------
+        problem
+            The measurement.
+        """
+        return self.kept_volumes() * self._volume_bytes(problem)
 
     def _volume_bytes(self, problem: Problem) -> float:
         """Size of one volume of the padded grid, in the precision of the work."""

@@ -173,6 +173,7 @@ class CompositionRun:
         self._voxel = math.sqrt(float(np.mean(np.square(self._spacing))))
         self._voxel_weights = regularisation_voxel_weights(problem, solver.regularisation_weighting)
         self._background: WeakHarmonic | None = None
+        self._sweeps: FieldSweeps | None = None
         self._field_penalty = math.nan
 
     def minimise(
@@ -207,7 +208,7 @@ class CompositionRun:
         alpha = regularisation_weight * self.unit ** (fidelity.power - 1)
         settings = self._settings(alpha, field[problem.measured], weight[problem.mask])
         self._background = self._weak_harmonic(settings.field_penalty)
-        sweeps = FieldSweeps(
+        sweeps = self._sweeps = FieldSweeps(
             transform,
             self.operator.kernel,
             (fidelity if from_nothing else fidelity.continued()).on(transform, field, weight, self.unit),
@@ -215,6 +216,11 @@ class CompositionRun:
             self._background,
         )
         return ADMM(sweeps, settings, problem.mask)
+
+    def weigh(self, data_weight: NDArray) -> None:
+        """Let the last engine go on with another data weight W (nx, ny, nz)."""
+        if self._sweeps is not None:
+            self._sweeps.weigh(data_weight)
 
     def solution(self, outcome: Outcome, details: dict[str, Any]) -> Solution:
         """Wrap up an outcome."""
@@ -282,6 +288,20 @@ class CompositionRun:
         )
 
 
+@dataclass(eq=False)
+class Continued:
+    """What a series goes on from: the last solver, its run and engine, and what its report said beside them."""
+
+    solver: Solver
+    run: CompositionRun
+    engine: ADMM
+    details: dict[str, Any]
+
+    def ended(self, outcome: Outcome) -> Solution:
+        """Wrap up an outcome."""
+        return self.run.solution(outcome, self.details)
+
+
 class ContinuedSeries(Series):
     """A series in which each run goes on from the whole state of the one before: splittings, duals and buffers.
 
@@ -293,30 +313,52 @@ class ContinuedSeries(Series):
     def __init__(self, problem: Problem) -> None:
         super().__init__(without_constant(problem))
         self._constant_ppm = self._problem.field_offset_ppm - problem.field_offset_ppm
-        self._solver: Solver | None = None
         self._region = Region.whole(problem.grid.shape)
         self._part = problem
-        self._run: CompositionRun | None = None
-        self._engine: ADMM | None = None
-        self._details: dict[str, Any] = {}
+        self._state: Continued | None = None
 
     def _solve(self, solver: Solver, callback: Callback | None, start_ppm: NDArray | None) -> Reconstruction:
-        if not isinstance(solver, Composed):
-            raise ParameterError(f"a series on the ADMM engine takes no '{solver.name}'")
-        alpha, last = solver.main_value(), self._solver
-        continues = last is not None and last.with_regularisation(alpha) == solver
-        if last is not None and self._run is not None and self._engine is not None and continues:
-            outcome = self._engine.run_on(alpha / last.main_value(), callback)
+        state, alpha = self._state, solver.main_value()
+        if state is not None and state.solver.with_regularisation(alpha) == solver:
+            found = self._go_on(state, solver, callback)
         else:
-            self._engine = None  # frees its buffers before there are others
+            state = self._state = None  # frees buffers before there are others
             self._region = solver.region(self._problem)
             self._part = self._region.cut_problem(self._problem)
-            weight, origin = data_weight(self._part, solver.weighting, solver.weight_normalisation)
-            self._details = {"weighting": origin}
-            self._run = CompositionRun(solver, self._part, solver.composition())
-            self._engine = self._run.engine(alpha, weight)
-            start = None if start_ppm is None else self._run.inside(self._region.cut(start_ppm))
-            outcome = self._engine.run(start, callback)
-        self._solver = solver
-        result = solver.reconstruction(self._part, self._run.solution(outcome, self._details))
+            found = self._begin(solver, callback, None if start_ppm is None else self._region.cut(start_ppm))
+        result = solver.reconstruction(self._part, found)
         return with_constant(self._region.embed_result(result), self._constant_ppm)
+
+    def _begin(self, solver: Solver, callback: Callback | None, start_ppm: NDArray | None) -> Solution:
+        """Solve for the first time, or with other parameters, in a new region; from a map of it if one is given."""
+        composed = self._composed(solver)
+        weight, origin = data_weight(self._part, composed.weighting, composed.weight_normalisation)
+        return self._minimise(solver, weight, {"weighting": origin}, callback, start_ppm)
+
+    def _minimise(
+        self,
+        solver: Solver,
+        weight: NDArray,
+        details: dict[str, Any],
+        callback: Callback | None,
+        start_ppm: NDArray | None,
+    ) -> Solution:
+        """Solve with a data weight (nx, ny, nz), and keep the state."""
+        composed = self._composed(solver)
+        run = CompositionRun(composed, self._part, composed.composition())
+        state = Continued(solver, run, run.engine(solver.main_value(), weight), details)
+        found = state.ended(state.engine.run(None if start_ppm is None else run.inside(start_ppm), callback))
+        self._state = state
+        return found
+
+    def _go_on(self, state: Continued, solver: Solver, callback: Callback | None) -> Solution:
+        """Solve from the state that the run before left, whose solver had another regularisation weight."""
+        factor = solver.main_value() / state.solver.main_value()
+        state.solver = solver
+        return state.ended(state.engine.run_on(factor, callback))
+
+    @staticmethod
+    def _composed(solver: Solver) -> Composed:
+        if not isinstance(solver, Composed):
+            raise ParameterError(f"a series on the ADMM engine takes no '{solver.name}'")
+        return solver

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.errors import ParameterError
 from qsm_recon.problem import Problem
 from qsm_recon.result import Callback
-from qsm_recon.solvers.base import Series, Solution
-from qsm_recon.solvers.composition import CAUTIOUS, Composition, CompositionRun
+from qsm_recon.solvers.base import Series, Solution, Solver
+from qsm_recon.solvers.composition import CAUTIOUS, Composition, CompositionRun, Continued, ContinuedSeries
 from qsm_recon.solvers.default_weights import scale_of
 from qsm_recon.solvers.parameters import parameter
 from qsm_recon.solvers.variational import VariationalSolver
@@ -20,6 +21,28 @@ from qsm_recon.terms.weights import data_weight, fidelity_of_noise
 
 # Larger ones are better for weak regularisation and worse for strong: 0.75, which suits wl1, by up to three points.
 FIRST_STAGE_FACTOR = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class FirstStage:
+    """What stage 1 found.
+
+    Parameters
+    ----------
+    regularisation_weight
+        alpha that it was done with, in mm.
+    susceptibility_ppm
+        (nx, ny, nz) χ₁.
+    data_weight
+        (nx, ny, nz) W of stage 2.
+    details
+        What the report says of it.
+    """
+
+    regularisation_weight: float
+    susceptibility_ppm: NDArray
+    data_weight: NDArray
+    details: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -59,42 +82,64 @@ class HybridL1L2(VariationalSolver):
         """See :class:`Solver`; stage 2 begins with the map of stage 1."""
         return 17.5
 
+    def kept_volumes(self) -> float:
+        """See :class:`Solver`; stage 2, while stage 1 is done again."""
+        return super().memory_volumes()
+
     def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Solution:
+        first = self.first_stage(problem, callback, start_ppm)
+        if isinstance(first, Solution):
+            return first
+        second = CompositionRun(self, problem, self.composition())
+        outcome = second.minimise(self.main_value(), first.data_weight, callback, first.susceptibility_ppm)
+        return second.solution(outcome, first.details)
+
+    def first_stage(
+        self, problem: Problem, callback: Callback | None = None, start_ppm: NDArray | None = None
+    ) -> FirstStage | Solution:
+        """Find the voxels that do not fit; a solution where a callback or Ctrl-C ended it.
+
+        Parameters
+        ----------
+        problem, callback, start_ppm
+            As for :meth:`solve`; what the callback is told of is provisional.
+        """
         weight, weight_origin = data_weight(problem, self.weighting, self.weight_normalisation)
         stage = replace(
             self, max_iterations=self.first_iterations, tolerance=0.0, update_tolerance=0.0,
             gradient_penalty=self.first_gradient_penalty, field_penalty=self.first_field_penalty,
         )  # fmt: skip
-        first = CompositionRun(stage, problem, Composition(AbsoluteFidelity()), CAUTIOUS)
-        alpha = self.first_weight or self._first_weight(problem)
-        found = first.minimise(alpha, weight, callback, start_ppm)
-        susceptibility = first.operator.crop(found.image)
+        run = CompositionRun(stage, problem, Composition(AbsoluteFidelity()), CAUTIOUS)
+        alpha = self.weight_of_first_stage(problem)
+        found = run.minimise(alpha, weight, provisionally(callback), start_ppm)
+        susceptibility = run.operator.crop(found.image)
         if found.stop_reason.asked_for:
-            return first.solution(found, {"weighting": weight_origin, "stage": 1})
-        distrust = self._discrepancy(problem, first.operator.forward(susceptibility))
+            return run.solution(found, {"weighting": weight_origin, "stage": 1})
+        distrust = self._discrepancy(problem, run.operator.forward(susceptibility))
         if not (weight * (1 - distrust)).any():  # a single voxel, or all misfit alike: none stands out
             distrust = np.zeros_like(distrust)
-        first_objective = found.history["objective"]
         weight = weight * (1 - distrust)
         details = {
             "weighting": weight_origin,
             "first_stage_weight": alpha,
-            "first_stage_objective": first_objective,
+            "first_stage_objective": found.history["objective"],
             "mean_distrust": float(distrust[problem.mask].mean()),
             "noise_fidelity": fidelity_of_noise(problem, weight),
         }
-        del first, found, distrust  # frees the buffers of stage 1
-        second = CompositionRun(self, problem, Composition())
-        outcome = second.minimise(self.main_value(), weight, callback, susceptibility)
-        return second.solution(outcome, details)
+        return FirstStage(alpha, susceptibility, weight, details)
 
-    def _first_weight(self, problem: Problem) -> float:
-        """Default of stage 1; beyond that for the default of stage 2 it would give up strong sources for good."""
+    def weight_of_first_stage(self, problem: Problem) -> float:
+        """Return alpha of stage 1, in mm.
+
+        Beyond that for the default of stage 2 it would give up strong sources for good.
+        """
+        if self.first_weight is not None:
+            return self.first_weight
         return FIRST_STAGE_FACTOR * min(self.main_value(), self.default_weight(problem)) / scale_of(problem).error_ppm
 
     def series(self, problem: Problem) -> Series:
-        """See :class:`Solver`; the iterations of stage 1 are counted, so that each run starts anew."""
-        return Series(problem)
+        """See :class:`Solver`."""
+        return HybridSeries(problem)
 
     def _discrepancy(self, problem: Problem, field: NDArray) -> NDArray:
         """|φ - D χ₁| in the mask over its percentile, at most 1."""
@@ -103,6 +148,47 @@ class HybridL1L2(VariationalSolver):
         if full == 0:
             return np.zeros_like(discrepancy)
         return np.minimum(discrepancy / full, 1)
+
+
+class HybridSeries(ContinuedSeries):
+    """Runs whose stage 2 goes on from that of the run before.
+
+    The iterations of stage 1 are counted, so that it starts anew for each of its weights.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        self._first: FirstStage | None = None
+
+    def _begin(self, solver: Solver, callback: Callback | None, start_ppm: NDArray | None) -> Solution:
+        self._first = None
+        first = self._first_stage(solver, callback)
+        if isinstance(first, Solution):
+            return first
+        return self._minimise(solver, first.data_weight, first.details, callback, first.susceptibility_ppm)
+
+    def _go_on(self, state: Continued, solver: Solver, callback: Callback | None) -> Solution:
+        first = self._first_stage(solver, callback)
+        if isinstance(first, Solution):
+            return first
+        state.run.weigh(first.data_weight)
+        state.details = first.details
+        return super()._go_on(state, solver, callback)
+
+    def _first_stage(self, solver: Solver, callback: Callback | None) -> FirstStage | Solution:
+        """Stage 1 for a solver; that of the run before where it is the same."""
+        if not isinstance(solver, HybridL1L2):
+            raise ParameterError(f"a series of two stages takes no '{solver.name}'")
+        if self._first is not None and self._first.regularisation_weight == solver.weight_of_first_stage(self._part):
+            return self._first
+        found = solver.first_stage(self._part, callback)
+        self._first = found if isinstance(found, FirstStage) else None
+        return found
+
+
+def provisionally(callback: Callback | None) -> Callback | None:
+    """Return a callback that is told of iterations as provisional ones."""
+    return None if callback is None else lambda state: callback(replace(state, provisional=True))
 
 
 SOLVERS = (HybridL1L2,)

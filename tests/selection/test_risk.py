@@ -1,5 +1,6 @@
 """The estimated risk: against filters whose risk is known, and against the truth."""
 
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +13,10 @@ from qsm_recon.select.choosers import choose
 from qsm_recon.select.curve import curve_of_points
 from qsm_recon.select.path import Path
 from qsm_recon.select.risk import RiskProbe, SpectralMisfit, errors_of_field, estimated_risks
+from qsm_recon.solvers.composition import ContinuedSeries
 from qsm_recon.solvers.direct import Tikhonov
 from qsm_recon.solvers.registry import make_solver
+from qsm_recon.solvers.total_variation import LinearTV
 from qsm_recon.terms.field_scale import field_scale
 from qsm_recon.terms.field_spectrum import SHELL_EDGES, TRUSTED_BAND, SpectralBins
 from qsm_recon.units import rad_per_ppm
@@ -184,3 +187,30 @@ def test_the_scale_of_an_odd_little_field_is_finite():
             assert scale.error_ppm > 0
             assert scale.gradient_ppm_per_mm > 0
             assert np.isfinite(scale.coarseness)
+
+
+class Interrupted(ContinuedSeries):
+    """Runs during which the user presses Ctrl-C."""
+
+    def solve(self, solver, callback=None, start_ppm=None):
+        """Press it in the first iteration."""
+
+        def press(state):
+            signal.raise_signal(signal.SIGINT)
+            return callback is None or callback(state)
+
+        return super().solve(solver, press, start_ppm)
+
+
+def test_ctrl_c_during_the_second_reconstruction_ends_the_sweep():
+    problem, _ = textured(0.002)
+
+    class InterruptedProbe(LinearTV):
+        """Only the probe has another problem, the field with more errors."""
+
+        def series(self, found):
+            """See :class:`Solver`."""
+            return super().series(found) if found is problem else Interrupted(found)
+
+    with pytest.raises(KeyboardInterrupt):
+        list(Path(InterruptedProbe(), problem).sweep([1e-3, 3e-4, 1e-4, 3e-5]))

@@ -107,3 +107,44 @@ def test_callback_may_stop_it_in_either_stage(case):
         assert len(seen) == limit
         assert result.details.get("stage", 2) == stage
         assert not result.converged
+
+
+def test_a_series_ends_where_solves_from_nothing_do(case):
+    """Stage 2 goes on from the state before, under another data weight; from strong to weak and back."""
+    problem = case.problem()
+    solver = make_solver("wl1l2", tolerance=1e-4, residual_tolerance=1e-3, max_iterations=5000).resolved(problem)
+    series = solver.series(problem)
+    for factor in (10.0, 3.0, 0.3, 0.1, 1.0):
+        changed = solver.with_regularisation(factor * solver.main_value())
+        alone, found = changed.solve(problem), series.solve(changed)
+        assert alone.converged
+        assert found.converged
+        assert relative_error(found.susceptibility_ppm, alone.susceptibility_ppm) < 5e-3
+        for name in ("first_stage_weight", "mean_distrust"):
+            assert found.details[name] == pytest.approx(alone.details[name], rel=1e-6)
+
+
+def test_a_series_repeats_stage_one_only_where_its_weight_changes(case):
+    problem = case.problem()
+    solver = make_solver("wl1l2").resolved(problem)
+    series, first_iterations = solver.series(problem), []
+    for factor in (10.0, 3.0, 1.5, 0.3, 0.1):
+        states = []
+        series.solve(solver.with_regularisation(factor * solver.main_value()), states.append)
+        first_iterations.append(sum(state.provisional for state in states))
+    assert first_iterations == [20, 0, 0, 20, 20]
+
+
+def test_a_series_survives_being_stopped_in_stage_one(case):
+    problem = case.problem()
+    solver = make_solver("wl1l2", tolerance=1e-4, residual_tolerance=1e-3, max_iterations=5000).resolved(problem)
+    weak = solver.with_regularisation(0.1 * solver.main_value())
+    series = solver.series(problem)
+    for begun in (False, True):  # before there is a state to go on from, and after
+        stopped = series.solve(weak, lambda state: state.iteration < 5)
+        assert stopped.details["stage"] == 1
+        assert not stopped.converged
+        if not begun:
+            series.solve(solver)
+    found = series.solve(weak).susceptibility_ppm
+    assert relative_error(found, weak.solve(problem).susceptibility_ppm) < 5e-3

@@ -82,3 +82,15 @@ def test_a_sweep_that_cannot_fit_is_refused_before_it_begins(half_a_gibibyte):
     solver = make_solver("tgv", padding=160)
     with pytest.raises(ResourceError, match=r"a sweep of tgv on 48×48×48 voxels: about .* GiB of memory needed"):
         select_value(solver, small_head_in(48))
+
+
+def test_a_sweep_of_two_stages_counts_what_the_second_keeps_during_the_first():
+    solver, problem = make_solver("wl1l2", padding=90), small_head_in(48)
+    alone, kept = solver.memory_bytes(problem), solver.kept_bytes(problem)
+    assert 0.5 < kept / alone < 0.8
+    set_memory_limit((alone + 0.5 * kept) / 2**30)
+    try:
+        with pytest.raises(ResourceError, match="a sweep of wl1l2 on 48×48×48 voxels"):
+            select_value(solver, problem)
+    finally:
+        set_memory_limit(None)

@@ -107,13 +107,17 @@ class FieldSplitting:
         self._field = transform.load_image(field)
         self.field_energy = float(np.sum(np.square(field, dtype=np.float64)))
         """|φ|², beside which |D χ - z|² must be small."""
-        self._weight = transform.load_image(weight)
-        if fidelity.power == 2:
-            self._weight *= self._weight
+        self.weigh(weight)
         self._state = transform.empty_image()
         self._numbers = tuple(transform.dtype.type(number) for number in fidelity.numbers(scale))
         self._dual_scale = 0.0
         self._stood_in = 0
+
+    def weigh(self, weight: NDArray) -> None:
+        """Take a data weight W (nx, ny, nz); duals that are computed from it follow."""
+        self._weight = self.transform.load_image(weight)
+        if self._fidelity.power == 2:
+            self._weight *= self._weight
 
     @property
     def provisional(self) -> bool:
