@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -45,6 +45,11 @@ class StopReason(str, Enum):
         """Whether someone ended it: a callback, or Ctrl-C."""
         return self in (StopReason.CALLBACK, StopReason.INTERRUPTED)
 
+    def heed(self) -> None:
+        """Raise KeyboardInterrupt where Ctrl-C ended a step that is only a means: there is no result to give back."""
+        if self is StopReason.INTERRUPTED:
+            raise KeyboardInterrupt
+
 
 @dataclass(frozen=True)
 class IterationState:
@@ -70,6 +75,11 @@ class IterationState:
 
 Callback = Callable[[IterationState], bool | None]
 """Called after every iteration; returning False stops the solver, which then returns what it has."""
+
+
+def provisionally(callback: Callback | None) -> Callback | None:
+    """Return a callback that is told of iterations as provisional ones."""
+    return None if callback is None else lambda state: callback(replace(state, provisional=True))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

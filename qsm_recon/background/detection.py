@@ -159,5 +159,6 @@ def _left(operator: DipoleOperator, field: NDArray, weight: NDArray) -> float:
     energy = float((squared * np.square(field, dtype=np.float64)).sum())
     if not energy > 0:
         return 1.0
-    background = project_onto_outside(operator, field, weight, mask, ITERATIONS, TOLERANCE).background
-    return float((squared * np.square(field - background, dtype=np.float64)).sum()) / energy
+    found = project_onto_outside(operator, field, weight, mask, ITERATIONS, TOLERANCE)
+    found.stop_reason.heed()
+    return float((squared * np.square(field - found.background, dtype=np.float64)).sum()) / energy

@@ -190,12 +190,10 @@ def _solve(solver: Solver, case: Case, *, two_pass: bool, quiet: bool) -> Recons
     with iteration_progress(solver.name, quiet=quiet) as callback:
         if not two_pass:
             return solver.solve(case.problem, callback=callback)
-        from qsm_recon.solvers.two_pass import solve_in_two_passes
+        from qsm_recon.solvers.two_pass import solve_in_two_passes, words_of_two_passes
 
         result = solve_in_two_passes(solver, case.problem, callback)
-    logger.info(
-        "two passes: %d unreliable voxels are those of the first", result.details["two_pass"]["unreliable_voxels"]
-    )
+    logger.info("%s", words_of_two_passes(result.details["two_pass"]))
     return result
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from qsm_recon.parameters import Parameter
 from qsm_recon.solvers.registry import find_solver
+from qsm_recon.solvers.two_pass import words_of_two_passes
 
 FIELD_METHODS = {
     "fit": "a nonlinear fit to the complex signal of all echoes",
@@ -151,7 +152,7 @@ def _inversion(document: dict[str, Any]) -> str:
     algorithm, result = document["algorithm"], document["result"]
     weighting = f" Data weight: {result['weighting']}." if result.get("weighting") else ""
     second = result.get("two_pass")
-    passes = f" Two passes: {second['unreliable_voxels']} unreliable voxels are those of the first." if second else ""
+    passes = f" {words_of_two_passes(second)}" if second else ""
     return f"{algorithm['title']} ({algorithm['citation']}).{weighting}{passes}"
 
 

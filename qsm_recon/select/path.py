@@ -147,15 +147,13 @@ class Path:
         if start is not None and series.keeps_state:
             monitor = SettledCosts(COST_TOLERANCE, _following(progress, start[0]))
             again = series.solve(replace(self._solver, **{self.parameter: start[0]}), monitor, start[1])
-            if again.stop_reason == StopReason.INTERRUPTED:
-                raise KeyboardInterrupt
+            StopReason(again.stop_reason).heed()
         for value in values:
             solver = replace(self._solver, **{self.parameter: value})
             monitor = SettledCosts.of(solver, series, COST_TOLERANCE, _following(progress, value))
             began = time.perf_counter()
             result = series.solve(solver, monitor, None if start is None else start[1])
-            if result.stop_reason == StopReason.INTERRUPTED:
-                raise KeyboardInterrupt
+            StopReason(result.stop_reason).heed()
             if self._bands is None:
                 self._bands = Bands(self._problem.grid)
             data_cost, regularisation_cost = costs(result)

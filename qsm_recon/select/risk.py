@@ -156,8 +156,7 @@ class RiskProbe:
         if self._series is None:
             self._series = solver.series(self._disturbed(errors))
         result = self._series.solve(solver, SettledCosts.of(solver, self._series, PROBE_TOLERANCE))
-        if result.stop_reason == StopReason.INTERRUPTED:
-            raise KeyboardInterrupt
+        StopReason(result.stop_reason).heed()
         if result.fitted_field_ppm is None or self._disturbance is None:
             return None
         more = np.where(self._mask, self._region.cut(result.fitted_field_ppm) - fitted, 0) * self._weight

@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 from qsm_recon.background.base import without_background
 from qsm_recon.background.detection import kind_of_field
 from qsm_recon.problem import Problem
+from qsm_recon.result import StopReason
 from qsm_recon.terms.field_scale import FieldScale, field_scale
 
 SIZE, TURNING_POINT = 0.18, 0.27
@@ -62,7 +63,9 @@ def _without_background(problem: Problem) -> Problem:
 
     # Only fine scales count.
     quick = ProjectionOntoDipoleFields(inside=0.0, tolerance=1e-2, max_iterations=30)
-    return without_background(problem, quick)[0]
+    changed, local = without_background(problem, quick)
+    StopReason(local.stop_reason).heed()
+    return changed
 
 
 def described_scale(problem: Problem) -> dict[str, float]:

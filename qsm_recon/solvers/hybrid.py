@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from qsm_recon.errors import ParameterError
 from qsm_recon.problem import Problem
-from qsm_recon.result import Callback
+from qsm_recon.result import Callback, provisionally
 from qsm_recon.solvers.base import Series, Solution, Solver
 from qsm_recon.solvers.composition import CAUTIOUS, Composition, CompositionRun, Continued, ContinuedSeries
 from qsm_recon.solvers.default_weights import scale_of
@@ -184,11 +184,6 @@ class HybridSeries(ContinuedSeries):
         found = solver.first_stage(self._part, callback)
         self._first = found if isinstance(found, FirstStage) else None
         return found
-
-
-def provisionally(callback: Callback | None) -> Callback | None:
-    """Return a callback that is told of iterations as provisional ones."""
-    return None if callback is None else lambda state: callback(replace(state, provisional=True))
 
 
 SOLVERS = (HybridL1L2,)

@@ -11,7 +11,7 @@ from qsm_recon.backend.arrays import host
 from qsm_recon.engines.loop import Outcome
 from qsm_recon.errors import ParameterError
 from qsm_recon.problem import Problem
-from qsm_recon.result import Callback
+from qsm_recon.result import Callback, provisionally
 from qsm_recon.solvers.base import Solution
 from qsm_recon.solvers.parameters import parameter
 from qsm_recon.solvers.total_field import FieldCase, Outside, TotalFieldSolver
@@ -73,7 +73,9 @@ class McTFI(TotalFieldSolver):
         if start_ppm is None:
             linear = WeightedField(operator.transform, field, case.weight)
             settings = self._settings(**({"max_iterations": self.field_iterations} if self.field_iterations else {}))
-            found = self._engine(case, linear, outside, settings).run()
+            found = self._engine(case, linear, outside, settings).run(callback=provisionally(callback))
+            if found.stop_reason.asked_for:
+                return found, {"model": self.model, "stage": "field", **outside.facts}, {}
             start_ppm = host(found.image[..., : operator.padded_grid.shape[2]]).copy()
             field_iterations = sum(found.history["cg_iterations"])
             del linear, found

@@ -200,6 +200,7 @@ class TotalFieldSolver(MorphologySolver):
         """A quick χ: outside the mask by projection onto fields of outside sources, inside by truncated division."""
         operator, mask = case.operator, case.problem.mask
         found = project_onto_outside(operator, case.field, case.weight, mask)
+        found.stop_reason.heed()
         result, local = found.sources, np.where(mask, case.field - found.background, 0)
         inverse = truncated_inverse(host(operator.kernel), APPROXIMATION_THRESHOLD, fill=True)
         inside = apply_filter(operator, local, inverse)

@@ -7,7 +7,9 @@ Stewart et al., Magn Reson Med 87:1289-1300 (2022), doi 10.1002/mrm.29048: QSMxT
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.field.masking import phase_quality_of
 from qsm_recon.problem import Problem
-from qsm_recon.result import Callback, Reconstruction
+from qsm_recon.result import Callback, Reconstruction, StopReason
 from qsm_recon.solvers.base import Solver
 
 SMOOTH_PHASE = 0.6
@@ -65,6 +67,13 @@ def reliable_mask(problem: Problem) -> NDArray[np.bool_]:
     return reliable
 
 
+def words_of_two_passes(facts: Mapping[str, Any]) -> str:
+    """What the details of a reconstruction in two passes say, as a sentence."""
+    if facts.get("stopped_in_the_first"):
+        return "Stopped in the first of two passes."
+    return f"Two passes: {facts['unreliable_voxels']} unreliable voxels are those of the first."
+
+
 def solve_in_two_passes(solver: Solver, problem: Problem, callback: Callback | None = None) -> Reconstruction:
     """Reconstruct with the whole mask and without its unreliable voxels, and fill the holes of the second map.
 
@@ -81,7 +90,8 @@ def solve_in_two_passes(solver: Solver, problem: Problem, callback: Callback | N
     -------
     Reconstruction
         The second pass on reliable voxels, the first one, shifted to the same mean there, on the others.  History and
-        the like are those of the second pass; it has converged where both have.
+        the like are those of the second pass; it has converged where both have.  The first pass alone where a
+        callback or Ctrl-C ended it.
 
     Raises
     ------
@@ -93,6 +103,8 @@ def solve_in_two_passes(solver: Solver, problem: Problem, callback: Callback | N
     left_out = int(np.count_nonzero(problem.mask & ~reliable))
     if left_out == 0:
         return whole.with_details(two_pass={"unreliable_voxels": 0})
+    if StopReason(whole.stop_reason).asked_for:
+        return whole.with_details(two_pass={"unreliable_voxels": left_out, "stopped_in_the_first": True})
     careful = solver.solve(replace(problem, mask=reliable), callback=callback)
     shared = whole.mask & careful.mask
     holes = whole.mask & ~careful.mask

@@ -8,7 +8,7 @@ from qsm_recon.cohort.acquisitions import find_acquisitions
 from qsm_recon.cohort.footprint import footprint, runs_on_device, share_out
 from qsm_recon.commands.reconstruct import OVERHEAD_BYTES
 from qsm_recon.errors import ParameterError
-from qsm_recon.solvers.base import SOLVE_BYTES
+from qsm_recon.solvers.footprint import SOLVE_BYTES
 from qsm_recon.solvers.registry import make_solver
 
 

@@ -212,3 +212,15 @@ def test_two_runs_at_once_in_one_cache_folder(files, inputs, start, cache, monke
         assert np.abs(one).max() > 0.05
         assert np.allclose(one, other, rtol=1e-4, atol=1e-6)
     assert not list(cache.rglob("*.part"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to send to a process")
+def test_interruption_while_a_background_is_removed_writes_nothing(files, inputs, start):
+    settings = ("--background-set", "tolerance=0", "max_iterations=100000")
+    process = start(*inputs.total, "--algo", "tkd", "--background", "pdf", *settings)
+    read_until(process.stderr, "iteration")
+    process.send_signal(signal.SIGINT)
+    code, out, err = finish(process)
+    assert (code, out) == (130, "")
+    assert err.endswith("interrupted; nothing was written\n")
+    assert not Path("out").exists()

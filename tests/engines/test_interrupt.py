@@ -3,14 +3,20 @@
 import os
 import signal
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from benchmarks import memory
+from qsm_recon.background.base import without_background
+from qsm_recon.background.projection import ProjectionOntoDipoleFields
 from qsm_recon.engines.interrupt import interruptible
 from qsm_recon.operators.grid import Grid
 from qsm_recon.problem import Problem
+from qsm_recon.result import StopReason
 from qsm_recon.solvers.registry import make_solver
+from qsm_recon.solvers.two_pass import solve_in_two_passes, words_of_two_passes
 
 SHAPE = (16, 16, 16)
 
@@ -85,3 +91,61 @@ def test_callback_stops_the_solver(problem):
     assert result.stop_reason == "the callback asked to stop"
     assert result.iterations == 5
     assert [state.values["objective"] for state in seen] == result.history["objective"]
+
+
+def press(state):
+    signal.raise_signal(signal.SIGINT)
+
+
+def test_a_step_that_is_only_a_means_gives_nothing_back():
+    StopReason.CALLBACK.heed()
+    StopReason.MAP.heed()
+    with pytest.raises(KeyboardInterrupt):
+        StopReason.INTERRUPTED.heed()
+
+
+class Pressing(ProjectionOntoDipoleFields):
+    """A removal during which the user presses Ctrl-C."""
+
+    def _remove(self, problem, callback):
+        return super()._remove(problem, press)
+
+
+def test_ctrl_c_while_a_background_is_removed_does_not_go_on_with_half_of_it(problem):
+    changed, local = without_background(problem, Pressing(tolerance=0.0))
+    assert local.stop_reason == "interrupted by the user"
+    assert local.iterations == 1
+    assert changed.field_kind == "local"  # what is asked for is given back; commands heed its reason
+
+
+def test_ctrl_c_in_the_first_of_two_passes_ends_both(problem):
+    magnitude = np.ones(SHAPE, np.float32)
+    magnitude[:2] = 0.01
+    seen = []
+
+    def count(state):
+        seen.append(state)
+        if state.iteration == 3:
+            press(state)
+
+    found = solve_in_two_passes(endless(), replace(problem, magnitude=magnitude), count)
+    assert len(seen) == 3
+    assert found.stop_reason == "interrupted by the user"
+    assert found.details["two_pass"] == {"unreliable_voxels": 2 * 16 * 16, "stopped_in_the_first": True}
+    assert words_of_two_passes(found.details["two_pass"]) == "Stopped in the first of two passes."
+
+
+def test_ctrl_c_in_the_first_stage_of_mctfi_ends_it():
+    problem = memory.head((20, 22, 18), echoes=True)
+    solver = make_solver("mctfi", update_tolerance=0.0, padding=4)
+    seen = []
+
+    def count(state):
+        seen.append(state)
+        press(state)
+
+    found = solver.solve(problem, callback=count)
+    assert len(seen) == 1
+    assert seen[0].provisional
+    assert found.stop_reason == "interrupted by the user"
+    assert found.details["stage"] == "field"

@@ -7,7 +7,7 @@ from qsm_recon.commands.reconstruct import OVERHEAD_BYTES, memory_estimate_bytes
 from qsm_recon.operators.grid import Grid
 from qsm_recon.operators.padding import padded_shape
 from qsm_recon.problem import Problem
-from qsm_recon.solvers.base import SOLVE_BYTES
+from qsm_recon.solvers.footprint import SOLVE_BYTES
 from qsm_recon.solvers.registry import make_solver
 
 SHAPE, RADIUS, CHI = (36, 38, 12), 2.5, 0.6
