@@ -131,7 +131,7 @@ def _measured(method: str, problem: Problem, builds: dict[str, Path], scratch: P
     for _ in range(rounds):
         for name, folder in builds.items():
             runs[name].append(sweep_with(folder, scratch / "problem.npz", method, values, scratch / f"{name}.npz"))
-    with np.load(scratch / "new.npz") as stored:
+    with np.load(scratch / "new.npz", allow_pickle=False) as stored:
         maps = stored["maps"]
     differences = np.array(
         [

@@ -328,7 +328,7 @@ def test_two_passes_are_said_and_their_mask_is_kept(scan, files, inputs, run):
     assert done.code == 0
     found = report()["result"]
     assert "unreliable_voxels" in found["two_pass"]
-    assert "two passes:" in done.err
+    assert "Two passes:" in done.err
     done = run(*inputs.field, "--algo", "tkd", "--two-pass", "--out", "other", "--quiet")
     assert done.code == 2
     assert "--magnitude" in done.err

@@ -211,7 +211,7 @@ def test_agrees_with_admm_on_the_same_functional(synthetic):
         **same, fidelity="linear", smoothing=1e-5, max_iterations=100, update_tolerance=1e-4, cg_tolerance=1e-3,
         cg_iterations=300,
     )  # fmt: skip
-    admm = {"max_iterations": 2000, "tolerance": 0.0}
+    admm = {"max_iterations": 1000, "tolerance": 0.0}
     by_newton = newton.solve(synthetic.problem())
     by_admm = make_solver("tv", regularisation_weighting="edges", **same, **admm).solve(synthetic.problem())
     assert by_newton.history["objective"][-1] == pytest.approx(by_admm.history["objective"][-1], rel=5e-3)
