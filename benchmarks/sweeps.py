@@ -51,7 +51,8 @@ problem = Problem(
     grid=grid, **arrays, b0_tesla=facts["b0_tesla"], echo_times_s=tuple(facts["echo_times_s"]), **kind
 )
 solver, values = make_solver(sys.argv[2]), json.loads(sys.argv[3])
-list(Path(make_solver(sys.argv[2], max_iterations=2), problem).sweep(values[:2]))  # compiles and plans
+few = {"max_iterations": 2} if "max_iterations" in solver.declared() else {}
+list(Path(make_solver(sys.argv[2], **few), problem).sweep(values[:2]))  # compiles and plans
 began = time.process_time()
 points = list(Path(solver, problem).sweep(values))
 seconds = time.process_time() - began
@@ -80,13 +81,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def sweeps_table(rows: Sequence[dict[str, Any]]) -> str:
     """Old and new, method by method."""
     lines = [
-        [f"`{row['solver']}`", row["data"], f"{row['old_iterations']} → {row['new_iterations']}",
+        [f"`{row['solver']}`", row["data"], row["baseline"], f"{row['old_iterations']} → {row['new_iterations']}",
          f"{number(row['old_cpu_s'])} → {number(row['new_cpu_s'])}", number(row["ratio"], 2),
          f"{number(100 * row['cost_difference'])}, {number(100 * row['usual_cost_difference'])}",
          f"{number(100 * row['map_difference'])}, {number(100 * row['usual_map_difference'])}"]
         for row in rows
     ]  # fmt: skip
-    head = ["method", "data", "iterations", "CPU s", "ratio", "costs, %: most, usual", "maps, %: most, usual"]
+    head = ["method", "data", "beside", "iterations", "CPU s", "ratio", "costs, %: most, usual", "maps, %: most, usual"]
     return markdown(head, lines)
 
 

@@ -13,7 +13,11 @@ from typing import Any
 
 from benchmarks.baseline import TABLE as BASELINE
 from benchmarks.baseline import baseline_table
+from benchmarks.map_distance import TABLE as DISTANCE
+from benchmarks.map_distance import distance_table, verdict
 from benchmarks.suite.table import markdown, method_label, number
+from benchmarks.sweeps import TABLE as SWEEPS
+from benchmarks.sweeps import sweeps_table
 from benchmarks.timing import RESULTS
 from benchmarks.whole_run import TABLE as WHOLE
 from benchmarks.whole_run import stages_table, whole_table
@@ -119,6 +123,8 @@ def convergence() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "challenge": challenge, "rc1": rc1, "convergence": convergence, "speed": speed, "morphology": morphology,
     "baseline": lambda: baseline_table(rows_of(BASELINE)),
+    "sweeps": lambda: sweeps_table(rows_of(SWEEPS)),
+    "distance": lambda: f"{distance_table(rows_of(DISTANCE))}\n\n{verdict(rows_of(DISTANCE))}",
     "whole": lambda: f"{whole_table(rows_of(WHOLE))}\n\n{stages_table(rows_of(WHOLE))}",
 }  # fmt: skip
 

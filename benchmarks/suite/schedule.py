@@ -15,6 +15,7 @@ Outcome = Any
 GIB = 2**30
 SETTINGS = {
     "distributed.scheduler.allowed-failures": 0,  # what killed one worker would kill the next
+    "distributed.scheduler.worker-ttl": None,  # a computer that slept, or a process that was stopped, is not dead
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",  # jobs take seconds to minutes; processor time is theirs
     "distributed.admin.tick.limit": "1h",

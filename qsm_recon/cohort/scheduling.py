@@ -120,10 +120,12 @@ def connected(
     import dask
     from distributed import Client
 
-    quiet = {
+    quiet: dict[str, Any] = {
         "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
         "distributed.admin.system-monitor.gil.enabled": False,
     }
+    if options.scheduler == LOCAL and not options.slurm:
+        quiet["distributed.scheduler.worker-ttl"] = None  # a computer that slept for minutes: nobody has died
     with dask.config.set(quiet), _silent_logs():
         if options.slurm:
             slurm_logs(out).mkdir(parents=True, exist_ok=True)  # or else SLURM ends the jobs without a word
