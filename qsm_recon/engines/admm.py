@@ -60,8 +60,9 @@ class ADMMSettings:
     fidelity_power
         Power of the field that the fidelity is: 2 for squares, 1 for l1 norms.
     early_threshold
-        Factor on the shrinkage threshold alpha / mu1 in the first iteration of a start from nothing; it halves every
-        three iterations until it is 1.  Large steps first: strong sources reach their size in tens of iterations.
+        Factor on the shrinkage threshold alpha / mu1 in the first iteration of a start from nothing, or from a rough
+        map; it halves every three iterations until it is 1.  Large steps first: strong sources reach their size in tens
+        of iterations.
     negligible
         Root mean square of χ below which it counts as nothing, in internal units.
     balance
@@ -152,7 +153,7 @@ class ADMM(Loop):
         """See :class:`Loop`."""
         return self._sweeps.provisional
 
-    def run(self, start: NDArray | None = None, callback: Callback | None = None) -> Outcome:
+    def run(self, start: NDArray | None = None, callback: Callback | None = None, *, rough: bool = False) -> Outcome:
         """Iterate until convergence, the iteration limit, a callback's veto or Ctrl-C.
 
         Parameters
@@ -161,14 +162,16 @@ class ADMM(Loop):
             (nx, ny, nz) susceptibility to start from (zero dual variables); zero where absent.
         callback
             See :data:`qsm_recon.result.Callback`.
+        rough
+            Whether the start may lack strong sources, so that the first steps are as large as from nothing.
         """
         field_penalty = self._settings.field_penalty
+        self._early_threshold = self._settings.early_threshold if start is None or rough else 1.0
+        self._side_penalty = self._penalty / self._early_threshold
         if start is None:
             self._sweeps.begin(field_penalty)
         else:
-            self._sweeps.begin_from(start, self._penalty, field_penalty)
-        self._early_threshold = self._settings.early_threshold if start is None else 1.0
-        self._side_penalty = self._penalty / self._early_threshold
+            self._sweeps.begin_from(start, self._side_penalty, field_penalty)
         return self._run(callback)
 
     def run_on(self, factor: float, callback: Callback | None = None) -> Outcome:

@@ -182,6 +182,8 @@ class CompositionRun:
         weight: NDArray,
         callback: Callback | None = None,
         start_ppm: NDArray | None = None,
+        *,
+        rough: bool = False,
     ) -> Outcome:
         """Minimise the functional.
 
@@ -195,9 +197,11 @@ class CompositionRun:
             See :data:`qsm_recon.result.Callback`.
         start_ppm
             (nx, ny, nz) χ to start from.
+        rough
+            See :meth:`qsm_recon.engines.admm.ADMM.run`.
         """
         engine = self.engine(regularisation_weight, weight, from_nothing=start_ppm is None)
-        return engine.run(None if start_ppm is None else self.inside(start_ppm), callback)
+        return engine.run(None if start_ppm is None else self.inside(start_ppm), callback, rough=rough)
 
     def engine(self, regularisation_weight: float, weight: NDArray, *, from_nothing: bool = True) -> ADMM:
         """Put the terms together; parameters as for :meth:`minimise`, and whether the start will be χ = 0."""
@@ -342,12 +346,15 @@ class ContinuedSeries(Series):
         details: dict[str, Any],
         callback: Callback | None,
         start_ppm: NDArray | None,
+        *,
+        rough: bool = False,
     ) -> Solution:
         """Solve with a data weight (nx, ny, nz), and keep the state."""
         composed = self._composed(solver)
         run = CompositionRun(composed, self._part, composed.composition())
         state = Continued(solver, run, run.engine(solver.main_value(), weight), details)
-        found = state.ended(state.engine.run(None if start_ppm is None else run.inside(start_ppm), callback))
+        start = None if start_ppm is None else run.inside(start_ppm)
+        found = state.ended(state.engine.run(start, callback, rough=rough))
         self._state = state
         return found
 

@@ -91,7 +91,8 @@ class HybridL1L2(VariationalSolver):
         if isinstance(first, Solution):
             return first
         second = CompositionRun(self, problem, self.composition())
-        outcome = second.minimise(self.main_value(), first.data_weight, callback, first.susceptibility_ppm)
+        # A few cautious iterations leave strong sources too small, from where small steps do not bring them up.
+        outcome = second.minimise(self.main_value(), first.data_weight, callback, first.susceptibility_ppm, rough=True)
         return second.solution(outcome, first.details)
 
     def first_stage(
@@ -165,7 +166,7 @@ class HybridSeries(ContinuedSeries):
         first = self._first_stage(solver, callback)
         if isinstance(first, Solution):
             return first
-        return self._minimise(solver, first.data_weight, first.details, callback, first.susceptibility_ppm)
+        return self._minimise(solver, first.data_weight, first.details, callback, first.susceptibility_ppm, rough=True)
 
     def _go_on(self, state: Continued, solver: Solver, callback: Callback | None) -> Solution:
         first = self._first_stage(solver, callback)
