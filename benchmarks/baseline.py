@@ -34,7 +34,7 @@ METHODS = ("tv", "fansi", "wl1l2", "tgv", "fansi-tgv", "wl1", "l1qsm", "wh-qsm",
 LONG_ITERATIONS = {"wl1": 1500, "l1qsm": 1500, "wh-qsm": 2500, "wh-nlqsm": 2500}
 USUAL_LONG_ITERATIONS = 700
 ARRAYS = ("field_ppm", "mask", "magnitude", "field_noise_ppm")  # what every build knows
-CHILD = """
+LOADING = """
 import dataclasses, json, sys, time
 import numpy as np
 from qsm_recon import Grid, Problem, make_solver
@@ -48,6 +48,11 @@ kind = {"field_kind": "local"} if "field_kind" in {field.name for field in datac
 problem = Problem(
     grid=grid, **arrays, b0_tesla=facts["b0_tesla"], echo_times_s=tuple(facts["echo_times_s"]), **kind
 )
+"""
+"""First lines of a child: the problem of a file, by any build."""
+CHILD = (
+    LOADING
+    + """
 jobs = json.loads(sys.argv[2])
 for name, parameters, target in jobs:
     make_solver(name, **{**parameters, "max_iterations": 2}).solve(problem)  # compiles and plans
@@ -58,6 +63,7 @@ for name, parameters, target in jobs:
     told = result.details.get("map_distance")
     print(json.dumps({"cpu_s": seconds, "iterations": result.iterations, "converged": result.converged, "told": told}))
 """
+)
 
 
 def baseline_folder(where: str, scratch: Path) -> Path:

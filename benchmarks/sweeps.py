@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.baseline import baseline_folder, store_problem
+from benchmarks.baseline import LOADING, baseline_folder, store_problem
 from benchmarks.suite.cases import full_specification, load, portable
 from benchmarks.suite.command import guarded
 from benchmarks.suite.table import markdown, number
@@ -35,21 +35,10 @@ from qsm_recon.solvers.base import Solver
 TABLE = "sweeps"
 METHODS = ("tv", "fansi", "wl1l2", "medi")
 POINTS, STRONGEST, WEAKEST = 15, 20.0, 0.04
-CHILD = """
-import dataclasses, json, sys, time
-import numpy as np
-from qsm_recon import Grid, Problem, make_solver
-from qsm_recon.backend.threads import set_thread_count
+CHILD = (
+    LOADING
+    + """
 from qsm_recon.select.path import Path
-set_thread_count(1)
-files = np.load(sys.argv[1], allow_pickle=False)
-facts = json.loads(str(files["facts"]))
-arrays = {name: files[name] for name in files.files if name != "facts"}
-grid = Grid(arrays["mask"].shape, tuple(facts["voxel_size_mm"]), tuple(facts["b0_direction"]))
-kind = {"field_kind": "local"} if "field_kind" in {field.name for field in dataclasses.fields(Problem)} else {}
-problem = Problem(
-    grid=grid, **arrays, b0_tesla=facts["b0_tesla"], echo_times_s=tuple(facts["echo_times_s"]), **kind
-)
 solver, values = make_solver(sys.argv[2]), json.loads(sys.argv[3])
 few = {"max_iterations": 2} if "max_iterations" in solver.declared() else {}
 list(Path(make_solver(sys.argv[2], **few), problem).sweep(values[:2]))  # compiles and plans
@@ -63,6 +52,7 @@ print(json.dumps({
     "costs": [(point.data_cost, point.regularisation_cost) for point in points],
 }))
 """
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
