@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.suite.cases import full_specification, load, portable
+from benchmarks.suite.cases import check, full_specification, load, portable
 from benchmarks.suite.command import guarded
 from benchmarks.suite.table import markdown, number
 from benchmarks.timing import RESULTS, save_rows
@@ -83,7 +83,12 @@ def distance(found: Reconstruction, limit: Reconstruction) -> float:
 
 def _run(options: argparse.Namespace) -> int:
     if not options.show:
-        for specification in (*PHANTOMS, *map(full_specification, options.cases)):
+        specifications = [*PHANTOMS, *map(full_specification, options.cases)]
+        for specification in specifications:
+            check(specification)
+        for method in options.only:
+            make_solver(method)  # an unknown one is said before hours of work
+        for specification in specifications:
             problem = load(specification).problem
             for method in options.only:
                 for factor in FACTORS.get(specification, (1.0,)):

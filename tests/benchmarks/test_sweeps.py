@@ -51,3 +51,10 @@ def test_pages_have_the_stored_tables():
     rows = map_distance.stored_rows()
     assert map_distance.distance_table(rows) in page
     assert map_distance.verdict(rows) in " ".join(page.split())
+
+
+def test_what_is_unknown_is_said_before_anything_is_computed(capsys):
+    assert map_distance.main(["--only", "tv", "rc1:nowhere"]) == 2
+    assert "algorithm 'rc1:nowhere' is unknown" in capsys.readouterr().err
+    assert map_distance.main(["rc1:nowhere"]) == 2
+    assert "no such file or folder" in capsys.readouterr().err
