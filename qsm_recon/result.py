@@ -45,10 +45,17 @@ class StopReason(str, Enum):
         """Whether someone ended it: a callback, or Ctrl-C."""
         return self in (StopReason.CALLBACK, StopReason.INTERRUPTED)
 
-    def heed(self) -> None:
-        """Raise KeyboardInterrupt where Ctrl-C ended a step that is only a means: there is no result to give back."""
-        if self is StopReason.INTERRUPTED:
-            raise KeyboardInterrupt
+
+def heed(reason: str) -> None:
+    """Raise KeyboardInterrupt where Ctrl-C ended a step that is only a means: there is no result to give back.
+
+    Parameters
+    ----------
+    reason
+        Why it stopped; a method of another package may have words of its own.
+    """
+    if reason == StopReason.INTERRUPTED:
+        raise KeyboardInterrupt
 
 
 @dataclass(frozen=True)

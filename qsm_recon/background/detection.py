@@ -14,6 +14,7 @@ from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
 from qsm_recon.problem import FieldKind, Problem
 from qsm_recon.region import Region
+from qsm_recon.result import heed
 
 TOTAL_BELOW = 0.15
 """Ratio of the shares (see :class:`BackgroundTest`) below which a field is taken to be total.  Decided on simulated
@@ -160,5 +161,5 @@ def _left(operator: DipoleOperator, field: NDArray, weight: NDArray) -> float:
     if not energy > 0:
         return 1.0
     found = project_onto_outside(operator, field, weight, mask, ITERATIONS, TOLERANCE)
-    found.stop_reason.heed()
+    heed(found.stop_reason)
     return float((squared * np.square(field - found.background, dtype=np.float64)).sum()) / energy

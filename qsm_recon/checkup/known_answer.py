@@ -181,7 +181,7 @@ def reconstruct_known_scan(folder: Path, algorithm: str = "fansi") -> KnownRecon
     """
     from qsm_recon.datasets.files import case_from_files
     from qsm_recon.io import load_image, save_image
-    from qsm_recon.result import StopReason
+    from qsm_recon.result import heed
     from qsm_recon.solvers.registry import make_solver
 
     scan = known_scan()
@@ -190,7 +190,7 @@ def reconstruct_known_scan(folder: Path, algorithm: str = "fansi") -> KnownRecon
     mask = save_image(folder / "mask.nii.gz", scan.mask, scan.affine)
     case = case_from_files(field=field, field_unit="Hz", mask=mask, b0_tesla=B0_TESLA, echo_times_s=(0.02,))
     result = make_solver(algorithm).solve(case.problem)
-    StopReason(result.stop_reason).heed()
+    heed(result.stop_reason)
     written = case.save(folder / "chi.nii.gz", result)
     answer = compare(load_image(written).data, scan)
     return KnownReconstruction(answer, result.solver, result.converged, result.iterations)

@@ -149,14 +149,14 @@ def _origin(case: Case) -> str:
 def _without_background(case: Case, removal: BackgroundRemoval, *, quiet: bool) -> tuple[Case, LocalField]:
     from qsm_recon.backend.memory import require_memory
     from qsm_recon.background.base import without_background
-    from qsm_recon.result import StopReason
+    from qsm_recon.result import heed
 
     problem = case.problem
     advice = "close other programs or use a machine with more memory"
     require_memory(removal.memory_bytes(problem), f"{removal.name} on {case.name}", advice)
     with iteration_progress(removal.name, quiet=quiet) as callback:
         changed, local = without_background(problem, removal, callback)
-    StopReason(local.stop_reason).heed()
+    heed(local.stop_reason)
     given, left = int(problem.mask.sum()), int(local.mask.sum())
     iterations = f"{local.iterations} iterations, " if local.history else ""
     note = f"background: removed by {removal.name} ({iterations}{local.stop_reason}), valid in {left} of {given} voxels"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from qsm_recon.errors import ParameterError, did_you_mean
 from qsm_recon.problem import Problem
-from qsm_recon.result import Callback, IterationState, StopReason
+from qsm_recon.result import Callback, IterationState, StopReason, heed
 from qsm_recon.select.costs import SettledCosts, costs
 from qsm_recon.select.frequency import Bands
 from qsm_recon.select.misfit import NoiseMisfit
@@ -147,13 +147,13 @@ class Path:
         if start is not None and series.keeps_state:
             monitor = SettledCosts(COST_TOLERANCE, _following(progress, start[0]))
             again = series.solve(replace(self._solver, **{self.parameter: start[0]}), monitor, start[1])
-            StopReason(again.stop_reason).heed()
+            heed(again.stop_reason)
         for value in values:
             solver = replace(self._solver, **{self.parameter: value})
             monitor = SettledCosts.of(solver, series, COST_TOLERANCE, _following(progress, value))
             began = time.perf_counter()
             result = series.solve(solver, monitor, None if start is None else start[1])
-            StopReason(result.stop_reason).heed()
+            heed(result.stop_reason)
             if self._bands is None:
                 self._bands = Bands(self._problem.grid)
             data_cost, regularisation_cost = costs(result)

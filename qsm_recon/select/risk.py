@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from qsm_recon.operators.dipole import dipole_kernel
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
-from qsm_recon.result import Reconstruction, StopReason
+from qsm_recon.result import Reconstruction, heed
 from qsm_recon.select.costs import SettledCosts
 from qsm_recon.solvers.base import Series, Solver
 from qsm_recon.terms.field_spectrum import KERNEL_EDGES, TRUSTED_BAND, SpectralBins
@@ -156,7 +156,7 @@ class RiskProbe:
         if self._series is None:
             self._series = solver.series(self._disturbed(errors))
         result = self._series.solve(solver, SettledCosts.of(solver, self._series, PROBE_TOLERANCE))
-        StopReason(result.stop_reason).heed()
+        heed(result.stop_reason)
         if result.fitted_field_ppm is None or self._disturbance is None:
             return None
         more = np.where(self._mask, self._region.cut(result.fitted_field_ppm) - fitted, 0) * self._weight

@@ -223,8 +223,8 @@ class CompositionRun:
 
     def weigh(self, data_weight: NDArray) -> None:
         """Let the last engine go on with another data weight W (nx, ny, nz)."""
-        if self._sweeps is not None:
-            self._sweeps.weigh(data_weight)
+        assert self._sweeps is not None  # there has been an engine
+        self._sweeps.weigh(data_weight)
 
     def solution(self, outcome: Outcome, details: dict[str, Any]) -> Solution:
         """Wrap up an outcome."""

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 from qsm_recon.background.base import without_background
 from qsm_recon.background.detection import kind_of_field
 from qsm_recon.problem import Problem
-from qsm_recon.result import StopReason
+from qsm_recon.result import heed
 from qsm_recon.terms.field_scale import FieldScale, field_scale
 
 SIZE, TURNING_POINT = 0.18, 0.27
@@ -64,7 +64,7 @@ def _without_background(problem: Problem) -> Problem:
     # Only fine scales count.
     quick = ProjectionOntoDipoleFields(inside=0.0, tolerance=1e-2, max_iterations=30)
     changed, local = without_background(problem, quick)
-    StopReason(local.stop_reason).heed()
+    heed(local.stop_reason)
     return changed
 
 

@@ -16,7 +16,7 @@ from qsm_recon.errors import ParameterError
 from qsm_recon.operators.grid import Grid
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
-from qsm_recon.result import Callback, IterationState, Reconstruction, StopReason
+from qsm_recon.result import Callback, IterationState, Reconstruction, heed
 from qsm_recon.solvers.base import Solver
 from qsm_recon.solvers.default_weights import TOTAL_VARIATION_RULE, total_variation_weight
 from qsm_recon.solvers.iterative import padding_or
@@ -81,7 +81,7 @@ class _Learned(Solver):
     def _first_map(self, problem: Problem) -> tuple[NDArray[np.float32], dict[str, Any]]:
         """The map that the network corrects, and what is to be known of it."""
         found = LinearTV(weighting=self.weighting).solve(problem)
-        StopReason(found.stop_reason).heed()
+        heed(found.stop_reason)
         facts = {
             "first_map": found.solver,
             "first_map_iterations": found.iterations,
@@ -149,7 +149,7 @@ def first_map_of(head: TrainingHead) -> NDArray[np.float32]:
     weight = np.where(head.mask, 1 / noise, 0).astype(np.float32)
     problem = Problem(head.field_ppm, head.mask, head.grid, weight=weight, field_noise_ppm=noise, field_kind="local")
     found = LinearTV().solve(problem)
-    StopReason(found.stop_reason).heed()
+    heed(found.stop_reason)
     return found.susceptibility_ppm
 
 

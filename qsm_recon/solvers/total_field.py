@@ -22,7 +22,7 @@ from qsm_recon.operators.grid import Grid
 from qsm_recon.operators.padding import padded_shape
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
-from qsm_recon.result import Callback
+from qsm_recon.result import Callback, heed
 from qsm_recon.solvers.base import Solution
 from qsm_recon.solvers.medi import MorphologySolver
 from qsm_recon.solvers.parameters import parameter
@@ -200,7 +200,7 @@ class TotalFieldSolver(MorphologySolver):
         """A quick χ: outside the mask by projection onto fields of outside sources, inside by truncated division."""
         operator, mask = case.operator, case.problem.mask
         found = project_onto_outside(operator, case.field, case.weight, mask)
-        found.stop_reason.heed()
+        heed(found.stop_reason)
         result, local = found.sources, np.where(mask, case.field - found.background, 0)
         inverse = truncated_inverse(host(operator.kernel), APPROXIMATION_THRESHOLD, fill=True)
         inside = apply_filter(operator, local, inverse)

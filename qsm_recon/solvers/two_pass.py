@@ -103,7 +103,7 @@ def solve_in_two_passes(solver: Solver, problem: Problem, callback: Callback | N
     left_out = int(np.count_nonzero(problem.mask & ~reliable))
     if left_out == 0:
         return whole.with_details(two_pass={"unreliable_voxels": 0})
-    if StopReason(whole.stop_reason).asked_for:
+    if whole.stop_reason in (StopReason.CALLBACK, StopReason.INTERRUPTED):
         return whole.with_details(two_pass={"unreliable_voxels": left_out, "stopped_in_the_first": True})
     careful = solver.solve(replace(problem, mask=reliable), callback=callback)
     shared = whole.mask & careful.mask

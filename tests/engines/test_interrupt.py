@@ -14,8 +14,11 @@ from qsm_recon.background.projection import ProjectionOntoDipoleFields
 from qsm_recon.engines.interrupt import interruptible
 from qsm_recon.operators.grid import Grid
 from qsm_recon.problem import Problem
-from qsm_recon.result import StopReason
+from qsm_recon.result import StopReason, heed
+from qsm_recon.select.path import Path
+from qsm_recon.solvers.base import Series
 from qsm_recon.solvers.registry import make_solver
+from qsm_recon.solvers.total_variation import LinearTV
 from qsm_recon.solvers.two_pass import solve_in_two_passes, words_of_two_passes
 
 SHAPE = (16, 16, 16)
@@ -98,10 +101,35 @@ def press(state):
 
 
 def test_a_step_that_is_only_a_means_gives_nothing_back():
-    StopReason.CALLBACK.heed()
-    StopReason.MAP.heed()
-    with pytest.raises(KeyboardInterrupt):
-        StopReason.INTERRUPTED.heed()
+    for reason in (StopReason.CALLBACK, StopReason.MAP, "words of another package"):
+        heed(reason)
+    for reason in (StopReason.INTERRUPTED, "interrupted by the user"):  # the latter from a file or another process
+        with pytest.raises(KeyboardInterrupt):
+            heed(reason)
+
+
+class InOtherWords(LinearTV):
+    """A method that says in its own words why it stopped."""
+
+    def solve(self, problem, **options):
+        """See :class:`Solver`."""
+        return replace(super().solve(problem, **options), stop_reason="the network has no iterations")
+
+    def series(self, problem):
+        """See :class:`Solver`."""
+        return Series(problem)
+
+
+def test_methods_may_have_words_of_their_own(problem):
+    """As learned ones do, in sweeps with and without a start, and in two passes."""
+    solver, values = InOtherWords(max_iterations=3, regularisation_weight=1e-3), [1e-2, 1e-3]
+    points = list(Path(solver, problem).sweep(values))
+    assert [point.stop_reason for point in points] == ["the network has no iterations"] * 2
+    list(Path(solver, problem).sweep(values[1:], start=(values[0], points[0].susceptibility_ppm)))
+    magnitude = np.ones(SHAPE, np.float32)
+    magnitude[:2] = 0.01
+    found = solve_in_two_passes(solver, replace(problem, magnitude=magnitude))
+    assert "stopped_in_the_first" not in found.details["two_pass"]
 
 
 class Pressing(ProjectionOntoDipoleFields):
