@@ -1,9 +1,11 @@
 """Notebooks: executed, small, and they still run."""
 
+import ast
 import json
 import re
 import runpy
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -28,6 +30,21 @@ def test_small_and_of_no_machine(path):
     text = path.read_text("utf-8")
     assert len(text) < 300_000
     assert not re.search(r"/(work|root|home|tmp)/", text)
+
+
+@every_notebook
+def test_every_name_of_the_package_that_it_uses_is_there(path):
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    lines = [line for cell in cells if cell["cell_type"] == "code" for line in "".join(cell["source"]).splitlines()]
+    nodes = list(ast.walk(ast.parse("\n".join(line for line in lines if not line.startswith(("%", "!"))))))
+    found: dict[str, object] = {}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] in ("qsm_recon", "benchmarks"):
+            exec(ast.unparse(node), found)
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            owner = found.get(node.value.id)
+            assert not isinstance(owner, ModuleType) or hasattr(owner, node.attr), ast.unparse(node)
 
 
 @pytest.mark.slow
