@@ -6,6 +6,7 @@ method is run once to warm up, and the shorter processor time of two further run
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -42,6 +43,11 @@ print(json.dumps(found))
 
 def main() -> None:
     """Print the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.without_libraries", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.parse_args()
     print(f"{'missing':<16}" + "".join(f"{name:>9}" for name in METHODS) + "   s, and times as long as with all")
     first: dict[str, float] = {}
     for missing in MISSING:

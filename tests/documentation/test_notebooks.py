@@ -1,13 +1,12 @@
 """Notebooks: executed, small, and they still run."""
 
-import ast
 import json
 import re
 import runpy
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from documentation.names import require_names
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -35,16 +34,7 @@ def test_small_and_of_no_machine(path):
 @every_notebook
 def test_every_name_of_the_package_that_it_uses_is_there(path):
     cells = json.loads(path.read_text("utf-8"))["cells"]
-    lines = [line for cell in cells if cell["cell_type"] == "code" for line in "".join(cell["source"]).splitlines()]
-    nodes = list(ast.walk(ast.parse("\n".join(line for line in lines if not line.startswith(("%", "!"))))))
-    found: dict[str, object] = {}
-    for node in nodes:
-        if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] in ("qsm_recon", "benchmarks"):
-            exec(ast.unparse(node), found)
-    for node in nodes:
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            owner = found.get(node.value.id)
-            assert not isinstance(owner, ModuleType) or hasattr(owner, node.attr), ast.unparse(node)
+    require_names("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
 
 
 @pytest.mark.slow
