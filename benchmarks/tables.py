@@ -13,6 +13,8 @@ from typing import Any
 
 from benchmarks.baseline import TABLE as BASELINE
 from benchmarks.baseline import baseline_table
+from benchmarks.choosing import TABLE as CHOOSING
+from benchmarks.choosing import choosing_table
 from benchmarks.map_distance import TABLE as DISTANCE
 from benchmarks.map_distance import distance_table, verdict
 from benchmarks.suite.table import markdown, method_label, number
@@ -123,6 +125,7 @@ def convergence() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "challenge": challenge, "rc1": rc1, "convergence": convergence, "speed": speed, "morphology": morphology,
     "baseline": lambda: baseline_table(rows_of(BASELINE)),
+    "choosing": lambda: choosing_table(rows_of(CHOOSING)),
     "sweeps": lambda: sweeps_table(rows_of(SWEEPS)),
     "distance": lambda: f"{distance_table(rows_of(DISTANCE))}\n\n{verdict(rows_of(DISTANCE))}",
     "whole": lambda: f"{whole_table(rows_of(WHOLE))}\n\n{stages_table(rows_of(WHOLE))}",

@@ -7,11 +7,15 @@ import numpy as np
 from qsm_recon.select.curve import Curve
 from qsm_recon.select.extremum import crossings
 from qsm_recon.select.pick import Pick, none_found
+from qsm_recon.select.risk import MISFIT_OF_ERRORS
 
 LEFT_OFF_CONE = 0.45
 """Misfit off the magic cone over that of the errors seen on it, at the best maps of the training data of
 docs/selection.md (0.15 to 0.9)."""
 FEWEST_RISKS = 3
+RISES = 2
+"""Weaker points in a row that must be worse before no more are asked for: along the sweeps of docs/selection.md the
+estimated error has one valley."""
 
 
 def minimum_risk(curve: Curve) -> Pick:
@@ -34,6 +38,23 @@ def minimum_risk(curve: Curve) -> Pick:
     error = 1e3 * float(np.sqrt(max(risk[lowest], 0)))
     reason = f"the estimated error of the map is smallest ({error:.3g} ppb where the field shows it)"
     return Pick(method, float(np.exp(position)), _agreement(curve, position), reason)
+
+
+def is_settled(curve: Curve) -> bool:
+    """Whether points at weaker weights than a curve has would change neither ``risk`` nor its confidence.
+
+    The estimated error has risen over :data:`RISES` points beyond its valley, and residuals have passed both the value
+    that ``cone`` looks for and the one at which the errors of the field are read off.
+    """
+    if curve.risk is None or curve.misfit_ratio is None:
+        return False
+    risk = curve.risk[np.isfinite(curve.risk)]
+    if len(risk) < FEWEST_RISKS or not curve.misfit_ratio[0] < min(LEFT_OFF_CONE, MISFIT_OF_ERRORS):
+        return False
+    lowest = int(np.argmin(risk))
+    falls = np.diff(risk[: lowest + 1]) < 0  # towards stronger weights
+    inside = RISES <= lowest < len(risk) - 1
+    return inside and bool(falls[:RISES].all()) and bool(curve.misfit_ratio[-1] > MISFIT_OF_ERRORS)
 
 
 def residual_on_cone(curve: Curve) -> Pick:

@@ -143,6 +143,7 @@ class Path:
             After Ctrl-C, with the point in hand left out.
         """
         series = self._solver.series(self._problem)
+        self._probe.begin(None if start is None else replace(self._solver, **{self.parameter: start[0]}))
         before = start
         if start is not None and series.keeps_state:
             monitor = SettledCosts(COST_TOLERANCE, _following(progress, start[0]))

@@ -91,7 +91,21 @@ class RiskProbe:
         self._amplified = np.where(np.arange(kernel.size) >= TRUSTED_BAND, self._bins.counts / kernel**2, 0.0)
         self._voxels = float(np.count_nonzero(part.mask))
         self._disturbance: NDArray | None = None  # its half-spectrum, weighted
+        self._disturbed_problem: Problem | None = None
         self._series: Series | None = None
+
+    def begin(self, before: Solver | None = None) -> None:
+        """Start a sweep.
+
+        Parameters
+        ----------
+        before
+            The method at a value that is known already, where the sweep goes on from it: what is reconstructed with
+            more errors begins there too, and not where another sweep ended.
+        """
+        self._series = None
+        if before is not None and self._disturbed_problem is not None:
+            self._again(before, self._disturbed_problem)
 
     def misfit(self, solver: Solver, result: Reconstruction) -> SpectralMisfit | None:
         """Look at the residual of a reconstruction, and reconstruct again with more errors where that tells the risk.
@@ -153,10 +167,9 @@ class RiskProbe:
 
     def _overfit(self, solver: Solver, fitted: NDArray, errors: NDArray[np.float64]) -> NDArray[np.float64] | None:
         """(shells,) sum over trusted frequencies of (2 h - 1) / |D|², h the part of an error that the map follows."""
-        if self._series is None:
-            self._series = solver.series(self._disturbed(errors))
-        result = self._series.solve(solver, SettledCosts.of(solver, self._series, PROBE_TOLERANCE))
-        heed(result.stop_reason)
+        if self._disturbed_problem is None:
+            self._disturbed_problem = self._disturbed(errors)
+        result = self._again(solver, self._disturbed_problem)
         if result.fitted_field_ppm is None or self._disturbance is None:
             return None
         more = np.where(self._mask, self._region.cut(result.fitted_field_ppm) - fitted, 0) * self._weight
@@ -164,6 +177,14 @@ class RiskProbe:
         size = self._bins.power(self._disturbance)
         response = np.divide(followed, size, out=np.zeros_like(size), where=size > 0)
         return (self._amplified * (2.0 * response - 1.0)).sum(axis=1)
+
+    def _again(self, solver: Solver, disturbed: Problem) -> Reconstruction:
+        """Reconstruct from the field with more errors, from where the last one ended."""
+        if self._series is None:
+            self._series = solver.series(disturbed)
+        result = self._series.solve(solver, SettledCosts.of(solver, self._series, PROBE_TOLERANCE))
+        heed(result.stop_reason)
+        return result
 
     def _disturbed(self, errors: NDArray[np.float64]) -> Problem:
         """The problem with further errors of that spectrum in its field, and the same in its echoes."""

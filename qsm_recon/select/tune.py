@@ -14,6 +14,7 @@ from qsm_recon.problem import Problem
 from qsm_recon.result import Callback, IterationState
 from qsm_recon.select.choosers import choose, rule
 from qsm_recon.select.curve import Curve, curve_of_points
+from qsm_recon.select.minimum_risk import is_settled
 from qsm_recon.select.path import Path, PathPoint, sweep_values
 from qsm_recon.select.pick import Pick
 from qsm_recon.select.session import Session
@@ -24,6 +25,9 @@ REFINEMENTS = 1
 
 SWEEP_VOLUMES = 30
 """Volumes of the image (float32) that a sweep holds beside the solver: its maps, and what judges them."""
+
+BY_RISK = ("auto", "risk")
+"""Rules for which a sweep may end before its last value: what ``risk`` finds, ``auto`` takes."""
 
 Metrics = Callable[[NDArray], dict[str, float | None]]
 
@@ -52,6 +56,8 @@ def select_value(
 ) -> tuple[Pick, Curve]:
     """Choose the main parameter of a solver by a sweep of which nothing but the costs is kept.
 
+    Rules on the estimated error (``auto``, ``risk``) need no weaker values once it has risen again: the sweep ends there.
+
     Parameters
     ----------
     solver
@@ -61,7 +67,7 @@ def select_value(
     method
         Rule to choose by; see :data:`qsm_recon.select.choosers.CHOOSERS`.
     count
-        Points of the sweep.
+        Points of the whole sweep.
     refinements
         Rounds of two more points around what is chosen.
     follower
@@ -81,22 +87,39 @@ def select_value(
     """
     require_rounds(refinements)
     require_memory_to_sweep(solver, problem)
-    follower = follower or Follower()
-    path = Path(solver, problem)
-    points: dict[float, PathPoint] = {}
-    maps: dict[float, NDArray] = {}
-    values = sweep_values(solver.resolved(problem), count=count)
-    for _ in range(refinements + 1):
-        follower.begin(0, values)
-        for point in path.sweep(values, _start(values, maps), follower.iteration):
-            points[point.value], maps[point.value] = point, point.susceptibility_ppm
-            follower.point(point)
-        curve = curve_of_points([[points[value]] for value in sorted(points)])
-        pick = choose(curve, method)
+    sweep = _Sweep(Path(solver, problem), follower or Follower())
+    sweep.add(sweep_values(solver.resolved(problem), count=count), is_settled if method in BY_RISK else None)
+    pick = choose(sweep.curve(), method)
+    for _ in range(refinements):
         if not pick.found:
             break
-        values = refined_values(curve, pick)
-    return pick, curve
+        sweep.add(refined_values(sweep.curve(), pick))
+        pick = choose(sweep.curve(), method)
+    return pick, sweep.curve()
+
+
+class _Sweep:
+    """Points of one problem and their maps; nothing of it is stored."""
+
+    def __init__(self, path: Path, follower: Follower) -> None:
+        self._path = path
+        self._follower = follower
+        self._points: dict[float, PathPoint] = {}
+
+    def add(self, values: list[float], enough: Callable[[Curve], bool] | None = None) -> None:
+        """Reconstruct for values from strong to weak, or until the curve is enough."""
+        self._follower.begin(0, values)
+        stronger = min((value for value in self._points if values and value > values[0]), default=None)
+        start = None if stronger is None else (stronger, self._points[stronger].susceptibility_ppm)
+        for point in self._path.sweep(values, start, self._follower.iteration):
+            self._points[point.value] = point
+            self._follower.point(point)
+            if enough is not None and enough(self.curve()):
+                break
+
+    def curve(self) -> Curve:
+        """What there is so far."""
+        return curve_of_points([[self._points[value]] for value in sorted(self._points)])
 
 
 class _Relay(Follower):
@@ -228,12 +251,6 @@ def refined_values(curve: Curve, pick: Pick) -> list[float]:
     nearest = min(neighbours, key=lambda i: abs(middles[i] - centre), default=inside)
     chosen = sorted({inside, nearest}, reverse=True)
     return [float(f"{np.exp(middles[i]):.4g}") for i in chosen]
-
-
-def _start(values: list[float], maps: dict[float, NDArray]) -> tuple[float, NDArray] | None:
-    """Nearest stronger point."""
-    stronger = min((value for value in maps if value > values[0]), default=None)
-    return None if stronger is None else (stronger, maps[stronger])
 
 
 def require_memory_to_sweep(solver: Solver, problem: Problem) -> None:

@@ -1,4 +1,4 @@
-"""Sweeps of two builds, and told beside true distances: small ones are right, and pages hold what is stored."""
+"""Sweeps and choices of two builds, told beside true distances: small ones are right, pages hold what is stored."""
 
 from pathlib import Path
 
@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from oracles.cases import SmallCase
 
-from benchmarks import map_distance, sweeps
+from benchmarks import choosing, map_distance, sweeps
 from benchmarks.baseline import store_problem
+from benchmarks.tables import rows_of
 from qsm_recon.errors import ParameterError
+from qsm_recon.select.tune import select_value
 from qsm_recon.solvers.registry import make_solver
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +28,16 @@ def test_a_child_sweeps_as_this_process_does(tmp_path):
             np.testing.assert_allclose(chi, expected[problem.mask], atol=1e-6)
     with pytest.raises(ParameterError, match="a sweep of nothing failed"):
         sweeps.sweep_with(ROOT, tmp_path / "problem.npz", "nothing", [0.1], tmp_path / "maps.npz")
+
+
+def test_a_child_chooses_as_this_process_does(tmp_path):
+    problem = SmallCase().problem()
+    store_problem(problem, tmp_path / "problem.npz")
+    found = choosing.chosen_by(ROOT, tmp_path / "problem.npz", "tikhonov")
+    pick, curve = select_value(make_solver("tikhonov"), problem)
+    assert (found["weight"], found["points"]) == (pytest.approx(pick.value, rel=1e-5), len(curve))
+    with pytest.raises(ParameterError, match="choosing for nothing failed"):
+        choosing.chosen_by(ROOT, tmp_path / "problem.npz", "nothing")
 
 
 def test_what_was_true_is_the_distance_from_a_long_run():
@@ -46,7 +58,9 @@ def test_the_verdict_counts_what_was_told_too_little():
 
 
 def test_pages_have_the_stored_tables():
-    assert sweeps.sweeps_table(sweeps.stored_rows()) in (ROOT / "docs" / "inside" / "cost.md").read_text("utf-8")
+    cost = (ROOT / "docs" / "inside" / "cost.md").read_text("utf-8")
+    assert sweeps.sweeps_table(sweeps.stored_rows()) in cost
+    assert choosing.choosing_table(rows_of(choosing.TABLE)) in cost
     page = (ROOT / "docs" / "variational.md").read_text("utf-8")
     rows = map_distance.stored_rows()
     assert map_distance.distance_table(rows) in page

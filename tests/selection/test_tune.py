@@ -1,0 +1,83 @@
+"""Choosing without a session: how much of a sweep `auto` sees, and that it finds what the whole sweep shows."""
+
+import numpy as np
+import pytest
+
+from qsm_recon import make_solver
+from qsm_recon.select import tune
+from qsm_recon.select.curve import Curve
+from qsm_recon.select.minimum_risk import is_settled, minimum_risk
+from qsm_recon.select.path import sweep_values
+from qsm_recon.select.tune import Follower, select_value
+
+TV = make_solver("tv")
+
+
+class Seen(Follower):
+    """Values in the order that they were reconstructed in."""
+
+    def __init__(self):
+        self.values = []
+
+    def point(self, point):
+        self.values.append(point.value)
+
+
+@pytest.fixture(scope="module")
+def whole(small):
+    """Pick and curve of all values."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tune, "BY_RISK", ())
+        return select_value(TV, small.problem)
+
+
+def test_auto_finds_on_part_of_a_sweep_what_the_whole_one_shows(small, whole):
+    seen = Seen()
+    pick, curve = select_value(TV, small.problem, follower=seen)
+    every = sweep_values(TV.resolved(small.problem), count=15)
+    assert pick.value == pytest.approx(whole[0].value, rel=1e-3)
+    assert pick.confidence == pytest.approx(whole[0].confidence, abs=1e-3)
+    assert pick.reason.startswith("risk")
+    swept = seen.values[:-2]  # two more refine
+    assert swept == every[: len(swept)]
+    assert len(swept) <= 10
+    assert len(curve) == len(seen.values)
+
+
+@pytest.mark.parametrize("method", ["lcurve", "stability"])
+def test_other_rules_see_the_whole_sweep(small, method):
+    _, curve = select_value(make_solver("tikhonov"), small.problem, method, refinements=0)
+    assert len(curve) == 15
+
+
+def curve_of(risk, ratio):
+    """A curve with estimated errors and misfits, weakest weight first."""
+    parameter = np.geomspace(1e-4, 1e-2, len(risk))
+    return Curve(parameter, parameter, 1 / parameter, misfit_ratio=np.array(ratio), risk=np.array(risk, dtype=float))
+
+
+@pytest.mark.parametrize(
+    ("risk", "ratio", "settled"),
+    [
+        ([3.0, 2.0, 1.0, 2.0, 5.0], [0.1, 0.2, 0.4, 0.7, 1.0], True),
+        ([np.nan, 3.0, 2.0, 1.0, 2.0], [0.03, 0.2, 0.4, 0.7, 1.0], True),
+        ([2.0, 1.0, 2.0, 5.0], [0.2, 0.4, 0.7, 1.0], False),  # it rose once only
+        ([1.5, 2.0, 1.0, 2.0, 5.0], [0.1, 0.2, 0.4, 0.7, 1.0], False),  # it falls again
+        ([3.0, 2.0, 1.0], [0.2, 0.4, 1.0], False),  # least at the strongest
+        ([3.0, 2.0, 1.0, 2.0, 5.0], [0.5, 0.6, 0.7, 0.8, 1.0], False),  # residuals are still of the errors' size
+        ([3.0, 2.0, 1.0, 2.0, 5.0], [0.1, 0.2, 0.3, 0.4, 0.7], False),  # and here below it from the start
+    ],
+)
+def test_when_weaker_weights_would_change_nothing(risk, ratio, settled):
+    curve = curve_of(risk, ratio)
+    assert is_settled(curve) is settled
+    if settled:
+        weaker = Curve(
+            np.r_[5e-5, curve.parameter], np.r_[5e-5, curve.data_cost], np.r_[2e4, curve.regularisation_cost],
+            misfit_ratio=np.r_[0.01, curve.misfit_ratio], risk=np.r_[9.0, curve.risk],
+        )  # fmt: skip
+        assert minimum_risk(weaker) == minimum_risk(curve)
+
+
+def test_nothing_is_settled_without_an_estimate():
+    assert not is_settled(Curve(np.array([1.0, 2.0]), np.array([1.0, 2.0]), np.array([2.0, 1.0])))
