@@ -14,7 +14,7 @@ from qsm_recon.problem import Problem
 from qsm_recon.result import Callback, IterationState
 from qsm_recon.select.choosers import choose, rule
 from qsm_recon.select.curve import Curve, curve_of_points
-from qsm_recon.select.minimum_risk import is_settled
+from qsm_recon.select.minimum_risk import is_settled, minimum_risk
 from qsm_recon.select.path import Path, PathPoint, sweep_values
 from qsm_recon.select.pick import Pick
 from qsm_recon.select.session import Session
@@ -28,6 +28,9 @@ SWEEP_VOLUMES = 30
 
 BY_RISK = ("auto", "risk")
 """Rules for which a sweep may end before its last value: what ``risk`` finds, ``auto`` takes."""
+
+LIKELY = 6.0
+"""Times the default, the strongest weight that is tried at first for these."""
 
 Metrics = Callable[[NDArray], dict[str, float | None]]
 
@@ -56,7 +59,8 @@ def select_value(
 ) -> tuple[Pick, Curve]:
     """Choose the main parameter of a solver by a sweep of which nothing but the costs is kept.
 
-    Rules on the estimated error (``auto``, ``risk``) need no weaker values once it has risen again: the sweep ends there.
+    Rules on the estimated error (``auto``, ``risk``) begin within six times the default and end where it has risen
+    again; they see the whole sweep where there is no minimum.
 
     Parameters
     ----------
@@ -87,8 +91,14 @@ def select_value(
     """
     require_rounds(refinements)
     require_memory_to_sweep(solver, problem)
-    sweep = _Sweep(Path(solver, problem), follower or Follower())
-    sweep.add(sweep_values(solver.resolved(problem), count=count), is_settled if method in BY_RISK else None)
+    follower = follower or Follower()
+    sweep, resolved = _Sweep(Path(solver, problem), follower), solver.resolved(problem)
+    values = sweep_values(resolved, count=count)
+    if method in BY_RISK:
+        sweep.add([value for value in values if value <= LIKELY * resolved.main_value()], is_settled)
+    if method not in BY_RISK or not minimum_risk(sweep.curve()).found:
+        sweep = _Sweep(Path(solver, problem), follower)
+        sweep.add(values)
     pick = choose(sweep.curve(), method)
     for _ in range(refinements):
         if not pick.found:
