@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from qsm_recon.errors import QSMError, did_you_mean
@@ -37,11 +38,13 @@ SECONDS_BETWEEN_LOG_LINES = 2.0
 class CommandParser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, and that suggests near matches of unknown options.
 
-    Options must be written out: an abbreviation in a recorded command could mean something else one day.
+    Options must be written out: an abbreviation in a recorded command could mean something else one day.  No path is
+    empty: that of an unset shell variable would be the current folder.
     """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **settings)
+        self.register("type", Path, _path)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line and exit."""
@@ -53,6 +56,12 @@ class CommandParser(argparse.ArgumentParser):
                 message += suggestion.partition(" (known")[0]
         print(f"error: {message}; --help shows what there is", file=sys.stderr)
         raise SystemExit(EXIT_BAD_INPUT)
+
+
+def _path(text: str) -> Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"found '{text}', expected a path; is a shell variable unset?")
+    return Path(text)
 
 
 def run_as_program(main: Callable[[], int]) -> NoReturn:
