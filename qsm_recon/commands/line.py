@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from qsm_recon.errors import QSMError, did_you_mean
+from qsm_recon.interruption import EXIT_INTERRUPTED, NOTHING_WRITTEN
 from qsm_recon.result import Callback, IterationState
 from qsm_recon.version import __version__
 
@@ -23,7 +24,6 @@ logger = logging.getLogger("qsm_recon")
 EXIT_DONE = 0
 EXIT_BAD_INPUT = 2
 EXIT_NOT_CONVERGED = 3
-EXIT_INTERRUPTED = 130
 EXIT_UNREAD = 141
 """What a shell reports of a program whose reader has gone."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -31,7 +31,6 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 COLLECTIONS = 50_000, 20, 20
 """New objects, and collections, before the collector of cycles looks at each generation: importing makes many objects
 and no cycles, and by the usual thresholds a tenth of a short run goes into looking."""
-NOTHING_WRITTEN = "interrupted; nothing was written"
 SECONDS_BETWEEN_LOG_LINES = 2.0
 
 
