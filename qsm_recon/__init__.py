@@ -14,7 +14,11 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from qsm_recon.interruption import end_by_one_line, runs_as_program
 from qsm_recon.version import __version__
+
+if runs_as_program():  # before what takes its time to import
+    end_by_one_line()
 
 if TYPE_CHECKING:
     from qsm_recon.datasets.case import Case

@@ -121,11 +121,11 @@ def _voxels(stored: Any, path: Path, kind: np.dtype | None) -> NDArray:
 
     proxy = stored.dataobj
     single_file = isinstance(stored, nibabel.Nifti1Image) and isinstance(proxy, nibabel.arrayproxy.ArrayProxy)
-    if not single_file or path.suffix.lower() != ".gz" or proxy.dtype.kind not in "iuf" or proxy.ndim < 3:
+    if not single_file or path.suffix.lower() != ".gz" or proxy.dtype.kind not in "iufc" or proxy.ndim < 3:
         return np.asanyarray(proxy)
     slope, inter = np.asanyarray(proxy.slope), np.asanyarray(proxy.inter)
     scaled = partial(nibabel.volumeutils.apply_read_scaling, slope=slope, inter=inter)
-    return read_voxels(path, proxy.offset, proxy.shape, proxy.dtype, scaled, kind)
+    return read_voxels(path, proxy.offset, proxy.shape, proxy.dtype, scaled, None if proxy.dtype.kind == "c" else kind)
 
 
 def _described(kind: np.dtype) -> str:

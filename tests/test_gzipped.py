@@ -11,6 +11,7 @@ from numpy.testing import assert_array_equal
 from qsm_recon import gzipped
 from qsm_recon.errors import DataError
 from qsm_recon.io import load_image, load_mask, save_image
+from qsm_recon.run import main as run
 
 AFFINE = np.diag([1.0, 2.0, 3.0, 1.0])
 
@@ -67,6 +68,55 @@ def test_files_of_several_members_are_read_whole(tmp_path):
     parts = [gzip.compress(content[start : start + 1000]) for start in range(0, len(content), 1000)]
     (tmp_path / "image.nii.gz").write_bytes(b"".join(parts))
     assert_array_equal(load_image(tmp_path / "image.nii.gz").data, values)
+
+
+def write(path, tail=b"", *, complex_valued=False):
+    values = np.random.default_rng(2).standard_normal((20, 21, 40)).astype(np.float32)
+    if complex_valued:
+        values = (values + 2j * values[::-1]).astype(np.complex64)
+    content = gzip.compress(nibabel.Nifti1Image(values, AFFINE).to_bytes())
+    path.write_bytes(content + tail)
+    return values, bytearray(content)
+
+
+TAILS = {"bytes": b"abc", "text": b"garbage" * 50_000, "zeros": bytes(512), "zeros, text": bytes(512) + b"garbage"}
+
+
+@pytest.mark.parametrize("tail", TAILS.values(), ids=TAILS)
+def test_what_follows_the_compressed_data_is_left_aside(tmp_path, tail):
+    """As gzip leaves it."""
+    values, _ = write(tmp_path / "image.nii.gz", tail)
+    assert_array_equal(load_image(tmp_path / "image.nii.gz").data, values)
+
+
+@pytest.mark.parametrize("tail", [b"", b"garbage" * 50])
+@pytest.mark.parametrize("complex_valued", [False, True])
+def test_a_damaged_file_is_refused_whatever_follows(tmp_path, tail, complex_valued):
+    path = tmp_path / "image.nii.gz"
+    values, content = write(path, complex_valued=complex_valued)
+    part = "magnitude" if complex_valued else None
+    assert_array_equal(load_image(path, part=part).data, np.abs(values) if complex_valued else values)
+    for place in (len(content) // 2, -8):  # the data, and the sum that checks them
+        damaged = content.copy()
+        damaged[place] ^= 1
+        path.write_bytes(damaged + tail)
+        with pytest.raises(DataError, match=r"image\.nii\.gz: .*compressed data are damaged \(.*\); copy it again"):
+            load_image(path, part=part)
+    path.write_bytes(content[:-4])
+    with pytest.raises(DataError, match="compressed data end in the middle; is it complete"):
+        load_image(path, part=part)
+
+
+def test_the_command_reads_them_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    field = 0.01 * np.random.default_rng(3).standard_normal((16, 16, 16)).astype(np.float32)
+    plain = save_image(tmp_path / "field.nii.gz", field, np.eye(4))
+    save_image(tmp_path / "mask.nii.gz", np.ones(field.shape, bool), np.eye(4))
+    (tmp_path / "tail.nii.gz").write_bytes(plain.read_bytes() + b"garbage")
+    for name in ("field", "tail"):
+        words = ["--field", f"{name}.nii.gz", "--field-unit", "ppm", "--mask", "mask.nii.gz", "--out", name]
+        assert run([*words, "--algo", "tkd", "--quiet"]) == 0
+    assert_array_equal(load_image("tail/chi.nii.gz").data, load_image("field/chi.nii.gz").data)
 
 
 @pytest.mark.parametrize("share", [0.5, 0.99])

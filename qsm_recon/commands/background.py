@@ -164,7 +164,11 @@ def _without_background(case: Case, removal: BackgroundRemoval, *, quiet: bool) 
     if problem.field_kind == "local":
         notes.append("background: the data set says that its field was local before")
     if not local.converged:
-        logger.warning("%s did not converge: %s", removal.name, local.stop_reason)
+        logger.warning(
+            "warning: background removal %s did not converge: %s after %d iterations; the local field may hold "
+            "background still, give it more iterations (--background-set max_iterations=%d)",
+            removal.name, local.stop_reason, local.iterations, 4 * max(local.iterations, 1),
+        )  # fmt: skip
     stages = {
         "total_field_ppm": np.where(problem.mask, problem.field_ppm, 0),
         "background_field_ppm": np.where(local.mask, problem.field_ppm - local.field_ppm, 0),

@@ -11,9 +11,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from qsm_recon.errors import QSMError, did_you_mean
+from qsm_recon.interruption import EXIT_INTERRUPTED, NOTHING_WRITTEN
 from qsm_recon.result import Callback, IterationState
 from qsm_recon.version import __version__
 
@@ -22,7 +24,6 @@ logger = logging.getLogger("qsm_recon")
 EXIT_DONE = 0
 EXIT_BAD_INPUT = 2
 EXIT_NOT_CONVERGED = 3
-EXIT_INTERRUPTED = 130
 EXIT_UNREAD = 141
 """What a shell reports of a program whose reader has gone."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -30,18 +31,19 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 COLLECTIONS = 50_000, 20, 20
 """New objects, and collections, before the collector of cycles looks at each generation: importing makes many objects
 and no cycles, and by the usual thresholds a tenth of a short run goes into looking."""
-NOTHING_WRITTEN = "interrupted; nothing was written"
 SECONDS_BETWEEN_LOG_LINES = 2.0
 
 
 class CommandParser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, and that suggests near matches of unknown options.
 
-    Options must be written out: an abbreviation in a recorded command could mean something else one day.
+    Options must be written out: an abbreviation in a recorded command could mean something else one day.  No path is
+    empty: that of an unset shell variable would be the current folder.
     """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **settings)
+        self.register("type", Path, _path)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line and exit."""
@@ -53,6 +55,12 @@ class CommandParser(argparse.ArgumentParser):
                 message += suggestion.partition(" (known")[0]
         print(f"error: {message}; --help shows what there is", file=sys.stderr)
         raise SystemExit(EXIT_BAD_INPUT)
+
+
+def _path(text: str) -> Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"found '{text}', expected a path; is a shell variable unset?")
+    return Path(text)
 
 
 def run_as_program(main: Callable[[], int]) -> NoReturn:

@@ -16,6 +16,7 @@ from qsm_recon.datasets.images import root_sum_of_squares
 from qsm_recon.datasets.truth import Truth
 from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.field import EchoSeries, FieldEstimate, estimate_field
+from qsm_recon.field.order import OrderTest, order_test
 from qsm_recon.field.polarity import BipolarTest, bipolar_test, turned_slices
 from qsm_recon.io import Image
 from qsm_recon.operators.grid import Grid
@@ -150,7 +151,9 @@ class Assembly:
             If no voxel of the mask has enough signal, or a bipolar readout is found that the method cannot take.
         """
         mask = self.parts["mask"]
-        test = bipolar_test(series, mask)
+        test, order = bipolar_test(series, mask), order_test(series, mask)
+        if order.better_order:  # which looks like a readout to the other test
+            test = replace(test, present=False)
         fitted = bipolar == "yes" or (bipolar == "auto" and test.present)
         if fitted and method != "fit" and bipolar == "auto":
             raise DataError(
@@ -177,7 +180,8 @@ class Assembly:
             f"field: estimated from {series.echo_count} echo(es), method {method}; noise level "
             f"{estimate.report['noise_sigma_from']}"
         )
-        self.field_estimate = {**estimate.report, "bipolar_test": asdict(test)}
+        self.field_estimate = {**estimate.report, "bipolar_test": asdict(test), "order_test": asdict(order)}
+        self._note_order(order)
         self._note_bipolar(series, test, fitted=fitted)
         self._note_residual(estimate)
         doubt = estimate.report.get("voxels_in_doubt", 0)
@@ -185,6 +189,13 @@ class Assembly:
             self.notes.append(
                 f"field: {doubt} of {int(estimate.mask.sum())} voxels may be a period "
                 f"({estimate.report['ambiguity_hz']:.4g} Hz) off or too dephased to tell; their weight is reduced"
+            )
+
+    def _note_order(self, order: OrderTest) -> None:
+        if order.suspect:
+            self.warn(
+                f"echoes: they may be in another order than their times: {order}; check the order of the volumes in "
+                "magnitude and phase, and the echo times (--te)"
             )
 
     def _note_bipolar(self, series: EchoSeries, test: BipolarTest, *, fitted: bool) -> None:

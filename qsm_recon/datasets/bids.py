@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from qsm_recon.datasets.case import Case
+from qsm_recon.datasets.echo_order import same_strength
 from qsm_recon.datasets.files import case_from_files
 from qsm_recon.datasets.images import require_folder
 from qsm_recon.datasets.options import ECHO_OPTIONS, LoadSettings, choose_field, path_inside
@@ -57,7 +58,8 @@ COUNTED = ("run", "echo", "chunk")
 """Entities whose values are numbers: ``run-01`` is ``run-1``."""
 ARGUMENTS = {"mag": "magnitude", "phase": "phase", "real": "real", "imag": "imaginary"}
 PARTS = tuple(ARGUMENTS)
-FROM_MAGNITUDE = ("EchoTime", "MagneticFieldStrength")
+STRENGTH = "MagneticFieldStrength"
+FROM_MAGNITUDE = ("EchoTime", STRENGTH)
 """Fields that a phase without its own takes from the JSON files of its magnitude."""
 
 
@@ -137,11 +139,12 @@ def load(location: str, options: Mapping[str, str], settings: LoadSettings) -> C
     parts = find_acquisition(root, options)
     first, second = parts.values()
     sidecars = [(file, _phase_metadata(root, file, other)) for other, file in zip(first, second, strict=True)]
-    fields = {_number(file, metadata, "MagneticFieldStrength") for file, metadata in sidecars}
+    fields = {_number(file, metadata, STRENGTH) for file, metadata in sidecars}
     if len(fields) > 1:
-        raise DataError(f"{second[0].path}: MagneticFieldStrength differs between its echoes: {sorted(fields)}")
+        raise DataError(f"{second[0].path}: {STRENGTH} differs between its echoes: {sorted(fields)}")
     times = tuple(_number(file, metadata, "EchoTime") for file, metadata in sidecars)
     _require_same_times(root, first, second, times)
+    _require_same_strength(root, first, second[0], *fields)
     try:
         check_echo_times(times)
     except DataError as error:
@@ -276,6 +279,18 @@ def _require_same_times(
             raise DataError(
                 f"{first.path}: EchoTime {metadata['EchoTime']} s differs from {time:g} s of {second.path}; magnitude "
                 "and phase must be of the same echo"
+            )
+
+
+def _require_same_strength(root: Path, magnitude: Iterable[BidsFile], phase: BidsFile, b0_tesla: float) -> None:
+    """Check that the magnitude was not taken at another field strength, as far as its JSON files say."""
+    for file in magnitude:
+        metadata = read_metadata(root, file)
+        stored = _number(file, metadata, STRENGTH) if STRENGTH in metadata else b0_tesla
+        if not same_strength(stored, b0_tesla):
+            raise DataError(
+                f"{file.path}: {STRENGTH} {stored:g} T differs from {b0_tesla:g} T of {phase.path}; both must be of "
+                "the same scan"
             )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.datasets.assembly import Assembly, ScanSettings, named
-from qsm_recon.datasets.echo_order import check_times, sidecar_values
+from qsm_recon.datasets.echo_order import check_strength, check_times, sidecar_values
 from qsm_recon.datasets.images import EchoImages, PathLike, as_paths, load_echoes, require_same_echoes
 from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.field import EchoSeries, rescale_phase
@@ -114,13 +114,14 @@ def read_echoes(
     Raises
     ------
     DataError
-        If the files do not fit together or cannot be a magnitude and its phase.
+        If the files do not fit together or cannot be a magnitude and its phase, or their JSON files say other echo
+        times or another field strength.
     ParameterError
         If the field strength is missing.
     """
     if mask is not None:
         require_same_geometry(phase.as_image, mask)
-    acquisition, notes = _from_sidecars(acquisition, phase)
+    acquisition, notes = _from_sidecars(acquisition, phase, magnitude)
     gathered = Assembly(acquisition, notes=[*magnitude.notes, *phase.notes, *notes])
     if acquisition.b0_tesla is None:
         raise ParameterError(f"{phase.source}: the field strength in T is needed to turn phase into a field (--b0)")
@@ -151,12 +152,12 @@ def read_echoes(
     return gathered, phase.as_image
 
 
-def _from_sidecars(acquisition: ScanSettings, phase: EchoImages) -> tuple[ScanSettings, list[str]]:
-    """Check the echo times against JSON files beside the phase, and take from these what is missing."""
+def _from_sidecars(
+    acquisition: ScanSettings, phase: EchoImages, magnitude: EchoImages
+) -> tuple[ScanSettings, list[str]]:
+    """Take what is missing from the JSON files beside the phase, and check all against those beside either image."""
     notes = []
-    if acquisition.echo_times_s:
-        check_times(phase.paths, acquisition.echo_times_s)
-    elif times := sidecar_values(phase.paths, "EchoTime"):
+    if not acquisition.echo_times_s and (times := sidecar_values(phase.paths, "EchoTime")):
         acquisition = replace(acquisition, echo_times_s=times)
         notes.append(f"echo times from the JSON files beside the phase: {', '.join(f'{t:g}' for t in times)} s")
     if acquisition.b0_tesla is None:
@@ -164,11 +165,14 @@ def _from_sidecars(acquisition: ScanSettings, phase: EchoImages) -> tuple[ScanSe
         if len(strengths) > 1:
             raise DataError(
                 f"{phase.paths[0]}: MagneticFieldStrength differs between the JSON files of its echoes: "
-                f"{sorted(strengths)}; correct them or give --b0"
+                f"{sorted(strengths)}; correct them"
             )
         if strengths:
             acquisition = replace(acquisition, b0_tesla=strengths.pop())
             notes.append(f"field strength from the JSON files beside the phase: {acquisition.b0_tesla:g} T")
+    for image in (phase, magnitude):
+        check_times(image.paths, acquisition.echo_times_s)
+        check_strength(image.paths, acquisition.b0_tesla)
     return acquisition, notes
 
 

@@ -14,6 +14,8 @@ from qsm_recon.io import read_json
 NAMED_ECHO = re.compile(r"(?:echo[-_]?|_e)0*(\d+)(?![0-9A-Za-z])", re.IGNORECASE)
 SAME_TIME = 0.01
 """Echo times that differ by less than this fraction are the same."""
+SAME_STRENGTH = 0.05
+"""Field strengths that differ by less than this fraction are the same: a 3 T scanner writes 2.89 or 3."""
 
 
 def in_order(paths: Sequence[Path], kind: str) -> tuple[tuple[Path, ...], str | None]:
@@ -77,7 +79,7 @@ def counting_numbers(paths: Sequence[Path]) -> tuple[int, ...]:
     return tuple(int(part[differing[0]]) for part in parts)
 
 
-def sidecar_values(paths: Iterable[Path], name: str) -> tuple[float, ...]:
+def sidecar_values(paths: Sequence[Path], name: str) -> tuple[float, ...]:
     """A number from the JSON file beside every image; empty unless each has it.
 
     Raises
@@ -85,13 +87,8 @@ def sidecar_values(paths: Iterable[Path], name: str) -> tuple[float, ...]:
     DataError
         If a JSON file cannot be read.
     """
-    values: list[Any] = []
-    for path in paths:
-        sidecar = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
-        values.append(read_json(sidecar).get(name) if sidecar.is_file() else None)
-    if not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
-        return ()
-    return tuple(float(value) for value in values)
+    values = [value for path in paths if (value := _sidecar_value(path, name)) is not None]
+    return tuple(values) if len(values) == len(paths) else ()
 
 
 def check_times(paths: Sequence[Path], echo_times_s: Sequence[float]) -> None:
@@ -111,6 +108,37 @@ def check_times(paths: Sequence[Path], echo_times_s: Sequence[float]) -> None:
                 f"{path}: its JSON file says an echo time of {time:g} s, but {given:g} s is given; correct the one "
                 "that is wrong (--te, or EchoTime)"
             )
+
+
+def check_strength(paths: Iterable[Path], b0_tesla: float | None) -> None:
+    """Check a field strength in T against the JSON files beside images, as far as these have it; None passes.
+
+    Raises
+    ------
+    DataError
+        Naming the first file whose sidecar says another strength.
+    """
+    if b0_tesla is None:
+        return
+    for path in paths:
+        stored = _sidecar_value(path, "MagneticFieldStrength")
+        if stored is not None and not same_strength(stored, b0_tesla):
+            raise DataError(
+                f"{path}: its JSON file says a field strength of {stored:g} T, but {b0_tesla:g} T is given; correct "
+                "the one that is wrong (--b0, or MagneticFieldStrength)"
+            )
+
+
+def same_strength(first: float, second: float) -> bool:
+    """Whether two field strengths are the same but for rounding, or for a nominal value."""
+    return abs(first - second) <= SAME_STRENGTH * max(abs(first), abs(second))
+
+
+def _sidecar_value(path: Path, name: str) -> float | None:
+    """A number from the JSON file beside an image; None where there is none."""
+    sidecar = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+    value: Any = read_json(sidecar).get(name) if sidecar.is_file() else None
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def _as_a_shell_lists(paths: Sequence[Path]) -> bool:

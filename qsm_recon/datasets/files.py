@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from qsm_recon.datasets.assembly import Assembly, ScanSettings
 from qsm_recon.datasets.case import Case
 from qsm_recon.datasets.echo_files import EchoReading, check_echo_values, load_parts, load_polar, read_echoes
+from qsm_recon.datasets.echo_order import check_strength
 from qsm_recon.datasets.field_range import check_field_range, check_field_unit, to_ppm, unusual_spread
 from qsm_recon.datasets.images import (
     EchoImages,
@@ -82,7 +83,8 @@ def case_from_files(
     bipolar
         Whether odd and even echoes were read in opposite directions: ``yes``, ``no`` or ``auto``, which finds out.
     b0_tesla
-        Field strength in T; with a phase, by default from the JSON files beside it.
+        Field strength in T; with a phase, by default from the JSON files beside it.  Where JSON files beside the
+        images say one, it must be the same to 5 %.
     echo_times_s
         Echo times in s, increasing; with one phase file per echo, by default from the JSON files beside them.
     b0_direction
@@ -171,6 +173,7 @@ def _read_field(
 ) -> Image:
     image = load_image(path)
     echoes = None if magnitude is None else load_echoes(magnitude, "magnitude")
+    check_strength((image.path, *(() if echoes is None else echoes.paths)), gathered.acquisition.b0_tesla)
     if echoes is not None:
         require_same_geometry(image, echoes.as_image)
     if mask is None:

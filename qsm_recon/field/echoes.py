@@ -42,7 +42,7 @@ class EchoSeries:
     Notes
     -----
     A magnitude that grows from one echo to the next by more than half is refused: its echoes are in another order
-    than the echo times.  A phase image of a wrong echo cannot be recognised from its values.
+    than the echo times.  What looks likely to be in another order is found by :func:`qsm_recon.field.order.order_test`.
     """
 
     magnitude: NDArray[np.float32]

@@ -68,19 +68,16 @@ def bipolar_test(echoes: EchoSeries, mask: NDArray[np.bool_]) -> BipolarTest:
     """
     if echoes.echo_count < 3:
         return BipolarTest(False, 0.0, 0.0, 0.0, 0)
-    corners = _sample_blocks(check_mask(mask, echoes.shape), echoes.magnitude[..., 0])
-    if len(corners) == 0:
+    magnitude, phase = sample_voxels(echoes, mask)
+    if len(phase) == 0:
         return BipolarTest(False, 0.0, 0.0, 0.0, 0)
-    offsets = np.argwhere(np.ones((BLOCK,) * 3, bool))
-    where = tuple((corners[:, None] + offsets).reshape(-1, 3).T)
-    magnitude, phase = (part[where].astype(np.float64) for part in (echoes.magnitude, echoes.phase_rad))
     times = np.asarray(echoes.echo_times_s)
-    frequency, _, plain = _fit(magnitude, phase, times, 1)
-    frequency, intercepts, split = _fit(magnitude, phase, times, 2, frequency)
+    frequency, _, plain = fit_groups(magnitude, phase, times, 1)
+    frequency, intercepts, split = fit_groups(magnitude, phase, times, 2, frequency)
     power = np.maximum(np.sum(magnitude**2, axis=1), np.finfo(float).tiny)
     residual, residual_with = (float(np.median(np.sqrt(misfit / power))) for misfit in (plain, split))
     # The alias of the frequency moves the phase by a quarter turn, which four times it does not see.
-    turned = np.exp(4j * 0.5 * (intercepts[:, 0] - intercepts[:, 1])).reshape(len(corners), -1)
+    turned = np.exp(4j * 0.5 * (intercepts[:, 0] - intercepts[:, 1])).reshape(-1, BLOCK**3)
     mean = turned.mean(axis=1)
     typical = float(np.median(np.abs(np.angle(mean)))) / 4
     scatter = np.sqrt(np.maximum(-2 * np.log(np.clip(np.abs(mean), 1e-6, 1.0)), 1e-12) / turned.shape[1])
@@ -156,17 +153,27 @@ def turned_slices(echoes: EchoSeries, mask: NDArray[np.bool_]) -> tuple[int, NDA
     return None
 
 
-def _sample_blocks(mask: NDArray[np.bool_], magnitude: NDArray) -> NDArray[np.intp]:
+def sample_voxels(
+    echoes: EchoSeries, mask: NDArray[np.bool_], largest: int = LARGEST_SAMPLE
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Magnitude and phase, both (voxels, echoes), of blocks of voxels all over the mask, block after block."""
+    corners = _sample_blocks(check_mask(mask, echoes.shape), echoes.magnitude[..., 0], largest)
+    offsets = np.argwhere(np.ones((BLOCK,) * 3, bool))
+    where = tuple((corners[:, None] + offsets).reshape(-1, 3).T)
+    return echoes.magnitude[where].astype(np.float64), echoes.phase_rad[where].astype(np.float64)
+
+
+def _sample_blocks(mask: NDArray[np.bool_], magnitude: NDArray, largest: int) -> NDArray[np.intp]:
     """First voxels of blocks that lie wholly inside the mask and have signal, evenly chosen."""
     nx, ny, nz = (n // BLOCK for n in mask.shape)
     usable = (mask & (magnitude > 0))[: nx * BLOCK, : ny * BLOCK, : nz * BLOCK]
     full = usable.reshape(nx, BLOCK, ny, BLOCK, nz, BLOCK).all(axis=(1, 3, 5))
     corners = np.argwhere(full) * BLOCK
-    step = max(1, math.ceil(len(corners) * BLOCK**3 / LARGEST_SAMPLE))
+    step = max(1, math.ceil(len(corners) * BLOCK**3 / largest))
     return corners[step // 2 :: step]
 
 
-def _fit(
+def fit_groups(
     magnitude: NDArray[np.float64],
     phase: NDArray[np.float64],
     times: NDArray[np.float64],

@@ -154,3 +154,30 @@ def test_what_is_read_to_its_end_keeps_its_code(code):
     with pytest.raises(SystemExit) as stopped:
         run_as_program(lambda: code)
     assert stopped.value.code == code
+
+
+@pytest.mark.parametrize("given", ["", " "])
+@pytest.mark.parametrize(
+    ("command", "words", "argument"),
+    [
+        ("qsm_recon.run", ["--out="], "--out"),
+        ("qsm_recon.run", ["--out", "out", "--mask="], "--mask"),
+        ("qsm_recon.lcurve", ["--out="], "--out"),
+        ("qsm_recon.phantom.__main__", ["--out="], "--out"),
+        ("qsm_recon.evaluate", ["chi.nii", "--truth", "t.nii", "--mask", "m.nii", "--out="], "--out"),
+        ("qsm_recon.learn", ["train", "--cache", "heads", "--out="], "--out"),
+        ("qsm_recon.cohort.command", [".", "", "participant"], "OUT_DIR"),
+        ("qsm_recon.adapters.qsmci", ["--submission="], "--submission"),
+        ("benchmarks.rating.__main__", ["a.nii", "--out="], "--out"),
+    ],
+)
+def test_an_empty_path_is_refused(command, words, argument, given, tmp_path, monkeypatch, capsys):
+    """As an unset shell variable gives; it would be the current folder."""
+    monkeypatch.chdir(tmp_path)
+    words = [word + given if word.endswith("=") else word or given for word in words]
+    with pytest.raises(SystemExit) as stopped:
+        importlib.import_module(command).main(words)
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: argument {argument}: found '{given}', expected a path; is a shell variable unset?")
+    assert not list(tmp_path.iterdir())

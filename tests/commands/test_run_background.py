@@ -141,7 +141,11 @@ def test_removal_comes_before_the_reconstruction(scan, files, inputs, run, name)
 
 def test_parameters_of_the_removal_are_obeyed(files, inputs, run):
     settings = ("--background-set", "radius=3", "max_iterations=7", "--background-set", "tolerance=0")
-    run(*inputs.total, "--algo", "tkd", "--background", "ismv", *settings)
+    done = run(*inputs.total, "--algo", "tkd", "--background", "ismv", *settings)
+    assert done.code == 0  # 3 is about the inversion
+    (line,) = [line for line in done.err.splitlines() if "did not converge" in line]
+    assert line.startswith("warning: background removal ismv did not converge: the iteration limit was reached after 7")
+    assert "--background-set max_iterations=28" in line
     described = report()["background"]
     assert described["parameters"]["radius"]["value"] == 3
     assert described["iterations"] == 7

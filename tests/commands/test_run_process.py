@@ -14,6 +14,7 @@ import nibabel
 import numpy as np
 import pytest
 
+import qsm_recon
 from qsm_recon.io import load_image
 
 try:
@@ -21,6 +22,7 @@ try:
 except ImportError:  # Windows
     resource = None
 
+PACKAGE = Path(qsm_recon.__file__).parent
 WAIT_SECONDS = 300
 ENDLESS = ("--set", "tolerance=0", "--set", "max_iterations=1000000")
 
@@ -79,6 +81,28 @@ def test_interruption_writes_the_result_and_marks_it(scan, files, inputs, start)
     values = nibabel.load("out/chi.nii.gz").get_fdata()
     assert np.corrcoef(values[scan.mask], scan.chi[scan.mask])[0, 1] > 0.8
     assert sorted(p.name for p in Path("out").iterdir()) == ["chi.nii.gz", "figure.png", "report.json"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to send to a process")
+@pytest.mark.parametrize(
+    "words", [["-m", "qsm_recon.run"], ["-m", "qsm_recon", "run"], ["-m", "qsm_recon.phantom", "--out", "head"],
+              ["qsm-recon", "run"]], ids=" ".join,
+)  # fmt: skip
+def test_interruption_while_importing_is_one_line(start, words, tmp_path, monkeypatch):
+    """Python tells of every import as it ends, of which this is one of the first."""
+    monkeypatch.chdir(tmp_path)
+    script = "import sys\nfrom qsm_recon.__main__ import program\nsys.exit(program())\n"  # as pip writes it
+    Path("qsm-recon").write_text(script)
+    process = subprocess.Popen(
+        [sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPROFILEIMPORTTIME": "1", "PYTHONPATH": str(PACKAGE.parent)},
+    )  # fmt: skip
+    read_until(process.stderr, "qsm_recon.errors")
+    process.send_signal(signal.SIGINT)
+    code, out, err = finish(process)
+    assert (code, out) == (130, "")
+    assert [line for line in err.splitlines() if "import time:" not in line] == ["interrupted; nothing was written"]
+    assert [path.name for path in tmp_path.iterdir()] == ["qsm-recon"]
 
 
 def open_when_read(pipe):
