@@ -123,7 +123,9 @@ def _run(options: argparse.Namespace) -> int:
             print(f"table and overview of {len(records)} acquisitions: {cohort.out / GROUP}.tsv, .html")
             return EXIT_DONE
         _write_group(cohort, 0)
-        return EXIT_SOME_FAILED if any(record.status == FAILED for record in records) else EXIT_DONE
+        failed = _list_failed(records)
+        _say_where(cohort, options)
+        return EXIT_SOME_FAILED if failed else EXIT_DONE
     share, needed = _share(cohort, options)
     done = len(cohort.acquisitions) - len(cohort.todo)
     logger.info("%s: %d acquisitions, %d of them done already", cohort.root, len(cohort.acquisitions), done)
@@ -246,15 +248,21 @@ def _work(cohort: _Cohort, options: argparse.Namespace, share: Share, needed: fl
     _remove_empty(cohort.out, made)
     if came:
         _write_group(cohort, len(names) - len(came))
-    failed = [record for record in came if record.status == FAILED]
-    for record in failed:
-        logger.warning("failed: %s: %s", record.name, record.reason)
+    failed = _list_failed(came)
     if problem is not None:
         left = len(names) - len(came)
         logger.warning("%s; what is done stays, %d are left, and the same command goes on with them", problem, left)
         return EXIT_INTERRUPTED if problem == "interrupted" else EXIT_SOME_FAILED
     _say_where(cohort, options)
     return EXIT_SOME_FAILED if failed else EXIT_DONE
+
+
+def _list_failed(records: Sequence[Record]) -> bool:
+    """List what failed with its reason; returns whether anything did."""
+    failed = [record for record in records if record.status == FAILED]
+    for record in failed:
+        logger.warning("failed: %s: %s", record.name, record.reason)
+    return bool(failed)
 
 
 def _remove_empty(out: Path, made: bool) -> None:

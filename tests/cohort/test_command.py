@@ -155,9 +155,22 @@ def test_group_level_writes_table_and_page_anew(study, cohort):
     assert (done.code, done.out) == (0, f"table and overview of 1 acquisitions: {study.out}/group_Chimap.tsv, .html\n")
     assert not (study.out / "group_Chimap.tsv").exists()
     done = cohort(level="group")
-    assert (done.code, done.out) == (1, "")
+    where = f"overview: {study.out}/group_Chimap.html, table: group_Chimap.tsv\n"
+    assert (done.code, done.out) == (1, f"0 of 1 maps are there; {where}")
+    assert done.err == "failed: sub-09: gone\n"
+    quiet = cohort("--quiet", level="group")
+    assert (quiet.code, quiet.out, quiet.err) == (1, "", "failed: sub-09: gone\n")
     assert "gone" in (study.out / "group_Chimap.tsv").read_text()
     assert "gone" in (study.out / "group_Chimap.html").read_text()
+
+
+def test_group_level_says_that_all_is_well(study, cohort):
+    pytest.importorskip("distributed")
+    study.add("sub-01")
+    assert cohort("--algo", "tkd", "--workers", "1").code == 0
+    done = cohort(level="group")
+    where = f"overview: {study.out}/group_Chimap.html, table: group_Chimap.tsv\n"
+    assert (done.code, done.out, done.err) == (0, f"1 of 1 maps are there; {where}", "")
 
 
 def test_what_a_person_wrote_into_the_description_stays(study, cohort):
