@@ -82,6 +82,33 @@ def test_missing_libraries_and_slurm_are_named(study, cohort, monkeypatch, tmp_p
     assert not study.out.exists()
 
 
+def test_libraries_of_the_algorithm_are_asked_for_first(study, cohort, monkeypatch):
+    pytest.importorskip("distributed")
+    study.add("sub-01")
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    for algorithm in ("qsminvnet", "fine"):
+        done = cohort("--algo", algorithm)
+        assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+        assert done.err.startswith(f"error: --algo {algorithm}: needs ")
+        assert "safetensors, not installed; pip install 'qsm_recon[torch]'" in done.err
+        assert not study.out.exists()
+    assert "no Dask scheduler answers" in cohort("--algo", "qsminvnet", "--scheduler", "tcp://127.0.0.1:1").err
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",), ("--workers", "2"), ("--scheduler", "tcp://127.0.0.1:1")])
+def test_memory_that_is_too_little_for_every_run_is_refused_first(study, cohort, more):
+    pytest.importorskip("distributed")
+    study.add("sub-01")
+    study.add("sub-02")
+    done = cohort("--algo", "tkd", "--memory-limit", "0.01", *more)
+    assert (done.code, done.out) == (2, "")
+    said = done.err.splitlines()[-1]
+    assert said.startswith("error: --memory-limit: the smallest run, sub-0")
+    assert f"may take {0.005 if '--workers' in more else 0.01:g} GiB; give more" in said
+    assert ("fewer --workers" in said) == ("--workers" in more)
+    assert not study.out.exists()
+
+
 def test_dry_run_says_what_would_be_done_and_writes_nothing(study, cohort):
     pytest.importorskip("distributed")
     study.add("sub-01")
