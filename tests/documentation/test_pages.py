@@ -74,9 +74,9 @@ def test_every_removal_has_a_section(name):
 
 
 def test_plug_in_of_the_how_to_runs():
-    import numpy as np
-
-    from qsm_recon import Grid, Problem
+    from qsm_recon.select.path import Path as Sweeps
+    from qsm_recon.testing import check_solver
+    from qsm_recon.testing.measurement import Measurement
 
     page = (DOCS / "howto" / "plugin.md").read_text("utf-8")
     code, terms = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
@@ -85,7 +85,10 @@ def test_plug_in_of_the_how_to_runs():
     space = {"__name__": "plugin"}
     exec(code, space)
     solver = space["Landweber"]
-    field = np.random.default_rng(0).normal(size=(12, 12, 12)).astype(np.float32)
-    problem = Problem(field, np.ones(field.shape, bool), Grid(field.shape), field_kind="local")
-    few, many = (solver(iterations=n).solve(problem).susceptibility_ppm.std() for n in (1, 20))
-    assert 0 < few < many
+    check_solver(solver)
+    sweeps = Sweeps(solver(iterations=100), Measurement().problem())
+    assert sweeps.parameter == "regularisation_weight"
+    strong, weak = sweeps.sweep([0.1, 0.001])
+    assert strong.data_cost > weak.data_cost > 0
+    assert 0 < strong.regularisation_cost < weak.regularisation_cost
+    assert strong.settled
