@@ -115,8 +115,10 @@ def run_build(folder: Path, problem: Path, job: tuple[str, dict[str, Any], Path]
     return found
 
 
-def compare_builds(where: str, methods: Sequence[str], data: str, rounds: int) -> list[dict[str, Any]]:
-    """Measure, store each row as it is made (``benchmarks/results/speed_baseline.json``), and return all.
+def compare_builds(
+    where: str, methods: Sequence[str], data: str, rounds: int, results: Path = RESULTS
+) -> list[dict[str, Any]]:
+    """Measure, store each row as it is made (``speed_baseline.json`` in the folder of results), and return all.
 
     Raises
     ------
@@ -133,7 +135,7 @@ def compare_builds(where: str, methods: Sequence[str], data: str, rounds: int) -
             truth = None if case.truth is None else case.truth.susceptibility_ppm
             rows.append(_measured(method, case.problem, truth, builds, scratch, rounds))
             rows[-1] |= {"data": portable(data), "baseline": Path(where).name, "rounds": rounds}
-            save_rows(TABLE, [rows[-1]], ("solver", "data", "baseline"))
+            save_rows(TABLE, [rows[-1]], ("solver", "data", "baseline"), results)
             print(baseline_table(rows[-1:]).splitlines()[-1], flush=True)
     return rows
 
@@ -183,9 +185,3 @@ def baseline_table(rows: Sequence[dict[str, Any]]) -> str:
     ]  # fmt: skip
     head = ["method", "data", "iterations", "CPU s", "ratio", "% from the limit", "told, %", "NRMSE"]
     return markdown(head, lines)
-
-
-def stored_rows() -> list[dict[str, Any]]:
-    """What was measured before."""
-    path = RESULTS / f"{TABLE}.json"
-    return json.loads(path.read_text())["rows"] if path.is_file() else []

@@ -9,6 +9,7 @@ phantom instead, ``--morphology`` measures ``medi``, ``tfi`` and ``mctfi``; each
 ``--against PEER`` runs other programs on the same files and scores them by the same scorer, beside our
 methods; ``--scaling`` measures one solver of every engine over volumes and threads.  Their rows are those of the suite.
 ``--baseline`` solves with another build of this package and with this one in turns.
+Any of them with ``--show`` measures nothing and prints what is stored; ``--results`` names another folder.
 Exit code 0: done, programs that are not there are named; 2: bad usage or data; 130: interrupted.
 """
 
@@ -21,36 +22,40 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.baseline import METHODS as COMPARED
-from benchmarks.baseline import baseline_table, compare_builds, stored_rows
+from benchmarks.baseline import TABLE as BASELINE
+from benchmarks.baseline import baseline_table, compare_builds
 from benchmarks.peers.compare import TABLE as AGAINST
 from benchmarks.peers.compare import against_table, compare
 from benchmarks.peers.peer import Limits
 from benchmarks.peers.specification import KINDS, parse_peer
 from benchmarks.scaling import EDGES, REPRESENTATIVES, measure_scaling, scaling_table
 from benchmarks.scaling import TABLE as SCALING
-from benchmarks.speed_morphology import measure_morphology
+from benchmarks.speed_converge import TABLE as CONVERGED
+from benchmarks.speed_converge import converge, format_converged
+from benchmarks.speed_morphology import TABLE as MORPHOLOGY
+from benchmarks.speed_morphology import format_morphology_row, measure_morphology
 from benchmarks.suite.cases import full_specification
 from benchmarks.suite.command import guarded
 from benchmarks.suite.store import SUITE_RESULTS, read_rows
 from benchmarks.timing import (
+    RESULTS,
     four_transforms_seconds,
     machine,
     median_seconds,
     save_results,
-    save_rows,
+    stored_results,
 )
 from qsm_recon import Grid, Problem, make_solver
 from qsm_recon.backend.threads import thread_count
 from qsm_recon.errors import ParameterError
 from qsm_recon.operators.padding import padded_shape
-from qsm_recon.result import Reconstruction
 
 GRIDS = ((160, 160, 160), (164, 205, 205))
 FOUNDATION = ("tv", "fansi")
@@ -60,6 +65,7 @@ TRANSFORMS = {
 }  # fmt: skip
 ITERATIONS = 30
 ROUNDS = 3
+NOTHING_STORED = "interrupted: nothing was stored"
 STORED = "interrupted: what was measured is stored; the same command measures again"
 
 START_UP = """
@@ -188,42 +194,6 @@ def measure(solver_names: tuple[str, ...], grids: tuple[tuple[int, int, int], ..
     }
 
 
-def converge(names: Sequence[str], rounds: int) -> Path:
-    """Time runs with default settings on full-size SIM2 (SNR 100, multi-echo fit), solvers taking turns.
-
-    The four transforms of the grid that is computed on are timed beside every run: a shared machine's speed changes.
-    """
-    from qsm_recon import load_case
-
-    problem = load_case("phantom:sim2?size=full").problem
-    runs: dict[str, list[Reconstruction]] = {name: [] for name in names}
-    transforms: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(rounds):
-        for name in names:
-            result = make_solver(name).solve(problem)
-            runs[name].append(result)
-            transforms[name].append(four_transforms_seconds(tuple(result.details["padded_shape"])))
-    rows = []
-    for name, results in runs.items():
-        seconds = statistics.median(result.timings_s["solve"] for result in results)
-        row = {
-            "solver": name,
-            "rounds": rounds,
-            "seconds": seconds,
-            "seconds_of_all": [result.timings_s["solve"] for result in results],
-            "iterations": results[-1].iterations,
-            "converged": results[-1].converged,
-            "padded_shape": results[-1].details["padded_shape"],
-            "four_transforms_s": statistics.median(transforms[name]),
-        }
-        rows.append(row)
-        print(
-            f"{name:>10} to convergence: {seconds:.1f} s, {row['iterations']} iterations "
-            f"(four transforms there: {1e3 * row['four_transforms_s']:.0f} ms)"
-        )
-    return save_rows("speed_converge", rows, ("solver",))
-
-
 def format_row(row: dict[str, Any]) -> str:
     """One line of the printed table."""
     shape = "×".join(str(n) for n in row["shape"])
@@ -239,25 +209,55 @@ def format_row(row: dict[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run and print."""
     options = command_parser().parse_args(arguments)
-    if options.against is not None:
-        return guarded(lambda: _against(options), interrupted=STORED)
-    if options.baseline is not None:
-        return guarded(lambda: _baseline(options), interrupted=STORED)
-    if options.scaling:
-        return guarded(lambda: _scaling(options), interrupted=STORED)
-    if options.morphology is not None:
-        for field in options.morphology or ("local", "total"):
-            print(f"written to {measure_morphology(field)}")
-        return 0
-    if options.converge is not None:
-        print(f"written to {converge(options.converge or tuple(TRANSFORMS), options.rounds or ROUNDS)}")
-        return 0
-    names = tuple(TRANSFORMS) if options.all else FOUNDATION
-    results = measure(names, GRIDS, options.rounds or ROUNDS)
-    for name, seconds in results["start_up_s"].items():
+    modes: tuple[tuple[bool, Callable[[argparse.Namespace], int], str], ...] = (
+        (options.against is not None, _against, STORED),
+        (options.baseline is not None, _baseline, STORED),
+        (options.scaling, _scaling, STORED),
+        (options.morphology is not None, _morphology, STORED),
+        (options.converge is not None, _converge, NOTHING_STORED),
+        (True, _iterations, NOTHING_STORED),
+    )
+    mode, interrupted = next((run, said) for asked, run, said in modes if asked)
+    return guarded(lambda: mode(options), interrupted=interrupted)
+
+
+def _iterations(options: argparse.Namespace) -> int:
+    names, table = (tuple(TRANSFORMS), "speed_all") if options.all else (FOUNDATION, "speed")
+    folder = options.results or RESULTS
+    if options.show:
+        found = stored_results(table, folder)
+        _print_stored([format_row(row) for row in found["rows"]])
+    else:
+        found = measure(names, GRIDS, options.rounds or ROUNDS)
+    for name, seconds in found.get("start_up_s", {}).items():
         print(f"{name:>8} start-up to the first iteration: cold {seconds['cold']:.1f} s, warm {seconds['warm']:.1f} s")
-    print(f"written to {save_results('speed_all' if options.all else 'speed', results)}")
+    if not options.show:
+        print(f"written to {save_results(table, found, folder)}")
     return 0
+
+
+def _converge(options: argparse.Namespace) -> int:
+    folder = options.results or RESULTS
+    if options.show:
+        _print_stored([format_converged(row) for row in stored_results(CONVERGED, folder)["rows"]])
+    else:
+        names = options.converge or tuple(TRANSFORMS)
+        print(f"written to {converge(names, options.rounds or ROUNDS, folder)}")
+    return 0
+
+
+def _morphology(options: argparse.Namespace) -> int:
+    folder = options.results or RESULTS
+    if options.show:
+        _print_stored([format_morphology_row(row) for row in stored_results(MORPHOLOGY, folder)["rows"]])
+        return 0
+    for field in options.morphology or ("local", "total"):
+        print(f"written to {measure_morphology(field, folder)}")
+    return 0
+
+
+def _print_stored(lines: Sequence[str]) -> None:
+    print("\n".join(lines) if lines else "Nothing is stored.")
 
 
 def command_parser() -> argparse.ArgumentParser:
@@ -307,8 +307,14 @@ def add_comparison_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--limit", type=float, default=3600, metavar="S", help="seconds a program may take (default 3600)"
     )
-    group.add_argument("--results", type=Path, default=SUITE_RESULTS, metavar="DIR", help="tables")
-    group.add_argument("--show", action="store_true", help="measure nothing, print what is stored")
+    everything = parser.add_argument_group("results, whatever is measured")
+    everything.add_argument(
+        "--results",
+        type=Path,
+        metavar="DIR",
+        help="where they are stored (default: benchmarks/results, or suite in it)",
+    )
+    everything.add_argument("--show", action="store_true", help="measure nothing, print what is stored")
 
 
 def _against(options: argparse.Namespace) -> int:
@@ -318,9 +324,10 @@ def _against(options: argparse.Namespace) -> int:
     require_positive("--limit", options.limit)
     require_positive("--rounds", rounds)
     peers = [parse_peer(text) for text in (*options.against, *(f"ours:{name}" for name in options.ours))]
+    folder = options.results or SUITE_RESULTS
     rows = (
-        read_rows(AGAINST, options.results) if options.show
-        else compare(peers, full_specification(options.data), limits=limits, rounds=rounds, results=options.results)
+        read_rows(AGAINST, folder) if options.show
+        else compare(peers, full_specification(options.data), limits=limits, rounds=rounds, results=folder)
     )  # fmt: skip
     print(against_table(rows))
     return 0
@@ -329,17 +336,21 @@ def _against(options: argparse.Namespace) -> int:
 def _baseline(options: argparse.Namespace) -> int:
     rounds = 3 if options.rounds is None else options.rounds
     require_positive("--rounds", rounds)
-    known = stored_rows() if options.show else None
-    rows = known or compare_builds(options.baseline, options.only or COMPARED, full_specification(options.data), rounds)
-    print(f"\n{baseline_table(rows)}")
+    folder, methods = options.results or RESULTS, options.only or COMPARED
+    rows = (
+        stored_results(BASELINE, folder)["rows"] if options.show
+        else compare_builds(options.baseline, methods, full_specification(options.data), rounds, folder)
+    )  # fmt: skip
+    _print_stored([f"\n{baseline_table(rows)}"] if rows else [])
     return 0
 
 
 def _scaling(options: argparse.Namespace) -> int:
     names = options.only or list(REPRESENTATIVES)
+    folder = options.results or SUITE_RESULTS
     rows = (
-        read_rows(SCALING, options.results) if options.show
-        else measure_scaling(names, options.sizes, options.threads, options.results)
+        read_rows(SCALING, folder) if options.show
+        else measure_scaling(names, options.sizes, options.threads, folder)
     )  # fmt: skip
     print(scaling_table(rows))
     return 0

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.suite.execute import score
-from benchmarks.timing import four_transforms_seconds, save_rows
+from benchmarks.timing import RESULTS, four_transforms_seconds, save_rows
 from qsm_recon import Problem, load_case, make_solver
 
+TABLE = "speed_morphology"
 METHODS = {"local": ("medi", "tfi", "mctfi"), "total": ("tfi", "mctfi")}
 OPTIONS = {"local": "", "total": "&background=yes"}
 FEW, MANY, ROUNDS = 4, 24, 3
@@ -56,7 +57,7 @@ def peak_bytes(solver: str, options: str) -> int:
     return int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
 
 
-def measure_morphology(field: str) -> Path:
+def measure_morphology(field: str, results: Path = RESULTS) -> Path:
     """Measure, print and store every method on the ``local`` or ``total`` field."""
     options = OPTIONS[field]
     for solver in METHODS[field]:
@@ -83,7 +84,7 @@ def measure_morphology(field: str) -> Path:
             "peak_volumes": peak / (4 * np.prod(padded)),
             "peak_mib": peak / 2**20,
         }
-        path = save_rows("speed_morphology", [row], ("solver", "field"))
+        path = save_rows(TABLE, [row], ("solver", "field"), results)
         print(format_morphology_row(row), flush=True)
     return path
 

@@ -105,15 +105,22 @@ def _processor() -> str:
     return platform.processor()
 
 
-def save_results(name: str, results: dict[str, Any]) -> Path:
-    """Store figures as JSON beside the benchmarks."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+def save_results(name: str, results: dict[str, Any], folder: Path = RESULTS) -> Path:
+    """Store figures as JSON, by default beside the benchmarks."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
     path.write_text(json.dumps(results, indent=2) + "\n")
     return path
 
 
-def save_rows(name: str, rows: list[dict[str, Any]], key: tuple[str, ...]) -> Path:
+def stored_results(name: str, folder: Path = RESULTS) -> dict[str, Any]:
+    """What was stored; without rows where nothing was."""
+    path = folder / f"{name}.json"
+    found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"rows": []}
+    return found
+
+
+def save_rows(name: str, rows: list[dict[str, Any]], key: tuple[str, ...], folder: Path = RESULTS) -> Path:
     """Store the rows of a table, each with the machine that it was made on; rows of other keys stay as they were.
 
     Parameters
@@ -124,10 +131,11 @@ def save_rows(name: str, rows: list[dict[str, Any]], key: tuple[str, ...]) -> Pa
         New rows.
     key
         Members that tell rows apart.
+    folder
+        Where the file is.
     """
-    path = RESULTS / f"{name}.json"
-    known = json.loads(path.read_text())["rows"] if path.is_file() else []
     fresh = [{**row, "machine": machine()} for row in rows]
     replaced = [[row[part] for part in key] for row in fresh]
+    known = stored_results(name, folder)["rows"]
     kept = [row for row in known if [row.get(part) for part in key] not in replaced]
-    return save_results(name, {"rows": kept + fresh})
+    return save_results(name, {"rows": kept + fresh}, folder)

@@ -4,15 +4,15 @@ import re
 
 import pybtex.database
 import pytest
+from oracles.own import own_removals, own_solvers
 
 from qsm_recon import run
-from qsm_recon.background.registry import removals
 from qsm_recon.citations import bibliography, bibtex, dois
 from qsm_recon.errors import ParameterError
 from qsm_recon.parameters import Method
-from qsm_recon.solvers.registry import find_solver, solvers
+from qsm_recon.solvers.registry import find_solver
 
-METHODS = {**solvers(), **removals()}
+METHODS = {**own_solvers(), **own_removals()}
 every_method = pytest.mark.parametrize("name", list(METHODS))
 
 # "Liu et al., NeuroImage 59:2560-2568 (2012), doi 10.1016/…"

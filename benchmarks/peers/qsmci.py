@@ -53,7 +53,7 @@ class QsmCi(Peer):
             raise ParameterError(f"runner '{self.runner}' is unknown{did_you_mean(self.runner, RUNNERS)}")
 
     def missing(self) -> str:
-        """Whether QSM-CI and what runs the submission are there."""
+        """Whether QSM-CI, what runs the submission, and the submission itself are there."""
         if _program() is None:
             return "'qsm-ci' is not installed (pip install qsm-ci)"
         if self.runner != "local" and shutil.which(self.runner) is None:
@@ -62,12 +62,35 @@ class QsmCi(Peer):
             asked = subprocess.run([self.runner, "info"], capture_output=True, check=False)
             if asked.returncode != 0:
                 return f"'{self.runner} info' fails: it is installed, but does not run containers here"
-        return ""
+        return self._missing_submission()
+
+    def _missing_submission(self) -> str:
+        """Why there is no such submission; one that is no folder here QSM-CI is asked for, which downloads it."""
+        place = self._place()
+        if place.is_dir():
+            return "" if (place / "algorithm.yml").is_file() else f"no algorithm.yml in {place}"
+        if place.is_absolute() or self.submission.startswith("."):
+            return f"there is no folder {place}"
+        asked = subprocess.run(
+            [str(_program()), "run", self.submission],
+            capture_output=True,
+            check=False,
+            encoding="utf-8",
+            errors="replace",
+        )
+        if asked.returncode == 0:
+            return ""
+        said = (asked.stdout + asked.stderr).strip().partition("\n\n")[0].splitlines()
+        return "; ".join(line.strip(" ✗!↓.") for line in said) or f"QSM-CI knows no '{self.submission}'"
+
+    def _place(self) -> Path:
+        """Where the submission is, if it is a folder."""
+        return Path(self.submission).expanduser()
 
     def run(self, files: Exchange, limits: Limits) -> Given:
         """Run the submission on the local field."""
         out = files.clean()
-        place = Path(self.submission)
+        place = self._place()
         submission = str(place.resolve()) if place.is_dir() else self.submission
         command = [
             str(_program()), "run", submission, "--runner", self.runner, "--localfield", str(files.field("ppm")),

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from qsm_recon.cohort.acquisitions import Acquisition, find_acquisitions
 from qsm_recon.cohort.derivatives import GROUP, check_folder, describe_dataset
-from qsm_recon.cohort.method import Method, method_from_options
+from qsm_recon.cohort.method import Method, method_from_options, require_libraries
 from qsm_recon.cohort.record import DONE, FAILED, Record, is_done, read_records
 from qsm_recon.cohort.scheduling import LOCAL, add_scheduling_options, check_scheduling, connected
 from qsm_recon.commands.background import removal_from_options
@@ -36,6 +36,7 @@ from qsm_recon.commands.options import (
 )
 from qsm_recon.datasets.bids import DEFAULT_SUFFIX
 from qsm_recon.errors import DataError, ParameterError, ResourceError
+from qsm_recon.solvers.registry import find_solver
 
 if TYPE_CHECKING:
     from qsm_recon.cohort.footprint import Share
@@ -114,6 +115,8 @@ class _Cohort:
 def _run(options: argparse.Namespace) -> int:
     if options.analysis_level == "participant":
         check_scheduling(options)
+        if options.scheduler == LOCAL:  # the workers of a scheduler that others started have their own libraries
+            require_libraries(find_solver(options.algo))
     cohort = _plan(options)
     if options.analysis_level == "group":
         records = read_records(cohort.out)
@@ -123,7 +126,9 @@ def _run(options: argparse.Namespace) -> int:
             print(f"table and overview of {len(records)} acquisitions: {cohort.out / GROUP}.tsv, .html")
             return EXIT_DONE
         _write_group(cohort, 0)
-        return EXIT_SOME_FAILED if any(record.status == FAILED for record in records) else EXIT_DONE
+        failed = _list_failed(records)
+        _say_where(cohort, options)
+        return EXIT_SOME_FAILED if failed else EXIT_DONE
     share, needed = _share(cohort, options)
     done = len(cohort.acquisitions) - len(cohort.todo)
     logger.info("%s: %d acquisitions, %d of them done already", cohort.root, len(cohort.acquisitions), done)
@@ -182,14 +187,15 @@ def _share(cohort: _Cohort, options: argparse.Namespace) -> tuple[Share, float]:
     from qsm_recon.backend.device import CPU, on_device, torch_name
     from qsm_recon.backend.memory import GIB, available_bytes, device_available_bytes
     from qsm_recon.backend.threads import thread_count
-    from qsm_recon.cohort.footprint import Share, footprint, runs_on_device, share_out
+    from qsm_recon.cohort.footprint import Share, footprint, require_room, runs_on_device, share_out
 
     elsewhere = options.slurm or options.slurm_script or options.scheduler != LOCAL
     if options.device != CPU:
         torch_name(options.device)  # which there is, even where the device is on another machine
     able = [one for one in cohort.todo if not one.refusal]
+    methods = solver_from_options(options), removal_from_options(options)
     with on_device(None if elsewhere else options.device):
-        largest = footprint(cohort.root, able, solver_from_options(options), removal_from_options(options))
+        largest = footprint(cohort.root, able, *methods)
         free = device_available_bytes()
     needed = 0.0 if largest is None else largest.bytes
     share = share_out(
@@ -201,6 +207,9 @@ def _share(cohort: _Cohort, options: argparse.Namespace) -> tuple[Share, float]:
     if elsewhere:
         jobs = min(max(1, len(able)), options.workers or options.slurm_jobs)
         share = Share(jobs, options.threads or 1, options.memory_limit)
+    least = None if largest is None else footprint(cohort.root, able, *methods, least=True)
+    if least is not None:
+        require_room(least, share, None if elsewhere else available_bytes())
     if largest is not None:
         shape = "×".join(map(str, largest.shape))
         logger.info("memory: about %.3g GiB a run (%s, %s)", needed / GIB, largest.acquisition, shape)
@@ -246,15 +255,21 @@ def _work(cohort: _Cohort, options: argparse.Namespace, share: Share, needed: fl
     _remove_empty(cohort.out, made)
     if came:
         _write_group(cohort, len(names) - len(came))
-    failed = [record for record in came if record.status == FAILED]
-    for record in failed:
-        logger.warning("failed: %s: %s", record.name, record.reason)
+    failed = _list_failed(came)
     if problem is not None:
         left = len(names) - len(came)
         logger.warning("%s; what is done stays, %d are left, and the same command goes on with them", problem, left)
         return EXIT_INTERRUPTED if problem == "interrupted" else EXIT_SOME_FAILED
     _say_where(cohort, options)
     return EXIT_SOME_FAILED if failed else EXIT_DONE
+
+
+def _list_failed(records: Sequence[Record]) -> bool:
+    """List what failed with its reason; returns whether anything did."""
+    failed = [record for record in records if record.status == FAILED]
+    for record in failed:
+        logger.warning("failed: %s: %s", record.name, record.reason)
+    return bool(failed)
 
 
 def _remove_empty(out: Path, made: bool) -> None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qsm_recon.backend.memory import BESIDE_TENSORS
+from qsm_recon.backend.memory import BESIDE_TENSORS, GIB
 from qsm_recon.cohort.acquisitions import Acquisition
 from qsm_recon.commands.reconstruct import OUTPUT_VOLUMES, OVERHEAD_BYTES
-from qsm_recon.errors import DataError, ParameterError, QSMError
+from qsm_recon.errors import DataError, ParameterError, QSMError, ResourceError
 
 if TYPE_CHECKING:
     from qsm_recon.background.base import BackgroundRemoval
@@ -41,7 +41,7 @@ class Footprint:
     bytes
         Memory.
     acquisition
-        The largest of the cohort, which was looked at.
+        The one that was looked at.
     shape
         Its image.
     tensor_bytes
@@ -55,11 +55,17 @@ class Footprint:
 
 
 def footprint(
-    root: Path, acquisitions: Sequence[Acquisition], solver: Solver, removal: BackgroundRemoval | None
+    root: Path,
+    acquisitions: Sequence[Acquisition],
+    solver: Solver,
+    removal: BackgroundRemoval | None,
+    *,
+    least: bool = False,
 ) -> Footprint | None:
-    """Estimate the memory of the run that takes most.
+    """Estimate the memory of the run that takes most, or least.
 
-    The acquisition with the largest files is looked at: the header of an echo, and its mask where one is given.
+    The acquisition with the largest (smallest) files is looked at: the header of an echo, and its mask where one is
+    given.
 
     Parameters
     ----------
@@ -69,13 +75,15 @@ def footprint(
         What is to be reconstructed.
     solver, removal
         Methods.
+    least
+        Look for the smallest.
 
     Returns
     -------
     Footprint
         None where no image can be read.
     """
-    for acquisition in sorted(acquisitions, key=lambda one: _bytes(root, one), reverse=True):
+    for acquisition in sorted(acquisitions, key=lambda one: _bytes(root, one), reverse=not least):
         try:
             problem, echoes = _outline(root, acquisition)
             peak, tensors = _peak_bytes(problem, echoes, solver, removal), solver.device_bytes(problem)
@@ -83,6 +91,41 @@ def footprint(
         except (QSMError, OSError):  # that run will say so itself
             continue
     return None
+
+
+def require_room(least: Footprint, share: Share, available_bytes: float | None) -> None:
+    """Refuse a cohort of which not even the smallest run fits.
+
+    Parameters
+    ----------
+    least
+        The smallest run.
+    share
+        How many runs there are at once, and what each may take.
+    available_bytes
+        What the machine has; None where runs are done elsewhere.
+
+    Raises
+    ------
+    ResourceError
+        Naming the run, what it takes, and what it may take.
+    """
+    import psutil
+
+    taken = f"the smallest run, {least.acquisition}, takes about"
+    if share.memory_gib is not None:
+        needed = (least.bytes + psutil.Process().memory_info().rss) / GIB  # with the program, as in a worker
+        if needed > share.memory_gib:
+            raise ResourceError(
+                f"--memory-limit: {taken} {needed:.3g} GiB with the program, and each of {share.workers} at once may "
+                f"take {share.memory_gib:.3g} GiB; give more"
+                + (", or fewer --workers" if available_bytes is not None and share.workers > 1 else "")
+            )
+    if available_bytes is not None and least.bytes > available_bytes:
+        raise ResourceError(
+            f"{taken} {least.bytes / GIB:.3g} GiB of memory, and {available_bytes / GIB:.3g} GiB are free; close other "
+            "programs, or use a machine with more"
+        )
 
 
 def _bytes(root: Path, acquisition: Acquisition) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 from qsm_recon.commands.background import removal_from_options
 from qsm_recon.commands.options import READING_OPTIONS, RECONSTRUCTION_OPTIONS, solver_from_options
 from qsm_recon.commands.words import option_words
-from qsm_recon.errors import ParameterError
+from qsm_recon.errors import MissingDependencyError, ParameterError
+from qsm_recon.solvers.base import Solver
 
 OPTIONS = (*RECONSTRUCTION_OPTIONS, *READING_OPTIONS, "keep_stages")
 IN_METHODS = ("algo", "set", "regularisation", "background", "background_set")
@@ -53,3 +54,19 @@ def method_from_options(options: argparse.Namespace) -> Method:
     described["algorithm"] = {"name": solver.name, **solver.parameters()}
     described["background"] = None if removal is None else {"name": removal.name, **removal.parameters()}
     return Method(tuple(option_words(options, OPTIONS)), described)
+
+
+def require_libraries(kind: type[Solver]) -> None:
+    """Make sure of the libraries that an algorithm needs beyond the package itself.
+
+    Raises
+    ------
+    MissingDependencyError
+        Naming those that are not installed.
+    """
+    missing = kind.missing()
+    if missing:
+        install = f"qsm_recon[{kind.extra}]" if kind.extra else " ".join(missing)
+        raise MissingDependencyError(
+            f"--algo {kind.name}: needs {' and '.join(missing)}, not installed; pip install '{install}'"
+        )

@@ -38,9 +38,12 @@ from qsm_recon.commands.options import (
     solver_from_options,
 )
 from qsm_recon.commands.reconstruct import require_memory_for
+from qsm_recon.errors import ParameterError
+from qsm_recon.parameters import parse_settings
 from qsm_recon.select.choosers import CHOOSERS
-from qsm_recon.select.path import PathPoint, sweep_values
+from qsm_recon.select.path import PathPoint, require_number, sweep_values
 from qsm_recon.select.tune import REFINEMENTS, Follower, Metrics, require_rounds, run_session
+from qsm_recon.solvers.registry import find_solver
 
 if TYPE_CHECKING:
     from qsm_recon.datasets.case import Case
@@ -109,6 +112,7 @@ def _run(options: argparse.Namespace) -> int:
         set_thread_count(options.threads)
     set_device(options.device)
     solver = solver_from_options(options)
+    require_left_open(options)
     require_rounds(options.refine)
     cases, arguments = [_read(options, solver)], [data_arguments(options)]
     same = {name: getattr(options, name) for name in ("quiet", "no_cache", *BACKGROUND_OPTIONS)}
@@ -154,6 +158,23 @@ def _run(options: argparse.Namespace) -> int:
     for index in range(len(session.cases)):
         print(f"reconstruct with: {session.command(pick.value, index)}")
     return EXIT_DONE
+
+
+def require_left_open(options: argparse.Namespace) -> None:
+    """Refuse a value for the parameter that is swept.
+
+    Raises
+    ------
+    ParameterError
+        If it is set, or is no real number of the algorithm.
+    """
+    kind = find_solver(options.algo)
+    swept = options.parameter or kind.main_parameter().name
+    require_number(kind, swept)
+    if swept in parse_settings(kind, options.set, "--set"):
+        raise ParameterError(
+            f"--set {swept}: the sweep chooses it; do not set it as well, or give its ends by --from and --to"
+        )
 
 
 def _read(options: argparse.Namespace, solver: Solver) -> Case:

@@ -16,6 +16,7 @@ from qsm_recon.commands.line import CommandParser, add_version_option
 from qsm_recon.commands.words import given_options, option_words
 from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.parameters import parse_settings
+from qsm_recon.select.choosers import CHOOSERS
 from qsm_recon.solvers.base import Solver
 from qsm_recon.solvers.registry import find_solver, make_solver
 
@@ -77,6 +78,7 @@ def add_method_options(group: argparse._ArgumentGroup) -> None:
 
 def add_reconstruction_options(group: argparse._ArgumentGroup) -> None:
     """Add the options of one reconstruction beside its method."""
+    *others, last = CHOOSERS
     group.add_argument(
         "--regularisation",
         "--regularization",
@@ -87,8 +89,7 @@ def add_reconstruction_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--select",
         metavar="RULE",
-        help="choose the main regularisation parameter by a sweep first: auto, lcurve, zero-curvature, ucurve, "
-        "frequency, discrepancy, stability or gcv",
+        help=f"choose the main regularisation parameter by a sweep first: {', '.join(others)} or {last}",
     )
     group.add_argument(
         "--two-pass",

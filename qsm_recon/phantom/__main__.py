@@ -13,6 +13,7 @@ from qsm_recon.phantom.export import LAYOUTS, export_phantom
 from qsm_recon.phantom.lesions import SYNTAX, parse_lesions
 from qsm_recon.phantom.parameters import CASES, SIZES
 from qsm_recon.phantom.presets import PRESETS, with_preset
+from qsm_recon.phantom.record import claim
 
 LOADED_AS = {
     "bids": "bids:{place}?truth=derivatives/truth/sub-{case}/anat/sub-{case}_Chimap.nii.gz"
@@ -103,6 +104,7 @@ def _write(options: argparse.Namespace) -> int:
         rf_phase_offset_rad=options.rf_phase,
         **with_preset(options.anatomy, _details(options)),
     )
+    claim(parameters, options.out, options.format)  # before minutes are spent on it
     phantom = build_phantom(parameters, cache=not options.no_cache)
     place = export_phantom(phantom, options.out, options.format)
     print(f"{options.case}, {'x'.join(map(str, phantom.mask.shape))} voxels, written to {place}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,13 @@ from qsm_recon.errors import ParameterError, did_you_mean
 from qsm_recon.field import EchoSeries, estimate_field, field_difference_map
 from qsm_recon.io import atomic_write, save_image, write_json
 from qsm_recon.phantom.build import Phantom
+from qsm_recon.phantom.record import FREQUENCY_SHIFTS, challenge_name, claim, describe, subject_name
 from qsm_recon.phantom.signal import FLIP_ANGLE_DEG, REPETITION_TIME_S
 from qsm_recon.phantom.tissue import HAEMORRHAGE, TISSUES, Tissue
 
-SNR_NAMES = {100.0: "Snr1", 1000.0: "Snr2"}
-
 
 def export_phantom(phantom: Phantom, folder: str | Path, layout: str = "nifti") -> Path:
-    """Write a phantom.
+    """Write a phantom, its record first; the same head may be written again, and goes on where that was interrupted.
 
     Parameters
     ----------
@@ -42,16 +40,17 @@ def export_phantom(phantom: Phantom, folder: str | Path, layout: str = "nifti") 
     Raises
     ------
     ParameterError
-        If the layout is unknown, or cannot hold the phantom.
+        If the layout is unknown, or cannot hold the phantom, or another head is there under its name.
     ResourceError
         If a file cannot be written.
     """
     if layout not in LAYOUTS:
         raise ParameterError(f"phantom format: unknown '{layout}'{did_you_mean(layout, LAYOUTS)}")
-    return LAYOUTS[layout](phantom, Path(folder))
+    record = claim(phantom.parameters, Path(folder), layout, phantom.version)
+    return LAYOUTS[layout](phantom, Path(folder), record)
 
 
-def _write_nifti(phantom: Phantom, folder: Path) -> Path:
+def _write_nifti(phantom: Phantom, folder: Path, record: Path) -> Path:
     images = {
         "magnitude": np.abs(phantom.echoes),
         "phase": np.angle(phantom.echoes),
@@ -64,22 +63,19 @@ def _write_nifti(phantom: Phantom, folder: Path) -> Path:
         "r1": phantom.r1_per_s,
         "r2star": phantom.r2star_per_s,
     }
-    others = {
-        "background_field": phantom.parameters.background,
-        "remnant_field": phantom.parameters.remnant_ppm,
-        "microstructure_field": phantom.parameters.microstructure_ppm,
-    }
-    images |= {name: getattr(phantom, f"{name}_ppm") for name, asked in others.items() if asked}
-    _save(phantom, folder, images)
+    others = [f"{name}_field" for name, asked in FREQUENCY_SHIFTS.items() if getattr(phantom.parameters, asked)]
+    images |= {name: getattr(phantom, f"{name}_ppm") for name in others}
     units = {"phase": "rad", "chi": "ppm", "field": "ppm", "background_field": "ppm", "r1": "1/s", "r2star": "1/s"}
-    units |= {name: "ppm" for name, asked in others.items() if asked}
+    units |= dict.fromkeys(others, "ppm")
     labels = {str(tissue.label): tissue.name for tissue in _tissues(phantom)}
-    write_json(folder / "phantom.json", {**_description(phantom), "units": units, "labels": labels})
+    write_json(record, {**_description(phantom), "units": units, "labels": labels})
+    _save(phantom, folder, images)
     return folder
 
 
-def _write_bids(phantom: Phantom, folder: Path) -> Path:
-    subject = f"sub-{phantom.parameters.case}"
+def _write_bids(phantom: Phantom, folder: Path, record: Path) -> Path:
+    write_json(record, _description(phantom))
+    subject = subject_name(phantom.parameters)
     raw = folder / subject / "anat"
     for number, time in enumerate(phantom.echo_times_s, start=1):
         echo = phantom.echoes[..., number - 1]
@@ -98,20 +94,21 @@ def _write_bids(phantom: Phantom, folder: Path) -> Path:
     images |= {"desc-evaluation_roi": phantom.evaluation_mask}
     _save(phantom, derived / subject / "anat", {f"{subject}_{name}": image for name, image in images.items()})
     write_json(derived / subject / "anat" / f"{subject}_Chimap.json", {"Units": "ppm"})
-    description = {"Name": f"{phantom.parameters.case} phantom", "BIDSVersion": "1.9.0", "DatasetType": "raw"}
-    write_json(folder / "dataset_description.json", description)
+    description = {"Name": "phantom", "BIDSVersion": "1.9.0", "DatasetType": "raw"}
     generated = {"GeneratedBy": [{"Name": "qsm_recon", "Description": f"phantom version {phantom.version}"}]}
-    write_json(derived / "dataset_description.json", {**description, "DatasetType": "derivative", **generated})
-    write_json(derived / "phantom.json", _description(phantom))
+    for place, content in ((folder, description), (derived, {**description, "DatasetType": "derivative", **generated})):
+        if not (place / "dataset_description.json").exists():  # of all the heads there, and perhaps of others
+            write_json(place / "dataset_description.json", content)
     return folder
 
 
-def _write_rc2(phantom: Phantom, folder: Path) -> Path:
+def _write_rc2(phantom: Phantom, folder: Path, record: Path) -> Path:
     from scipy.io import savemat
 
     if len(phantom.echo_times_s) < 2:
         raise ParameterError("phantom format rc2: the map it provides needs at least two echoes; give more echo times")
-    case = folder / (phantom.parameters.case.capitalize() + SNR_NAMES.get(phantom.parameters.snr, ""))
+    write_json(record, _description(phantom))
+    case = folder / challenge_name(phantom.parameters)
     series = EchoSeries(np.abs(phantom.echoes), np.angle(phantom.echoes), phantom.echo_times_s, phantom.b0_tesla)
     images = {
         "Magnitude": series.magnitude,
@@ -145,11 +142,11 @@ def _write_rc2(phantom: Phantom, folder: Path) -> Path:
     }
     for name, content in structures.items():
         atomic_write(case / "GT" / name, _saver(savemat, content))
-    write_json(case / "GT" / "phantom.json", _description(phantom))
     return case
 
 
-def _write_qsmci(phantom: Phantom, folder: Path) -> Path:
+def _write_qsmci(phantom: Phantom, folder: Path, record: Path) -> Path:
+    write_json(record, _description(phantom))
     series = EchoSeries(np.abs(phantom.echoes), np.angle(phantom.echoes), phantom.echo_times_s, phantom.b0_tesla)
     estimated = estimate_field(series, phantom.mask, "fit").field_ppm.astype(np.float32)
     kind = "total" if phantom.parameters.background else "local"
@@ -174,7 +171,6 @@ def _write_qsmci(phantom: Phantom, folder: Path) -> Path:
         "voxel_size": list(phantom.voxel_size_mm),
     }
     write_json(folder / "inputs" / "params.json", parameters)
-    write_json(folder / "groundtruth" / "phantom.json", _description(phantom))
     return folder
 
 
@@ -193,15 +189,10 @@ def _tissues(phantom: Phantom) -> tuple[Tissue, ...]:
 
 
 def _description(phantom: Phantom) -> dict[str, Any]:
-    return {
-        "phantom_version": phantom.version,
-        "parameters": asdict(phantom.parameters),
-        "repetition_time_s": REPETITION_TIME_S,
-        "flip_angle_deg": FLIP_ANGLE_DEG,
-    }
+    return describe(phantom.parameters, phantom.version)
 
 
-LAYOUTS: dict[str, Callable[[Phantom, Path], Path]] = {
+LAYOUTS: dict[str, Callable[[Phantom, Path, Path], Path]] = {
     "nifti": _write_nifti,
     "bids": _write_bids,
     "rc2": _write_rc2,

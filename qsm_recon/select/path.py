@@ -190,8 +190,8 @@ def _distance(first: NDArray, second: NDArray, mask: NDArray[np.bool_]) -> float
     return float(np.linalg.norm(difference - difference.mean()))
 
 
-def require_number(solver: Solver, parameter: str) -> None:
-    """Check that a solver has a numerical parameter of that name.
+def require_number(solver: Solver | type[Solver], parameter: str) -> None:
+    """Check that a solver, or class of solvers, has a numerical parameter of that name.
 
     Raises
     ------
@@ -203,9 +203,8 @@ def require_number(solver: Solver, parameter: str) -> None:
         raise ParameterError(f"'{solver.name}' has no parameter '{parameter}'{did_you_mean(parameter, declared)}")
     if declared[parameter].kind is not float:
         numbers = [name for name, item in declared.items() if item.kind is float]
-        raise ParameterError(
-            f"'{parameter}' of '{solver.name}' is not a real number; sweep one of {', '.join(numbers)}"
-        )
+        advice = f"sweep one of {', '.join(numbers)}" if numbers else "it has none, so that nothing can be swept"
+        raise ParameterError(f"'{parameter}' of '{solver.name}' is not a real number; {advice}")
 
 
 def sweep_values(

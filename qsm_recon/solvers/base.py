@@ -40,7 +40,8 @@ class Solution:
     stop_reason
         Why it stopped; a closed form by default.
     history, details, images
-        See :class:`qsm_recon.result.Reconstruction`.
+        See :class:`qsm_recon.result.Reconstruction`.  Values of ``objective`` count the iterations; ``fidelity`` and
+        ``regularisation``, in the history or the details, are what a parameter is chosen on.
     mask
         (nx, ny, nz) voxels that it covers; those of the problem where None.
     """

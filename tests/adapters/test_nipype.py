@@ -57,3 +57,56 @@ def test_command_line_and_contradictions(inputs):
     assert "--two-pass" in words
     with pytest.raises(OSError, match="mutually exclusive"):
         Reconstruct(dataset="bids:data", **inputs).cmdline  # noqa: B018
+
+
+def test_every_option_of_the_command_has_a_trait():
+    from qsm_recon.adapters.nipype import Reconstruct
+    from qsm_recon.commands.options import build_parser
+
+    traits = Reconstruct().inputs.traits(argstr=lambda text: str(text).startswith("--"))
+    found = {trait.argstr.split()[0].partition("=")[0]: (name, trait) for name, trait in traits.items()}
+    says_only = {"list", "help", "cite", "version"}
+    actions = {action.dest: action for action in build_parser()._actions if action.dest not in says_only}
+    assert set(found) == {f"--{name.replace('_', '-')}" for name in actions}
+    longer = {"algo": "algorithm", "set": "parameters", "background_set": "background_parameters", "out": "out_folder"}
+    for dest, action in actions.items():
+        name, trait = found[f"--{dest.replace('_', '-')}"]
+        assert name == longer.get(dest, dest)
+        if action.choices:
+            assert set(trait.handler.values) == set(action.choices)
+
+
+def test_options_are_given_to_the_command_as_it_takes_them(inputs):
+    from qsm_recon.adapters.nipype import Reconstruct
+    from qsm_recon.commands.options import build_parser
+
+    image = inputs["mask"]
+    interface = Reconstruct(
+        real=[image, image], imaginary=[image, image], weight=image, te=[0.004, 0.012], truth=image, labels=image,
+        phase_unit="-4096:4094", phase_sign="negative", bipolar="no", field_estimate="difference",
+        b0_direction=(-1e-17, -0.6, 0.8), accept_range=True, accept_background=True, device="cuda:1",
+        memory_limit=2.5, seed=3, no_cache=True, keep_stages=True, html=True,
+    )  # fmt: skip
+    options = build_parser().parse_args(interface.cmdline.split()[3:])
+    assert options.real == options.imaginary == [Path(image), Path(image)]
+    assert options.weight == options.truth == options.labels == Path(image)
+    assert options.b0_direction == pytest.approx([0, -0.6, 0.8], abs=1e-12)
+    expected = {
+        "phase_unit": "-4096:4094", "phase_sign": "negative", "bipolar": "no", "field_estimate": "difference",
+        "accept_range": True, "accept_background": True, "device": "cuda:1", "memory_limit": 2.5, "seed": 3,
+        "no_cache": True, "keep_stages": True, "html": True,
+    }  # fmt: skip
+    assert {name: getattr(options, name) for name in expected} == expected
+    with pytest.raises(ValueError, match="requires a value for input 'imaginary'"):
+        Reconstruct(real=[image]).cmdline  # noqa: B018
+
+
+def test_direction_and_page_reach_the_run(inputs):
+    from qsm_recon.adapters.nipype import Reconstruct
+
+    result = Reconstruct(
+        algorithm="tkd", b0_direction=(0.0, -0.6, 0.8), html=True, accept_background=True, **inputs
+    ).run()
+    report = json.loads(Path(result.outputs.report).read_text())
+    assert report["geometry"]["b0_direction_voxel_axes"] == pytest.approx([0, -0.6, 0.8])
+    assert "<html" in Path(result.outputs.page).read_text("utf-8")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from oracles.extras import with_extras
+from oracles.own import own_solvers
 from scipy.ndimage import gaussian_filter
 
 import qsm_recon.backend
@@ -26,7 +27,6 @@ from qsm_recon.backend.kernels.laplace import negative_laplacian
 from qsm_recon.backend.kernels.morphology import add_reference_term, advance_solution, next_direction
 from qsm_recon.backend.kernels.signal import difference_frequency, fit_frequency, intercept_and_misfit, pair_frequency
 from qsm_recon.backend.kernels.unwrap import best_path_turns, local_uncertainty, mark_wide_steps
-from qsm_recon.solvers.registry import solvers
 from qsm_recon.terms.fidelity import absolute, chord, huber
 
 SINGLE, DOUBLE = 1e-5, 1e-10
@@ -138,10 +138,10 @@ def problem():
     )
 
 
-@pytest.mark.parametrize("name", with_extras(sorted(set(solvers()) - {"mctfi"})))
+@pytest.mark.parametrize("name", with_extras(sorted(set(own_solvers()) - {"mctfi"})))
 @pytest.mark.parametrize("precision", ["single", "double"])
 def test_every_method_calls_kernels_that_agree(name, precision, comparison, problem):
-    declared = solvers()[name].declared()
+    declared = own_solvers()[name].declared()
     if precision == "double" and "precision" not in declared:
         return
     settings = {"max_iterations": 3, "precision": precision}

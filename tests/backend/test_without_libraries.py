@@ -6,11 +6,9 @@ import json
 
 import numpy as np
 import pytest
+from oracles.own import own_removals, own_solvers
 
-from qsm_recon.background.registry import removals
-from qsm_recon.solvers.registry import solvers
-
-METHODS = tuple(name for name, solver in solvers().items() if not solver.missing())
+METHODS = tuple(name for name, solver in own_solvers().items() if not solver.missing())
 QUICK = ("tkd", "fansi", "medi")
 REFERENCE: list = []
 """What comes out with all libraries, made once."""
@@ -96,7 +94,7 @@ def test_every_method_is_the_same_without_both(first, run_python, tmp_path):
     pytest.importorskip("numba")
     every = {
         "methods": METHODS[first : first + 3],
-        "backgrounds": tuple(removals()) if first == 0 else (),
+        "backgrounds": tuple(own_removals()) if first == 0 else (),
     }
     reference, _, _ = maps_without((), run_python, tmp_path, **every)
     found, _, _ = maps_without(("numba", "pyfftw"), run_python, tmp_path, **every)

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.peers.peer import Limits
 from benchmarks.peers.specification import parse_peer
+from benchmarks.speed import main
 from qsm_recon.errors import ResourceError
 
 SUBMISSION = """name: Mine
@@ -42,9 +43,32 @@ def test_what_a_container_needs_is_looked_for(monkeypatch, tmp_path, program):
     pytest.importorskip("qsm_ci")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert parse_peer("qsmci:tkd?runner=podman").missing().startswith("'podman' is not installed; runner=local")
-    assert parse_peer("qsmci:tkd?runner=local").missing() == ""
+    (tmp_path / "tkd").mkdir()
+    (tmp_path / "tkd" / "algorithm.yml").write_text(SUBMISSION)
+    assert parse_peer(f"qsmci:{tmp_path}/tkd?runner=local").missing() == ""
     program("#!/bin/false\n", "docker")
     assert "'docker info' fails" in parse_peer("qsmci:tkd").missing()
+
+
+def test_a_submission_that_is_not_there_is_skipped_by_name(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("qsm_ci")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    results = tmp_path / "r"
+    for submission, reason in (
+        (f"{tmp_path}/gone", f"there is no folder {tmp_path}/gone"),
+        ("./gone", "there is no folder gone"),
+        ("~/no-such-submission", "/no-such-submission"),
+        ("empty", "no algorithm.yml in empty"),
+        ("no-such-submission", "no submission 'no-such-submission'"),
+    ):
+        peer = f"mine=qsmci:{submission}?runner=local"
+        assert main(["--against", peer, "--ours", "--results", str(results)]) == 0
+        said = capsys.readouterr().out.splitlines()
+        assert said[0].startswith("skipped: mine: ")
+        assert reason in said[0]
+        assert said[1:] == ["Nothing is stored."]
+    assert not results.exists()
 
 
 def test_octave_and_its_toolboxes_are_looked_for(monkeypatch, tmp_path, program):

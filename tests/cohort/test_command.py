@@ -82,6 +82,33 @@ def test_missing_libraries_and_slurm_are_named(study, cohort, monkeypatch, tmp_p
     assert not study.out.exists()
 
 
+def test_libraries_of_the_algorithm_are_asked_for_first(study, cohort, monkeypatch):
+    pytest.importorskip("distributed")
+    study.add("sub-01")
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    for algorithm in ("qsminvnet", "fine"):
+        done = cohort("--algo", algorithm)
+        assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+        assert done.err.startswith(f"error: --algo {algorithm}: needs ")
+        assert "safetensors, not installed; pip install 'qsm_recon[torch]'" in done.err
+        assert not study.out.exists()
+    assert "no Dask scheduler answers" in cohort("--algo", "qsminvnet", "--scheduler", "tcp://127.0.0.1:1").err
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",), ("--workers", "2"), ("--scheduler", "tcp://127.0.0.1:1")])
+def test_memory_that_is_too_little_for_every_run_is_refused_first(study, cohort, more):
+    pytest.importorskip("distributed")
+    study.add("sub-01")
+    study.add("sub-02")
+    done = cohort("--algo", "tkd", "--memory-limit", "0.01", *more)
+    assert (done.code, done.out) == (2, "")
+    said = done.err.splitlines()[-1]
+    assert said.startswith("error: --memory-limit: the smallest run, sub-0")
+    assert f"may take {0.005 if '--workers' in more else 0.01:g} GiB; give more" in said
+    assert ("fewer --workers" in said) == ("--workers" in more)
+    assert not study.out.exists()
+
+
 def test_dry_run_says_what_would_be_done_and_writes_nothing(study, cohort):
     pytest.importorskip("distributed")
     study.add("sub-01")
@@ -155,9 +182,22 @@ def test_group_level_writes_table_and_page_anew(study, cohort):
     assert (done.code, done.out) == (0, f"table and overview of 1 acquisitions: {study.out}/group_Chimap.tsv, .html\n")
     assert not (study.out / "group_Chimap.tsv").exists()
     done = cohort(level="group")
-    assert (done.code, done.out) == (1, "")
+    where = f"overview: {study.out}/group_Chimap.html, table: group_Chimap.tsv\n"
+    assert (done.code, done.out) == (1, f"0 of 1 maps are there; {where}")
+    assert done.err == "failed: sub-09: gone\n"
+    quiet = cohort("--quiet", level="group")
+    assert (quiet.code, quiet.out, quiet.err) == (1, "", "failed: sub-09: gone\n")
     assert "gone" in (study.out / "group_Chimap.tsv").read_text()
     assert "gone" in (study.out / "group_Chimap.html").read_text()
+
+
+def test_group_level_says_that_all_is_well(study, cohort):
+    pytest.importorskip("distributed")
+    study.add("sub-01")
+    assert cohort("--algo", "tkd", "--workers", "1").code == 0
+    done = cohort(level="group")
+    where = f"overview: {study.out}/group_Chimap.html, table: group_Chimap.tsv\n"
+    assert (done.code, done.out, done.err) == (0, f"1 of 1 maps are there; {where}", "")
 
 
 def test_what_a_person_wrote_into_the_description_stays(study, cohort):

@@ -5,9 +5,9 @@ import pytest
 from qsm_recon.backend.memory import GIB
 from qsm_recon.background.registry import find_removal
 from qsm_recon.cohort.acquisitions import find_acquisitions
-from qsm_recon.cohort.footprint import footprint, runs_on_device, share_out
+from qsm_recon.cohort.footprint import Footprint, Share, footprint, require_room, runs_on_device, share_out
 from qsm_recon.commands.reconstruct import OVERHEAD_BYTES
-from qsm_recon.errors import ParameterError
+from qsm_recon.errors import ParameterError, ResourceError
 from qsm_recon.solvers.footprint import SOLVE_BYTES
 from qsm_recon.solvers.registry import make_solver
 
@@ -62,3 +62,27 @@ def test_footprint_is_that_of_the_largest_which_can_be_read(study):
     fixed = OVERHEAD_BYTES + SOLVE_BYTES
     assert large.bytes - fixed > 5 * (small.bytes - fixed) > 0
     assert footprint(study.root, found[:1], make_solver("tkd"), None) is None
+
+
+def test_the_smallest_run_decides_what_is_refused(study):
+    for name in ("sub-01", "sub-02"):
+        study.add(name)
+    path = study.file("sub-01", "echo-1_part-mag_MEGRE.nii.gz")
+    path.write_bytes(path.read_bytes() + bytes(100_000))
+    found = find_acquisitions(study.root)
+    assert footprint(study.root, found, make_solver("tkd"), None).acquisition == "sub-01"
+    assert footprint(study.root, found, make_solver("tkd"), None, least=True).acquisition == "sub-02"
+
+
+def test_room_for_the_smallest_run():
+    least = Footprint(2 * GIB, "sub-01", (1, 1, 1), 0.0)
+    require_room(least, Share(2, 1, 8.0), 3 * GIB)
+    require_room(least, Share(2, 1, None), None)
+    with pytest.raises(ResourceError, match="take 2 GiB; give more, or fewer --workers"):
+        require_room(least, Share(2, 1, 2.0), 8 * GIB)
+    with pytest.raises(ResourceError, match=r"take 2 GiB; give more$"):
+        require_room(least, Share(2, 1, 2.0), None)
+    with pytest.raises(ResourceError, match=r"sub-01, takes about 2\.\d+ GiB .* each of 2 .* take 2 GiB"):
+        require_room(least, Share(2, 1, 2.0), 8 * GIB)
+    with pytest.raises(ResourceError, match="takes about 2 GiB of memory, and 1 GiB are free"):
+        require_room(least, Share(1, 1, None), GIB)

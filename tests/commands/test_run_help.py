@@ -1,8 +1,13 @@
 """What the command says about itself."""
 
-import pytest
+import re
 
+import pytest
+from oracles.own import own_solvers
+
+from qsm_recon.cohort import command as cohort
 from qsm_recon.commands.options import FILE_OPTIONS
+from qsm_recon.select.choosers import CHOOSERS
 from qsm_recon.solvers.registry import find_solver, solvers
 
 
@@ -25,7 +30,16 @@ def test_help_shows_options_and_the_default_algorithm(run, option):
     assert "algorithm fansi" in done.out
 
 
-@pytest.mark.parametrize("name", list(solvers()))
+def test_help_shows_every_rule_that_select_takes(run, capsys):
+    with pytest.raises(SystemExit):
+        cohort.main(["--help"])
+    for text in (capsys.readouterr().out, run("--help").out):
+        words = " ".join(text.split()).replace("- ", "-")  # which lines may be broken after
+        listed = words.partition("by a sweep first: ")[2].partition(" --")[0]
+        assert re.split(", | or ", listed) == list(CHOOSERS)
+
+
+@pytest.mark.parametrize("name", list(own_solvers()))
 def test_help_shows_every_parameter_of_an_algorithm(run, name):
     solver = find_solver(name)
     done = run("--algo", name, "--help")

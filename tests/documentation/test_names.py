@@ -5,11 +5,9 @@ from contextlib import suppress
 
 import pytest
 from documentation.names import PAGES, ROOT, command_module, commands, python_blocks, require_names
+from oracles.own import own_removals, own_solvers
 
-from qsm_recon.background.registry import removals
-from qsm_recon.solvers.registry import solvers
-
-METHODS = {**solvers(), **removals()}
+METHODS = {**own_solvers(), **own_removals()}
 CODE = [(path, code) for path in PAGES for code in python_blocks(path)]
 CALLS = sorted({
     (path.relative_to(ROOT).as_posix(), module, tuple(words)) for path in PAGES for module, words in commands(path)

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from oracles import relative_error
+from oracles.own import own_solvers
 
 from qsm_recon.operators.grid import Grid
 from qsm_recon.problem import Problem
-from qsm_recon.solvers import registry
 from qsm_recon.solvers.registry import make_solver
 
 from .test_equivalence import METHODS, every_method, solved
@@ -121,9 +121,7 @@ def test_single_precision_is_enough_for_every_method(scan, problem_of, counts):
     """Converged with default settings: the error of a map differs by 0.1 points of NRMSE at most."""
     truth = scan.chi[scan.mask] - scan.chi[scan.mask].mean()
     names = [
-        n
-        for n, s in registry.solvers().items()
-        if not getattr(s, "needs_echoes", False) and "precision" in s.declared()
+        n for n, s in own_solvers().items() if not getattr(s, "needs_echoes", False) and "precision" in s.declared()
     ]
     worst = {}
     for name in names:

@@ -89,12 +89,25 @@ def test_no_interior_optimum_is_said_and_has_its_own_exit_code(on_disk, tmp_path
         (["--from", "1e-5", "--to", "1"], "from a larger to a smaller"),
         (["--also", "phantom:sim9"], "unknown simulation"),
         (["--refine", "-1"], "expected 0 or more, found -1"),
+        (["--set", "regularisation_weight=0.1"], "--set regularisation_weight: the sweep chooses it"),
+        (["--algo", "tkd", "--set", "threshold=0.1"], "--set threshold: the sweep chooses it; do not set it as well"),
+        (["--algo", "tv", "--parameter", "tolerance", "--set", "tolerance=1e-2"], "--set tolerance: the sweep chooses"),
     ],
 )
 def test_bad_usage_is_one_line(arguments, message, on_disk, tmp_path, capsys):
     assert lcurve.main([*FAST, *arguments, "--out", str(tmp_path / "s"), *on_disk]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "s").exists()
+
+
+def test_where_another_parameter_is_swept_the_main_one_may_be_set(on_disk, tmp_path):
+    words = ["--algo", "ndi", "--points", "2", "--refine", "0", "--quiet", "--parameter", "step", "--from", "2"]
+    folder = tmp_path / "s"
+    words += ["--to", "1", "--set", "regularisation_weight=1e-5", "--out", str(folder)]
+    assert lcurve.main([*words, *on_disk]) in (0, 3)
+    session = TuningSession.open(folder)
+    assert [point.value for point in session.points] == [2.0, 1.0]
+    assert "regularisation_weight=1e-05" in session.command(1.0)
 
 
 def test_another_data_set_is_not_mistaken_for_that_of_the_session(on_disk, tmp_path, capsys):

@@ -1,10 +1,12 @@
 """Sweeps: what they compute, and that running on gives what starting anew gives."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from oracles.extras import with_extras
+from oracles.own import own_solvers
 
 from qsm_recon.errors import ParameterError
 from qsm_recon.operators.dipole import DipoleOperator
@@ -16,7 +18,9 @@ from qsm_recon.select.curve import curve_of_points
 from qsm_recon.select.frequency import Bands
 from qsm_recon.select.noise import estimated_field_noise
 from qsm_recon.select.path import Path, sweep_values
-from qsm_recon.solvers.registry import make_solver, solvers
+from qsm_recon.solvers.base import Solver
+from qsm_recon.solvers.parameters import parameter
+from qsm_recon.solvers.registry import make_solver
 
 NEED_ECHOES = {"mctfi"}
 
@@ -71,7 +75,7 @@ def test_a_series_starts_anew_when_more_than_the_weight_changes(small):
     np.testing.assert_allclose(costs(other), costs(direct), rtol=5e-3)
 
 
-@pytest.mark.parametrize("name", with_extras(sorted(set(solvers()) - NEED_ECHOES)))
+@pytest.mark.parametrize("name", with_extras(sorted(set(own_solvers()) - NEED_ECHOES)))
 def test_every_method_can_be_swept(name, small):
     points = list(Path(make_solver(name), small.problem).sweep([2e-2, 1e-2]))
     for point in points:
@@ -108,6 +112,23 @@ def test_any_numerical_parameter_can_be_swept(small):
         Path(solver, small.problem, "max_iterations")
     with pytest.raises(ParameterError, match="did you mean 'second_weight_ratio'"):
         Path(solver, small.problem, "second_weight")
+
+
+def test_a_method_without_a_real_number_cannot_be_swept(small):
+    @dataclass(frozen=True)
+    class Counting(Solver):
+        """Its main parameter counts."""
+
+        name: ClassVar[str] = "counting"
+        iterations: int = parameter(3, "1", "number of iterations", low=1, high=9, main=True)
+
+        def _solve(self, problem, callback, start_ppm):
+            raise AssertionError
+
+    said = "'iterations' of 'counting' is not a real number; it has none, so that nothing can be swept"
+    with pytest.raises(ParameterError) as refused:
+        Path(Counting(), small.problem)
+    assert str(refused.value) == said
 
 
 @pytest.mark.parametrize("name", ["tikhonov", "tkd", "tsvd"])

@@ -5,13 +5,14 @@ from functools import cache
 import numpy as np
 import pytest
 from oracles.extras import with_extras
+from oracles.own import own_solvers
 
 from qsm_recon.errors import ParameterError
 from qsm_recon.solvers import registry
 from qsm_recon.testing.solver_laws import SolverLaws
 
 # Those that cannot do with a field map have tests of their own.
-NAMES = sorted(name for name, solver in registry.solvers().items() if not getattr(solver, "needs_echoes", False))
+NAMES = sorted(name for name, solver in own_solvers().items() if not getattr(solver, "needs_echoes", False))
 
 
 @cache

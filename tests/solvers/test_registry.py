@@ -1,8 +1,10 @@
 """Finding solvers by name, and those of other packages."""
 
+import ast
 import textwrap
 
 import pytest
+from oracles.own import own_solvers
 
 from qsm_recon.errors import ParameterError
 from qsm_recon.solvers.registry import find_solver, make_solver, solvers
@@ -74,18 +76,19 @@ def install(tmp_path, run_python):
 
 
 def test_solver_of_another_package_is_found_and_runs(install):
-    names, numbers, error = install("scaled = tiny_plugin:Scaled")
-    assert names == str(sorted([*solvers(), "scaled"]))
+    names, numbers, error = install("scaled = tiny_plugin:Scaled")[-3:]
+    assert {*own_solvers(), "scaled"} <= set(ast.literal_eval(names))
     assert numbers == "0.52 {'factor': 2.0}"
     assert error.startswith("factor: 11 is out of range; expected 0 … 10")
 
 
 def test_broken_plugin_is_reported_and_left_out(install):
-    report, names, *_ = install(
+    *reports, names, _, _ = install(
         "broken = tiny_plugin:Missing", "gone = no_such_module:X", "scaled = tiny_plugin:Scaled"
-    )[1:]
-    assert "plug-in solver 'gone' (no_such_module:X) cannot be loaded: No module named 'no_such_module'" in report
-    assert "scaled" in names
+    )
+    assert "plug-in solver 'gone' (no_such_module:X) cannot be loaded: No module named 'no_such_module'" in reports
+    assert {*own_solvers(), "scaled"} <= set(ast.literal_eval(names))
+    assert not {"broken", "gone"} & set(ast.literal_eval(names))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +99,7 @@ def test_broken_plugin_is_reported_and_left_out(install):
     ],
 )
 def test_plugin_that_cannot_be_accepted_is_an_error(install, entry, message):
-    assert install(entry) == [message]
+    assert install(entry)[-1] == message
 
 
 def test_names_of_the_own_solvers():

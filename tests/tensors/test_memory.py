@@ -8,6 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed (the extra 'torch'; make test-torch)")
 
+from oracles.own import own_solvers
+
 from benchmarks import memory
 from benchmarks.device import with_most_tensor_bytes
 from qsm_recon import make_solver
@@ -20,12 +22,11 @@ from qsm_recon.backend.memory import (
 )
 from qsm_recon.errors import ResourceError
 from qsm_recon.select.tune import require_memory_to_sweep
-from qsm_recon.solvers.registry import solvers
 
 SHAPE = (40, 44, 36)
 CLOSED = ("tkd", "tsvd", "tikhonov")
 """Their estimate is that of arrays, twice as much as their tensors take."""
-NAMES = sorted(name for name, kind in solvers().items() if name not in CLOSED and not kind.needs)
+NAMES = sorted(name for name, kind in own_solvers().items() if name not in CLOSED and not kind.needs)
 
 
 def most_bytes(solver, problem):
@@ -36,7 +37,7 @@ def most_bytes(solver, problem):
 @pytest.mark.parametrize("precision", ["single", "double"])
 @pytest.mark.parametrize("name", NAMES)
 def test_tensors_take_what_was_told(name, precision):
-    if precision == "double" and "precision" not in solvers()[name].declared():
+    if precision == "double" and "precision" not in own_solvers()[name].declared():
         return
     solver = memory.short(name, precision=precision)
     if "max_iterations" in solver.declared():

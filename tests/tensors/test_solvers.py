@@ -13,13 +13,14 @@ from scipy.ndimage import gaussian_filter
 
 torch = pytest.importorskip("torch", reason="torch is not installed (the extra 'torch'; make test-torch)")
 
+from oracles.own import own_solvers
+
 from qsm_recon import Grid, Problem, make_solver
 from qsm_recon.backend.arrays import host
 from qsm_recon.backend.device import TORCH_CPU, on_device, set_device
 from qsm_recon.backend.tensors import arrays, transform
 from qsm_recon.errors import ParameterError
 from qsm_recon.solvers.composition import CompositionRun
-from qsm_recon.solvers.registry import solvers
 from qsm_recon.solvers.variational import VariationalSolver
 from qsm_recon.terms.weights import data_weight
 from qsm_recon.units import rad_per_ppm
@@ -28,7 +29,7 @@ ITERATIONS = 50
 SINGLE, DOUBLE = 1e-4, 1e-9
 INEXACT = {"medi": 1e-3, "tfi": 1e-3, "mctfi": 1e-3}
 """Methods whose inner iterations end at a residual: rounding moves where along the way."""
-ADMM = sorted(name for name, kind in solvers().items() if issubclass(kind, VariationalSolver) and name != "wl1l2")
+ADMM = sorted(name for name, kind in own_solvers().items() if issubclass(kind, VariationalSolver) and name != "wl1l2")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def problem():
 
 def settings(name, **wanted):
     """Those of the wanted settings that a method has."""
-    return {key: value for key, value in wanted.items() if key in solvers()[name].declared()}
+    return {key: value for key, value in wanted.items() if key in own_solvers()[name].declared()}
 
 
 def distance(found, expected):
@@ -59,7 +60,7 @@ def distance(found, expected):
 
 
 @pytest.mark.parametrize("precision", ["single", "double"])
-@pytest.mark.parametrize("name", sorted(name for name, kind in solvers().items() if not kind.needs))
+@pytest.mark.parametrize("name", sorted(name for name, kind in own_solvers().items() if not kind.needs))
 def test_the_map_is_the_same(name, precision, problem):
     wanted = {"precision": precision, "max_iterations": ITERATIONS, "tolerance": 0.0, "residual_tolerance": 0.0}
     solver = make_solver(name, **settings(name, **wanted))
