@@ -10,6 +10,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 import qsm_recon
+from qsm_recon.backend.jit import Kernel
 
 PACKAGE = Path(__file__).resolve().parents[2] / "qsm_recon"
 BAR_OUTSIDE_CODE = re.compile(r"(``.*?``|`[^`]*`)|(?<!\\)\|")
@@ -54,13 +55,29 @@ def write_pages(app: Sphinx) -> None:
             path.write_text(text, "utf-8")
 
 
+def show_functions(app: Sphinx) -> None:
+    """Let autodoc see the functions that kernels are made of: it takes objects that only act as functions for data.
+
+    Nothing is computed in a build.
+    """
+    for name in module_names():
+        path = PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py")
+        if not path.is_file() or "backend.jit import" not in path.read_text("utf-8"):
+            continue
+        module = import_module(name)
+        for key, value in list(vars(module).items()):
+            if isinstance(value, Kernel):
+                setattr(module, key, value.function)
+
+
 def keep_bars(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Let the bars of absolute values and norms in docstrings be bars; to reStructuredText they are substitutions."""
     lines[:] = [BAR_OUTSIDE_CODE.sub(lambda found: found[1] or r"\|", line) for line in lines]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Connect both to the build."""
+    """Connect them to the build."""
     app.connect("builder-inited", write_pages)
+    app.connect("builder-inited", show_functions)
     app.connect("autodoc-process-docstring", keep_bars)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
