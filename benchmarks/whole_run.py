@@ -44,7 +44,7 @@ STAGES = {
     "field.estimate:estimate_field": "fit of the field",
     "field.polarity:turned_slices": "signs of the readout",
     "field.polarity:bipolar_test": "signs of the readout",
-    "field.order:order_test": "order of the echoes",
+    "field.order:order_test": "signs of the readout",
     "field.unwrap:unwrap_in_space": "unwrapping",
     "field.doubt:settle": "voxels in doubt",
     "field.estimate:_decay": "R2*",

@@ -43,7 +43,7 @@ def _paired(found: Sequence[Submission], stage: int, title: str) -> str:
     )  # fmt: skip
     correlation = rank_correlation(found, stage)
     if correlation is None:
-        parts.append("Rank correlation with the published order: fewer than three of its methods have a result.")
+        parts.append("Rank correlation with the published order: fewer than three of its methods differ in NRMSE.")
     else:
         value, names = correlation
         listed = ", ".join(f"`{name}`" for name in names)

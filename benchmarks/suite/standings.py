@@ -83,7 +83,10 @@ def _combined(records: dict[str, Record]) -> Scores:
 
 
 def rank_correlation(found: Sequence[Submission], stage: int) -> tuple[float, list[str]] | None:
-    """Spearman's rank correlation of NRMSE with the published order, and the methods in it; None below three."""
+    """Spearman's rank correlation of NRMSE with the published order, and the methods in it.
+
+    None below three methods, or where all have the same NRMSE.
+    """
     from scipy.stats import spearmanr
 
     best: dict[str, float] = {}
@@ -94,7 +97,7 @@ def rank_correlation(found: Sequence[Submission], stage: int) -> tuple[float, li
         for row in STAGES.get(stage, ())
         if np.isfinite(best.get(row.solver, np.inf))
     ]
-    if len(pairs) < 3:
+    theirs, ours, names = zip(*pairs, strict=True) if pairs else ((), (), ())
+    if len(pairs) < 3 or len(set(ours)) == 1:
         return None
-    theirs, ours, names = zip(*pairs, strict=True)
     return float(spearmanr(theirs, ours).statistic), list(names)

@@ -55,6 +55,9 @@ def test_rank_correlation_with_the_published_order(order, expected):
     assert value == pytest.approx(expected)
     assert used == list(names)
     assert rank_correlation(submissions(rows[:4], EACH, "SNR1"), 2) is None
+    for row in rows:
+        row.record.metrics["nrmse"] = 30.0
+    assert rank_correlation(submissions(rows, EACH, "SNR1"), 2) is None
 
 
 def test_tables_hold_all_metrics_costs_and_what_was_published():
