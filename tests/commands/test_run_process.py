@@ -194,7 +194,7 @@ def test_progress_bar_on_a_terminal(files, inputs, start):
 
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-    limit = ("--set", "tolerance=0", "--set", "max_iterations=300")
+    limit = ("--set", "tolerance=0", "--set", "max_iterations=3000")  # the bar waits for half a second
     process = start(*inputs.field, *limit, stderr=theirs)
     os.close(theirs)
     shown = b""
@@ -212,7 +212,7 @@ def test_progress_bar_on_a_terminal(files, inputs, start):
     process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == 3
     text = shown.decode()
-    assert "/300 [" in text
+    assert "/3000 [" in text
     assert "it/s, objective " in text
     assert "did not converge" in text
 
