@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
+from qsm_recon.commands.line import EXIT_UNREAD
 from qsm_recon.errors import QSMError
 
 EXIT_USAGE = 2
@@ -23,7 +25,12 @@ def guarded(action: Callable[[], int], interrupted: str = RESUMABLE) -> int:
         What is said after Ctrl-C.
     """
     try:
-        return action()
+        code = action()
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # its reader has gone (``| head``); what is in the buffer would fail again at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_UNREAD
     except QSMError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_USAGE

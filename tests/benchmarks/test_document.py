@@ -1,6 +1,8 @@
 """The page of benchmarks: its tables are the stored results, and its example works."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,12 @@ def test_a_wrong_direction_costs_accuracy(head, tmp_path):
     assert wrong.metrics["nrmse"] > right.metrics["nrmse"] + 1
     assert wrong.job["prepare"].endswith("direction_off_by_5_degrees")
     assert Path(tmp_path / "r" / "ablation_direction.csv").is_file()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes end otherwise")
+def test_a_reader_that_goes_leaves_no_traceback():
+    command = [sys.executable, "-m", "benchmarks.rc2", "--stage", "2", "--size", "full", "--show"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=PAGE.parents[1]) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 141
