@@ -45,6 +45,11 @@ def is_settled(curve: Curve) -> bool:
 
     The estimated error has risen over :data:`RISES` points beyond its valley, and residuals have passed both the value
     that ``cone`` looks for and the one at which the errors of the field are read off.
+
+    Parameters
+    ----------
+    curve
+        Points so far, of a sweep from strong to weak weights.
     """
     if curve.risk is None or curve.misfit_ratio is None:
         return False

@@ -7,7 +7,7 @@ from qsm_recon import make_solver
 from qsm_recon.select import tune
 from qsm_recon.select.curve import Curve
 from qsm_recon.select.minimum_risk import is_settled, minimum_risk
-from qsm_recon.select.path import sweep_values
+from qsm_recon.select.path import Path, sweep_values
 from qsm_recon.select.tune import Follower, select_value
 
 TV = make_solver("tv")
@@ -91,3 +91,16 @@ def test_when_weaker_weights_would_change_nothing(risk, ratio, settled):
 
 def test_nothing_is_settled_without_an_estimate():
     assert not is_settled(Curve(np.array([1.0, 2.0]), np.array([1.0, 2.0]), np.array([2.0, 1.0])))
+
+
+def test_the_risk_of_added_points_does_not_depend_on_how_far_the_sweep_went(small):
+    values = sweep_values(TV.resolved(small.problem), count=8)
+    between = float(np.sqrt(values[3] * values[4]))
+    found = []
+    for end in (5, len(values)):
+        path = Path(TV, small.problem)
+        stronger = list(path.sweep(values[:end]))[3]
+        (added,) = path.sweep([between], (stronger.value, stronger.susceptibility_ppm))
+        found.append(added.spectral.overfit)
+    assert found[0] is not None
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-4)
