@@ -3,19 +3,29 @@
 Each method solves two heads of different size in an image that is larger than they are, each in a process of its own;
 what the solve adds to the process at its peak is put beside what :meth:`Solver.memory_bytes` says beforehand.  Printed,
 and stored with ``--save``.  Needs Linux, which tells a process's peak.
+
+``--baseline PATH_OR_TAG`` puts the peak of another build beside that of this one, on the field of ``--data``.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import statistics
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.baseline import LOADING, baseline_folder, store_problem
+from benchmarks.suite.cases import load, portable
+from benchmarks.suite.table import markdown, number
 from benchmarks.timing import save_rows
 from qsm_recon import Grid, Problem, make_solver
 from qsm_recon.solvers.base import Solver
@@ -36,6 +46,26 @@ ENGINES = {
     "Gauss-Newton": ("medi", "tfi", "mctfi"),
     "network": ("qsminvnet", "fine"),
 }
+BASELINE_ROUNDS = 3
+BASELINE_DATA = "phantom:sim2?size=full"
+PEAK = (
+    LOADING
+    + """
+def entry(name):
+    lines = open("/proc/self/status").read().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name))
+name = sys.argv[2]
+solver = make_solver(name, **json.loads(sys.argv[3]))
+ones = np.ones((24, 24, 24), np.float32)
+noise = 0.02 * np.random.default_rng(0).standard_normal(ones.shape).astype(np.float32)
+solver.solve(Problem(noise, ones > 0, Grid(ones.shape), magnitude=ones, b0_tesla=3.0, echo_times_s=(0.02,), **kind))
+before = entry("VmRSS")
+open("/proc/self/clear_refs", "w").write("5")
+result = solver.solve(problem)
+print(entry("VmHWM") - before)
+"""
+)
+"""A child that prints what a solve adds to its process, by any build."""
 RESULTS = Path(__file__).parent / "results" / "memory.json"
 
 
@@ -93,12 +123,61 @@ def measure(name: str, shape: tuple[int, int, int], precision: str = "single") -
     return int(peak), float(predicted)
 
 
+def compare_builds(where: str, methods: Sequence[str], data: str) -> str:
+    """Peaks of another build and of this one in turns, as a table in MiB and in float32 volumes of the image.
+
+    Parameters
+    ----------
+    where
+        Folder, commit or tag of the other build.
+    methods
+        Names.
+    data
+        Case whose field is solved for.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such build.
+    """
+    lines = []
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        builds = (baseline_folder(where, scratch / "old"), Path(__file__).resolve().parents[1])
+        problem = load(data).problem
+        store_problem(problem, scratch / "problem.npz")
+        volume = 4 * problem.mask.size
+        for name in methods:
+            few = {key: 4 for key, p in solvers()[name].declared().items() if "iterations" in key and p.default}
+            rounds = [[peak_of_build(build, scratch, name, few) for build in builds] for _ in range(BASELINE_ROUNDS)]
+            old, new = (statistics.median(found) for found in zip(*rounds, strict=True))
+            cells = (f"{number(old / 2**20)} → {number(new / 2**20)}", f"{old / volume:.1f} → {new / volume:.1f}")
+            lines.append([f"`{name}`", portable(data), *cells, number(new / old, 2)])
+            print(f"{name}: {cells[1]} volumes", flush=True)
+    return markdown(["method", "data", "MiB", "volumes of the image", "ratio"], lines)
+
+
+def peak_of_build(build: Path, scratch: Path, name: str, parameters: dict[str, Any]) -> int:
+    """Bytes that a solve by a build adds to its process at most."""
+    environment = {**os.environ, "PYTHONPATH": str(build), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", PEAK, str(scratch / "problem.npz"), name, json.dumps(parameters)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, cwd=build)
+    return int(done.stdout.split()[-1])
+
+
 def main() -> int:
     """Measure, print a table, and store it where asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--algo", action="append", metavar="NAME", help="only this method (may be given again)")
     parser.add_argument("--save", action="store_true", help=f"store the rows in {RESULTS.name}")
+    parser.add_argument("--baseline", metavar="PATH_OR_TAG", help="put the peaks of another build beside these")
+    parser.add_argument("--data", metavar="CASE", default=BASELINE_DATA, help=f"for --baseline ({BASELINE_DATA})")
     options = parser.parse_args()
+    if options.baseline:
+        methods = options.algo or [name for names in ENGINES.values() for name in names if name != "mctfi"]
+        known = [name for name in methods if not solvers()[name].missing()]
+        print(compare_builds(options.baseline, known, options.data))
+        return 0
     rows: list[dict[str, Any]] = []
     print(f"{'engine':<27}{'method':<11}{'image':<14}{'computed on':<14}{'predicted':>10}{'measured':>10}  difference")
     for engine, names in ENGINES.items():

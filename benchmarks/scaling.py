@@ -30,7 +30,7 @@ SMALLEST, LARGEST = 16, 512
 CODE = """
 import json, sys, time
 from benchmarks.speed import synthetic_problem
-from benchmarks.timing import PeakMemory, return_free_memory
+from benchmarks.timing import PeakMemory, return_unused_memory
 from qsm_recon import make_solver
 from qsm_recon.backend.threads import set_thread_count
 name, edge, threads, parameters = json.loads(sys.argv[1])
@@ -38,7 +38,7 @@ set_thread_count(threads)
 problem = synthetic_problem((edge,) * 3)
 solver = make_solver(name, **parameters)
 solver.solve(problem, callback=lambda state: False)
-return_free_memory()
+return_unused_memory()
 with PeakMemory() as memory:
     busy, began = time.process_time(), time.perf_counter()
     result = solver.solve(problem)

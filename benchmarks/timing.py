@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import json
 import os
 import platform
 import statistics
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +15,7 @@ from typing import Any
 
 import psutil
 
+from qsm_recon.backend.memory import return_free_memory
 from qsm_recon.backend.transforms import fourier_transform
 
 RESULTS = Path(__file__).parent / "results"
@@ -77,12 +76,10 @@ class PeakMemory:
         return self.peak_bytes - self.baseline_bytes
 
 
-def return_free_memory() -> None:
-    """Give back what was freed and the C library kept; what takes it again would seem to need none."""
+def return_unused_memory() -> None:
+    """Give back what nobody refers to, or the C library kept; what takes it again would seem to need none."""
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)
+    return_free_memory()
 
 
 def machine() -> dict[str, Any]:

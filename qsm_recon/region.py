@@ -76,11 +76,10 @@ class Region:
         return result
 
     def cut_problem(self, problem: Problem) -> Problem:
-        """The measurement inside the region."""
+        """The measurement inside the region; its images are views."""
         if self.is_whole:
             return problem
-        arrays = {name: value for name, value in vars(problem).items() if isinstance(value, np.ndarray)}
-        cut = {name: np.ascontiguousarray(self.cut(value)) for name, value in arrays.items()}
+        cut = {name: self.cut(value) for name, value in vars(problem).items() if isinstance(value, np.ndarray)}
         return problem.changed(**cut, grid=problem.grid.resized(self.shape))
 
     def embed_result(self, result: Reconstruction) -> Reconstruction:

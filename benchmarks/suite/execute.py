@@ -14,7 +14,7 @@ from benchmarks.suite.job import Job, load_function
 from benchmarks.suite.record import Record
 from benchmarks.suite.search import search_with_truth
 from benchmarks.suite.store import Store
-from benchmarks.timing import PeakMemory, return_free_memory
+from benchmarks.timing import PeakMemory, return_unused_memory
 from qsm_recon.backend.memory import GIB, require_memory
 from qsm_recon.backend.threads import set_thread_count
 from qsm_recon.datasets.case import Case
@@ -128,7 +128,7 @@ def _measured(job: Job, solver: Solver, case: Case, record: Record) -> Reconstru
         "use fewer workers or a machine with more memory",
     )
     _warm_up(job, solver, case)
-    return_free_memory()
+    return_unused_memory()
     with PeakMemory() as memory:
         began, busy = time.perf_counter(), _processor_s(record.threads)
         result = solver.solve(case.problem)

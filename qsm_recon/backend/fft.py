@@ -97,15 +97,18 @@ class _FFTWBlocks:
 
     def __init__(self, library: Any) -> None:
         self._library = library
-        self._plans: dict[tuple, Any] = {}
+        self._plans: dict[tuple, tuple[Any, NDArray, NDArray]] = {}
 
     def _run(self, source: NDArray, target: NDArray, axes: tuple[int, ...], direction: str) -> None:
         key = (direction, axes, source.shape, source.strides, target.strides, source.dtype)
-        plan = self._plans.get(key)
-        if plan is None:
-            plan = self._plans[key] = self._make_plan(source, target, axes, direction)
+        found = self._plans.get(key)
+        if found is None:
+            plan = self._make_plan(source, target, axes, direction)
+            found = self._plans[key] = plan, _hollow(source), _hollow(target)
+        plan, *nothing = found
         plan.update_arrays(source, target)
         plan.execute()
+        plan.update_arrays(*nothing)  # a plan holds on to its arrays, and with them to volumes nobody uses any more
 
     def _make_plan(self, source: NDArray, target: NDArray, axes: tuple[int, ...], direction: str) -> Any:
         # Measuring overwrites the arrays, so plan on stand-ins of the same layout and alignment.
@@ -149,6 +152,11 @@ def _same_layout(array: NDArray) -> NDArray:
     span = sum((n - 1) * abs(s) for n, s in zip(array.shape, array.strides, strict=True)) + array.itemsize
     base = aligned_zeros((span // array.itemsize,), array.dtype)
     return np.lib.stride_tricks.as_strided(base, array.shape, array.strides)
+
+
+def _hollow(array: NDArray) -> NDArray:
+    """Return an array of the same layout with no memory behind its entries, which must not be touched."""
+    return np.lib.stride_tricks.as_strided(aligned_zeros((1,), array.dtype), array.shape, array.strides)
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:

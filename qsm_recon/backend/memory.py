@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from qsm_recon.backend.device import CPU, TORCH_CPU, device_name, require_device, torch_name
 from qsm_recon.errors import ParameterError, ResourceError
@@ -42,6 +46,18 @@ def available_bytes() -> float:
     if _limit["bytes"] is not None:
         available = min(available, _limit["bytes"] - psutil.Process().memory_info().rss)
     return max(available, 0.0)
+
+
+def return_free_memory() -> None:
+    """Give back what was freed: the C library of Linux keeps volumes for arrays that may never come."""
+    trim = _trim()
+    if trim is not None:
+        trim(0)
+
+
+@cache
+def _trim() -> Any | None:
+    return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 
 
 def require_memory(needed_bytes: float, what: str, advice: str) -> None:

@@ -105,8 +105,11 @@ class Sweeps(Protocol):
     def begin(self, field_penalty: float) -> None:
         """Fill the right-hand sides of a start from nothing."""
 
-    def begin_from(self, start: NDArray, gradient_penalty: float, field_penalty: float) -> None:
-        """Fill the right-hand sides of a start from an image (nx, ny, nz), with zero duals."""
+    def load(self, start: NDArray) -> None:
+        """Take a map (nx, ny, nz) into the image."""
+
+    def begin_from_image(self, gradient_penalty: float, field_penalty: float) -> None:
+        """Fill the right-hand sides of a start from the image, with zero duals."""
 
     def rows(self, gradient_penalty: float, field_penalty: float) -> None:
         """Sweep k-space: right-hand sides in, χ and what is coupled to it out, half transformed."""
@@ -141,6 +144,7 @@ class ADMM(Loop):
         self._early_threshold = 1.0
         self._watched = MapDistance(mask, settings.negligible)
         self._distance = math.inf
+        self._loaded = False
         self._changed = 0  # iterations that were done with other penalties, or with a function that stood in
 
     @property
@@ -154,25 +158,33 @@ class ADMM(Loop):
         return self._sweeps.provisional
 
     def run(self, start: NDArray | None = None, callback: Callback | None = None, *, rough: bool = False) -> Outcome:
-        """Iterate until convergence, the iteration limit, a callback's veto or Ctrl-C.
+        """Start, and iterate until convergence, the iteration limit, a callback's veto or Ctrl-C.
 
         Parameters
         ----------
         start
-            (nx, ny, nz) susceptibility to start from (zero dual variables); zero where absent.
+            (nx, ny, nz) susceptibility to start from (zero dual variables); what was loaded, or zero, where absent.
         callback
             See :data:`qsm_recon.result.Callback`.
         rough
             Whether the start may lack strong sources, so that the first steps are as large as from nothing.
         """
+        if start is not None:
+            self.load(start)
         field_penalty = self._settings.field_penalty
-        self._early_threshold = self._settings.early_threshold if start is None or rough else 1.0
+        self._early_threshold = 1.0 if self._loaded and not rough else self._settings.early_threshold
         self._side_penalty = self._penalty / self._early_threshold
-        if start is None:
-            self._sweeps.begin(field_penalty)
+        if self._loaded:
+            self._sweeps.begin_from_image(self._side_penalty, field_penalty)
         else:
-            self._sweeps.begin_from(start, self._side_penalty, field_penalty)
-        return self._run(callback)
+            self._sweeps.begin(field_penalty)
+        self._loaded = False
+        return self._go_on(callback)
+
+    def load(self, start: NDArray) -> None:
+        """Take a map (nx, ny, nz) for :meth:`run` to start from; it is copied, and may be forgotten before."""
+        self._sweeps.load(start)
+        self._loaded = True
 
     def run_on(self, factor: float, callback: Callback | None = None) -> Outcome:
         """Run on after an earlier run, with the regularisation weight multiplied by a factor.
@@ -184,9 +196,9 @@ class ADMM(Loop):
         self._penalty *= factor
         self._side_penalty *= factor
         self._sweeps.run_on()
-        return self._run(callback)
+        return self._go_on(callback)
 
-    def _run(self, callback: Callback | None) -> Outcome:
+    def _go_on(self, callback: Callback | None) -> Outcome:
         self._changed, self._distance = 0, math.inf
         self._watched.begin(self.image)
         return self._loop(self._settings.max_iterations, callback)

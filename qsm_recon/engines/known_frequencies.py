@@ -61,11 +61,16 @@ class KnownFrequencySweeps:
     def begin(self, field_penalty: float) -> None:
         """Start from z = s = 0: right-hand sides are zero already."""
 
-    def begin_from(self, start: NDArray, gradient_penalty: float, field_penalty: float) -> None:
-        """Fill the right-hand side of a start from an image (nx, ny, nz), with zero duals."""
+    def load(self, start: NDArray) -> None:
+        """Take a map (nx, ny, nz) into the image."""
+        nx, ny, nz = start.shape
+        self.image[...] = 0
+        self.image[:nx, :ny, :nz] = self.transform.array(start)
+
+    def begin_from_image(self, gradient_penalty: float, field_penalty: float) -> None:
+        """Fill the right-hand side of a start from the image, with zero duals."""
         transform = self.transform
-        image = transform.load_image(start)
-        spectrum = transform.forward(image, self.regulariser.spectra[0])
+        spectrum = transform.forward(self.image, self.regulariser.spectra[0])
         spectrum /= transform.n_voxels
         transform.for_rows(lambda _slab, _start, a, b: transform.blocks().inverse_columns(spectrum[:, a:b]))
         self.planes(gradient_penalty, field_penalty, relaxation=1.0)

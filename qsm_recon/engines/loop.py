@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from numpy.typing import NDArray
 
+from qsm_recon.backend.memory import return_free_memory
 from qsm_recon.engines.interrupt import Interruption, interruptible
 from qsm_recon.result import Callback, IterationState, StopReason
 
@@ -73,6 +74,7 @@ class Loop(ABC):
         history: dict[str, list[float]] = {}
         values: dict[str, float]
         reason, values = StopReason.ITERATION_LIMIT, {}
+        return_free_memory()  # what was set up with; from here on buffers stay
         with interruptible() as interruption:
             for iteration in range(1, max_iterations + 1):
                 self._prepare(iteration, values)

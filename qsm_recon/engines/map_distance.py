@@ -96,9 +96,10 @@ class MapDistance:
         return image.reshape(-1)[self._indices]
 
     def _places(self, shape: tuple[int, ...]) -> NDArray[np.intp]:
-        where = np.nonzero(np.ones(shape, bool) if self._mask is None else self._mask)
-        places = np.ravel_multi_index(where, shape)
-        return places[:: max(1, len(places) // self._sample)]
+        mask = np.ones(shape, bool) if self._mask is None else self._mask
+        places = np.flatnonzero(mask)
+        some = places[:: max(1, len(places) // self._sample)]
+        return np.ravel_multi_index(np.unravel_index(some, mask.shape), shape)
 
 
 def _norm(values: NDArray) -> float:

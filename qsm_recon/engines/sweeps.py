@@ -77,11 +77,15 @@ class FieldSweeps:
         valid, spectrum = transform.image_view(scratch), transform.spectrum_view(self._field_spectrum)
         transform.for_planes(lambda _slab, _start, a, b: transform.blocks().forward_planes(valid[a:b], spectrum[a:b]))
 
-    def begin_from(self, start: NDArray, gradient_penalty: float, field_penalty: float) -> None:
-        """Fill the right-hand sides of a start from an image (nx, ny, nz), with zero duals."""
-        transform = self.transform
+    def load(self, start: NDArray) -> None:
+        """Take a map (nx, ny, nz) into the image."""
         nx, ny, nz = start.shape
-        self.image[:nx, :ny, :nz] = transform.array(start)
+        self.image[...] = 0
+        self.image[:nx, :ny, :nz] = self.transform.array(start)
+
+    def begin_from_image(self, gradient_penalty: float, field_penalty: float) -> None:
+        """Fill the right-hand sides of a start from the image, with zero duals."""
+        transform = self.transform
         spectrum = transform.forward(self.image, self.regulariser.spectra[0])
         spectrum /= transform.n_voxels
         self._field_spectrum[...] = spectrum

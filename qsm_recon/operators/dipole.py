@@ -192,9 +192,19 @@ class DipoleOperator:
 
     def _field_of(self, image: NDArray) -> NDArray:
         """Field of an image buffer, which is overwritten."""
-        spectrum = self.transform.forward(image, self.transform.empty_spectrum())
-        spectrum *= self.kernel / self.transform.n_voxels
-        return self.crop(self.transform.inverse(spectrum, image))
+        self._convolve(image)
+        return self.crop(image)
+
+    def _convolve(self, image: NDArray) -> None:
+        """Replace an image buffer by its field."""
+        transform, kernel = self.transform, self.kernel
+        spectrum = transform.forward(image, transform.empty_spectrum())
+
+        def multiply(_slab: int, _start: int, a: int, b: int) -> None:
+            spectrum[a:b] *= kernel[a:b] / transform.n_voxels
+
+        transform.for_planes(multiply)
+        transform.inverse(spectrum, image)
 
     def crop(self, image: NDArray) -> NDArray:
         """Cut the grid's own voxels out of a padded image buffer; a copy, numpy's wherever the buffer is."""

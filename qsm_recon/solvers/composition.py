@@ -171,15 +171,17 @@ class CompositionRun:
         """Units of χ and the field per ppm: everything inside is in them."""
         self._spacing = gradient_spacing(problem.grid, solver.gradient)
         self._voxel = math.sqrt(float(np.mean(np.square(self._spacing))))
-        self._voxel_weights = regularisation_voxel_weights(problem, solver.regularisation_weighting)
         self._background: WeakHarmonic | None = None
         self._sweeps: FieldSweeps | None = None
+        self._engine: ADMM | None = None
+        self.weight_origin = ""
+        """What the data weight is, in words, where it was not given."""
         self._field_penalty = math.nan
 
     def minimise(
         self,
         regularisation_weight: float,
-        weight: NDArray,
+        weight: NDArray | None = None,
         callback: Callback | None = None,
         start_ppm: NDArray | None = None,
         *,
@@ -189,34 +191,65 @@ class CompositionRun:
 
         Parameters
         ----------
+        regularisation_weight, weight, start_ppm
+            As for :meth:`begin`.
+        callback, rough
+            As for :meth:`finish`.
+        """
+        self.begin(regularisation_weight, weight, start_ppm)
+        return self.finish(callback, rough=rough)
+
+    def begin(
+        self, regularisation_weight: float, weight: NDArray | None = None, start_ppm: NDArray | None = None
+    ) -> ADMM:
+        """Set up an engine, which copies what it is given.
+
+        Parameters
+        ----------
         regularisation_weight
             alpha, in ppm·mm (mm for l1 fidelities).
         weight
-            (nx, ny, nz) data weight W.
-        callback
-            See :data:`qsm_recon.result.Callback`.
+            (nx, ny, nz) data weight W; that of the solver's weighting where None.
         start_ppm
             (nx, ny, nz) χ to start from.
+        """
+        engine = self._engine = self._put_together(regularisation_weight, weight, from_nothing=start_ppm is None)
+        if start_ppm is not None:
+            engine.load(self.inside(start_ppm))
+        return engine
+
+    def finish(self, callback: Callback | None = None, *, rough: bool = False) -> Outcome:
+        """Let the engine that was set up run to its end, and free its buffers but for the map.
+
+        Parameters
+        ----------
+        callback
+            See :data:`qsm_recon.result.Callback`.
         rough
             See :meth:`qsm_recon.engines.admm.ADMM.run`.
         """
-        engine = self.engine(regularisation_weight, weight, from_nothing=start_ppm is None)
-        return engine.run(None if start_ppm is None else self.inside(start_ppm), callback, rough=rough)
+        assert self._engine is not None  # it was set up
+        outcome = self._engine.run(None, callback, rough=rough)
+        self._engine = self._sweeps = None
+        return outcome
 
-    def engine(self, regularisation_weight: float, weight: NDArray, *, from_nothing: bool = True) -> ADMM:
-        """Put the terms together; parameters as for :meth:`minimise`, and whether the start will be χ = 0."""
-        problem, transform = self._problem, self.operator.transform
+    def _put_together(self, regularisation_weight: float, weight: NDArray | None, *, from_nothing: bool) -> ADMM:
+        """Put the terms together; parameters as for :meth:`begin`, and whether the start will be χ = 0."""
+        problem, transform, solver = self._problem, self.operator.transform, self._solver
+        if weight is None:
+            weight, self.weight_origin = data_weight(problem, solver.weighting, solver.weight_normalisation)
         fidelity, regulariser = self._composition.fidelity, self._composition.regulariser
         field = self.inside(np.where(problem.mask, problem.field_ppm, 0))
         # An l1 fidelity scales as χ does, a squared one as χ².
         alpha = regularisation_weight * self.unit ** (fidelity.power - 1)
         settings = self._settings(alpha, field[problem.measured], weight[problem.mask])
         self._background = self._weak_harmonic(settings.field_penalty)
+        voxel_weights = regularisation_voxel_weights(problem, solver.regularisation_weighting)
         sweeps = self._sweeps = FieldSweeps(
             transform,
             self.operator.kernel,
             (fidelity if from_nothing else fidelity.continued()).on(transform, field, weight, self.unit),
-            regulariser.on(transform, self._spacing, alpha, self._voxel_weights, self.unit),
+            regulariser.on(transform, self._spacing, alpha, voxel_weights, self.unit),
             self._background,
         )
         return ADMM(sweeps, settings, problem.mask)
@@ -254,9 +287,13 @@ class CompositionRun:
 
     def inside(self, image_ppm: NDArray) -> NDArray:
         """Bring an image in ppm into the unit that everything inside is in."""
+        if self.unit == 1.0:
+            return image_ppm
         return image_ppm * self.operator.transform.dtype.type(self.unit)
 
     def _in_ppm(self, image: NDArray) -> NDArray:
+        if self.unit == 1.0:
+            return image
         return image / self.operator.transform.dtype.type(self.unit)
 
     def _weak_harmonic(self, field_penalty: float) -> WeakHarmonic | None:
@@ -335,26 +372,24 @@ class ContinuedSeries(Series):
 
     def _begin(self, solver: Solver, callback: Callback | None, start_ppm: NDArray | None) -> Solution:
         """Solve for the first time, or with other parameters, in a new region; from a map of it if one is given."""
-        composed = self._composed(solver)
-        weight, origin = data_weight(self._part, composed.weighting, composed.weight_normalisation)
-        return self._minimise(solver, weight, {"weighting": origin}, callback, start_ppm)
+        return self._minimise(solver, None, {}, callback, start_ppm)
 
     def _minimise(
         self,
         solver: Solver,
-        weight: NDArray,
+        weight: NDArray | None,
         details: dict[str, Any],
         callback: Callback | None,
         start_ppm: NDArray | None,
         *,
         rough: bool = False,
     ) -> Solution:
-        """Solve with a data weight (nx, ny, nz), and keep the state."""
+        """Solve with a data weight (nx, ny, nz), the solver's own where None, and keep the state."""
         composed = self._composed(solver)
         run = CompositionRun(composed, self._part, composed.composition())
-        state = Continued(solver, run, run.engine(solver.main_value(), weight), details)
-        start = None if start_ppm is None else run.inside(start_ppm)
-        found = state.ended(state.engine.run(start, callback, rough=rough))
+        engine = run.begin(solver.main_value(), weight, start_ppm)
+        state = Continued(solver, run, engine, details or {"weighting": run.weight_origin})
+        found = state.ended(engine.run(None, callback, rough=rough))
         self._state = state
         return found
 

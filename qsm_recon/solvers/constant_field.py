@@ -5,7 +5,9 @@ Every method takes it out before it begins, so that none depends on it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,7 @@ from qsm_recon.background import detection
 from qsm_recon.operators.blocks import block_means
 from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.grid import Grid
-from qsm_recon.operators.padding import extent_of, voxels_in
+from qsm_recon.operators.padding import extent_of, padded_shape, voxels_in
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
 from qsm_recon.result import Reconstruction
@@ -24,10 +26,15 @@ COARSE = 0.0125
 """Edge of the voxels that it is found on, over the mask's longest extent: 2 mm for a head."""
 PADDING = 1.0
 """Padding over that extent."""
+VOLUMES = 4.0
+"""Volumes of the padded coarse grid that this takes."""
 BACKGROUND_FIELD = "background_field_ppm"
 """Image of a result that holds what a method took for the field of outside sources."""
 OUTLYING = 10.0
 """Voxels that deviate from the median by more than this many median deviations have no say: wraps, strong sources."""
+
+Number = TypeVar("Number", int, float)
+Triple = tuple[Number, Number, Number]
 
 
 def constant_of_field(problem: Problem) -> float:
@@ -48,15 +55,10 @@ def constant_of_field(problem: Problem) -> float:
     problem = Region.around(problem, 0.0).cut_problem(problem.changed(echoes=None))
     mask, grid = problem.mask, problem.grid
     trusted = _trusted(problem)
-    extent = extent_of(mask, grid.voxel_size_mm)
-    factors = tuple(max(1, round(COARSE * extent / size)) for size in grid.voxel_size_mm)
+    factors, sizes, padding = _coarse_geometry(problem)
     share = block_means(trusted.astype(np.float32), factors)
     field = block_means(np.where(trusted, problem.field_ppm, 0), factors, np.float64)
-    sizes = tuple(size * factor for size, factor in zip(grid.voxel_size_mm, factors, strict=True))
-    operator = DipoleOperator(
-        Grid(share.shape, sizes, grid.b0_direction),  # type: ignore[arg-type]
-        padding=tuple(voxels_in(PADDING * extent, size) for size in sizes),  # type: ignore[arg-type]
-    )
+    operator = DipoleOperator(Grid(share.shape, sizes, grid.b0_direction), padding=padding)
     inside = share > 0
     weight = share[inside].astype(np.float64)
     weight /= weight.sum()
@@ -68,6 +70,30 @@ def constant_of_field(problem: Problem) -> float:
         return mean
     slope = float(weight @ ((level - level_mean) * (measured - mean))) / variance
     return mean - slope * level_mean * variance / (variance + level_mean**2)
+
+
+def memory_of_constant(problem: Problem) -> float:
+    """Estimate of the memory that :func:`constant_of_field` takes, in bytes; many solves of small images take less.
+
+    Parameters
+    ----------
+    problem
+        The measurement.
+    """
+    box = Region.around(problem, 0.0)
+    factors, _, padding = _coarse_geometry(box.cut_problem(problem.changed(echoes=None)))
+    nx, ny, nz = (math.ceil(n / factor) for n, factor in zip(box.shape, factors, strict=True))
+    return 4 * VOLUMES * math.prod(padded_shape((nx, ny, nz), padding))
+
+
+def _coarse_geometry(problem: Problem) -> tuple[Triple[int], Triple[float], Triple[int]]:
+    """Voxels that are put together along each axis, the sizes of what they become, and the padding in these."""
+    spacing = problem.grid.voxel_size_mm
+    extent = extent_of(problem.mask, spacing)
+    fx, fy, fz = (max(1, round(COARSE * extent / size)) for size in spacing)
+    sizes = (spacing[0] * fx, spacing[1] * fy, spacing[2] * fz)
+    px, py, pz = (voxels_in(PADDING * extent, size) for size in sizes)
+    return (fx, fy, fz), sizes, (px, py, pz)
 
 
 def _trusted(problem: Problem) -> NDArray[np.bool_]:

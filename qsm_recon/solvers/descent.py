@@ -50,7 +50,7 @@ class NonlinearDipoleInversion(GridSolver):
 
     def memory_volumes(self) -> float:
         """See :class:`Solver`."""
-        return 14.5
+        return 15.0
 
     def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Solution:
         weight, weight_origin = data_weight(problem, self.weighting, self.weight_normalisation)

@@ -13,7 +13,7 @@ from qsm_recon.operators.padding import padded_shape
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
 
-SOLVE_BYTES = 60e6
+SOLVE_BYTES = 25e6
 """What a first solve takes whatever its size: plans of transforms, threads, what the allocator keeps."""
 TENSORS_ON_CORES = 1.5
 """What a process takes over the tensors of torch on the cores: blocks of the allocator, workspaces of transforms."""
@@ -26,7 +26,7 @@ class Footprint:
 
     def memory_volumes(self) -> float:
         """Most memory that the work itself takes, in volumes of the padded grid and of its precision."""
-        return 12.0
+        return 8.0
 
     def kept_volumes(self) -> float:
         """Volumes of the padded grid that a series keeps beside a solve, from one to the next."""
@@ -71,14 +71,15 @@ class Footprint:
         problem
             The measurement.
         """
-        image, region = math.prod(problem.grid.shape), self.region(problem)
-        arrays = sum(array.nbytes for array in vars(problem).values() if isinstance(array, np.ndarray))
-        cut = 0.0 if region.is_whole else arrays * math.prod(region.shape) / image
-        held = 4 * image + cut  # the field without its constant, and what is cut out
+        image = math.prod(problem.grid.shape)
+        held = 4 * image  # the field without its constant
         solving = self.memory_volumes() * self._volume_bytes(problem)
         if device_name() == TORCH_CPU:
             solving = TENSORS_ON_CORES * self.device_bytes(problem)
-        return SOLVE_BYTES + held + max(solving, 4 * RESULT_VOLUMES * image)
+        # Heavy, and not needed to know a solver.
+        from qsm_recon.solvers.constant_field import memory_of_constant
+
+        return SOLVE_BYTES + held + max(solving, 4 * RESULT_VOLUMES * image, memory_of_constant(problem))
 
     def region(self, problem: Problem) -> Region:
         """Box of the image that is computed on; the whole image unless the method has a margin around the mask."""

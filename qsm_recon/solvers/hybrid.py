@@ -80,7 +80,7 @@ class HybridL1L2(VariationalSolver):
 
     def memory_volumes(self) -> float:
         """See :class:`Solver`; stage 2 begins with the map of stage 1."""
-        return 17.5
+        return 13.5
 
     def kept_volumes(self) -> float:
         """See :class:`Solver`; stage 2, while stage 1 is done again."""
@@ -92,8 +92,10 @@ class HybridL1L2(VariationalSolver):
             return first
         second = CompositionRun(self, problem, self.composition())
         # A few cautious iterations leave strong sources too small, from where small steps do not bring them up.
-        outcome = second.minimise(self.main_value(), first.data_weight, callback, first.susceptibility_ppm, rough=True)
-        return second.solution(outcome, first.details)
+        second.begin(self.main_value(), first.data_weight, first.susceptibility_ppm)
+        details = first.details
+        del first  # its images are in the engine
+        return second.solution(second.finish(callback, rough=True), details)
 
     def first_stage(
         self, problem: Problem, callback: Callback | None = None, start_ppm: NDArray | None = None
@@ -105,18 +107,18 @@ class HybridL1L2(VariationalSolver):
         problem, callback, start_ppm
             As for :meth:`solve`; what the callback is told of is provisional.
         """
-        weight, weight_origin = data_weight(problem, self.weighting, self.weight_normalisation)
         stage = replace(
             self, max_iterations=self.first_iterations, tolerance=0.0, update_tolerance=0.0,
             gradient_penalty=self.first_gradient_penalty, field_penalty=self.first_field_penalty,
         )  # fmt: skip
         run = CompositionRun(stage, problem, Composition(AbsoluteFidelity()), CAUTIOUS)
         alpha = self.weight_of_first_stage(problem)
-        found = run.minimise(alpha, weight, provisionally(callback), start_ppm)
+        found = run.minimise(alpha, None, provisionally(callback), start_ppm)
         susceptibility = run.operator.crop(found.image)
         if found.stop_reason.asked_for:
-            return run.solution(found, {"weighting": weight_origin, "stage": 1})
+            return run.solution(found, {"weighting": run.weight_origin, "stage": 1})
         distrust = self._discrepancy(problem, run.operator.forward(susceptibility))
+        weight, weight_origin = data_weight(problem, self.weighting, self.weight_normalisation)
         if not (weight * (1 - distrust)).any():  # a single voxel, or all misfit alike: none stands out
             distrust = np.zeros_like(distrust)
         weight = weight * (1 - distrust)

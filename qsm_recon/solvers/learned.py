@@ -187,7 +187,7 @@ class LearnedInversion(_Learned):
 
     def memory_volumes(self) -> float:
         """See :class:`Solver`."""
-        return 60.0
+        return 66.0
 
     def _weights(self) -> tuple[dict[str, Any], dict[str, Any]]:
         weights, facts = super()._weights()
@@ -231,7 +231,7 @@ class NetworkEdit(_Learned):
 
     def memory_volumes(self) -> float:
         """See :class:`Solver`."""
-        return 145.0
+        return 178.0
 
     def default_weight(self, problem: Problem) -> float:
         """See :class:`Solver`."""

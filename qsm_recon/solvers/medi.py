@@ -76,7 +76,7 @@ class MorphologySolver(GridSolver):
 
     def memory_volumes(self) -> float:
         """See :meth:`Solver.memory_volumes`."""
-        return 29.0
+        return 26.0
 
     def default_weight(self, problem: Problem) -> float:
         """See :class:`Solver`."""

@@ -103,7 +103,7 @@ class TotalFieldSolver(MorphologySolver):
 
     def memory_volumes(self) -> float:
         """See :meth:`Solver.memory_volumes`."""
-        return 26.5
+        return 25.5
 
     def region(self, problem: Problem) -> Region:
         """See :class:`Solver`; where there is no background, :meth:`_solve` leaves out what is far from the mask."""

@@ -62,13 +62,17 @@ class VariationalSolver(ADMMSolver):
     def memory_volumes(self) -> float:
         """See :class:`Solver`."""
         composition = self.composition()
-        return 14.0 + composition.regulariser.memory_volumes + (4.0 if composition.background else 0.0)
+        return 10.5 + composition.regulariser.memory_volumes + (4.0 if composition.background else 0.0)
+
+    def kept_volumes(self) -> float:
+        """See :class:`Solver`; the field of a map is computed beside the state that a series goes on from."""
+        return 3.0
 
     def device_volumes(self) -> float:
-        """See :class:`Solver`; steps of phase have more numbers of a voxel at hand."""
+        """See :class:`Solver`; steps of phase have more numbers of a voxel at hand, and a vector field is all there."""
         composition = self.composition()
         steps = 36.0 if composition.fidelity.of_phase else 27.0
-        return steps + 1.3 * composition.regulariser.memory_volumes + (4.0 if composition.background else 0.0)
+        return steps + 1.95 * composition.regulariser.memory_volumes + (4.0 if composition.background else 0.0)
 
     def default_weight(self, problem: Problem) -> float:
         """See :class:`Solver`."""
@@ -76,10 +80,9 @@ class VariationalSolver(ADMMSolver):
         return absolute_weight(problem) if linear else total_variation_weight(problem)
 
     def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Solution:
-        weight, weight_origin = data_weight(problem, self.weighting, self.weight_normalisation)
         run = CompositionRun(self, problem, self.composition())
-        outcome = run.minimise(self.main_value(), weight, callback, start_ppm)
-        return run.solution(outcome, {"weighting": weight_origin})
+        outcome = run.minimise(self.main_value(), None, callback, start_ppm)
+        return run.solution(outcome, {"weighting": run.weight_origin})
 
     def series(self, problem: Problem) -> Series:
         """See :class:`Solver`."""

@@ -24,7 +24,10 @@ def parts_by_kernel(x, v, first=(0.0, 0.0, 1.0, 1.0), second=(0.0, 0.0, 1.0, 1.0
     inverse = tuple(dtype.type(1 / h) for h in SPACING)
     for plane in range(shape[0]):
         weights = np.zeros((0, *shape), dtype)
-        shrink_plane(x, v, u1, u0, weights, plane, shape[2], inverse, *settings, update, signed[plane], sums)
+        beyond = v[:, (plane + 1) % shape[0]]
+        shrink_plane(
+            x, v[:, plane], beyond, u1, u0, weights, plane, shape[2], inverse, *settings, update, signed[plane], sums
+        )
     return np.moveaxis(signed, 1, 0), sums
 
 

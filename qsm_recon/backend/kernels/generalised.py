@@ -91,6 +91,7 @@ def shrink_row(
 def shrink_plane(
     image: NDArray,
     vector: NDArray,
+    vector_beyond: NDArray,
     u1: NDArray,
     u0: NDArray,
     weights: NDArray,
@@ -109,8 +110,8 @@ def shrink_plane(
     ----------
     image
         (nx, ny, stride) χ.
-    vector
-        (3, nx, ny, stride) v.
+    vector, vector_beyond
+        (3, ny, stride) v of the plane, and of the one beyond it.
     u1, u0
         (3 | 6, nx, ny, stride) states; changed only where ``update``.
     weights
@@ -139,7 +140,7 @@ def shrink_plane(
     difference = np.empty(stride, image.dtype)
     other = np.empty(stride, image.dtype)
     for component in range(3):
-        v = vector[component, plane]
+        v = vector[component]
         state = u1[component, plane]
         weight = ones if n_weights == 0 else weights[component if n_weights == 3 else 0, plane]
         for j in range(ny):
@@ -157,7 +158,7 @@ def shrink_plane(
         # xx yy zz xy xz yz: ½ (D_a v_b + D_b v_a)
         a = component if component < 3 else (0 if component < 5 else 1)
         b = component if component < 3 else (1 if component == 3 else 2)
-        va, va_beyond, vb, vb_beyond = vector[a, plane], vector[a, beyond], vector[b, plane], vector[b, beyond]
+        va, va_beyond, vb, vb_beyond = vector[a], vector_beyond[a], vector[b], vector_beyond[b]
         ha, hb = inverse_spacing[a], inverse_spacing[b]
         twice = 1.0 if a == b else 2.0
         state = u0[component, plane]

@@ -41,6 +41,7 @@ def _forward(here: NDArray, beyond: NDArray, axis: int, inverse_spacing: Scalar)
 def shrink_plane(
     image: NDArray,
     vector: NDArray,
+    vector_beyond: NDArray,
     u1: NDArray,
     u0: NDArray,
     weights: NDArray,
@@ -67,11 +68,11 @@ def shrink_plane(
         if weights.shape[0] > 0:
             weight = weights[component if weights.shape[0] == 3 else 0, plane]
         difference = _forward(here, next_plane, component, inverse_spacing[component])
-        difference = difference - vector[component, plane, :, :nz]
+        difference = difference - vector[component, :, :nz]
         row = shrink(difference, u1[component, plane], weight, first_order, component)
         if update:
             sums[0] += row
-    v, v_beyond = vector[:, plane, :, :nz], vector[:, beyond, :, :nz]
+    v, v_beyond = vector[..., :nz], vector_beyond[..., :nz]
     for component, (a, b) in enumerate(OFF_DIAGONAL):
         difference = _forward(v[b], v_beyond[b], a, inverse_spacing[a])
         if a != b:

@@ -25,6 +25,7 @@ def _several(buffer: Tensor) -> Tensor:
 def shrink_plane(
     image: Tensor,
     vector: Tensor,
+    vector_beyond: Tensor,
     u1: Tensor,
     u0: Tensor,
     weights: Tensor,
@@ -40,21 +41,25 @@ def shrink_plane(
     """See the kernel."""
     target = _several(signed)[..., :nz]
     first, last = plane, plane + target.shape[1]
-    valid, v = image[..., :nz], vector[..., :nz]
+    valid, v, v_beyond = image[..., :nz], _several(vector)[..., :nz], vector_beyond[:, None, :, :nz]
 
-    def difference(volume: Tensor, axis: int) -> Tensor:
-        return (ahead(volume, first, last, axis) - volume[first:last]) * inverse_spacing[axis]
+    def difference_of_vector(component: int, axis: int) -> Tensor:
+        here = v[component]
+        along = axis == 0
+        there = torch.cat([here[1:], v_beyond[component]]) if along else ahead(here, 0, last - first, axis)
+        return (there - here) * inverse_spacing[axis]
 
     found = image.new_zeros((2, 5), dtype=torch.float64)
     for component in range(3):
         state, weight = u1[component, first:last, :, :nz], weight_of(weights, component, first, last, nz)
-        slope = difference(valid, component) - v[component, first:last]
+        slope = ahead(valid, first, last, component) - valid[first:last]
+        slope = slope * inverse_spacing[component] - v[component]
         target[component], part = shrink(slope, state, weight, first_order, update=update)
         found[0] += part
     for component, (a, b) in enumerate(OFF_DIAGONAL):
-        slope = difference(v[b], a)
+        slope = difference_of_vector(b, a)
         if a != b:
-            slope = 0.5 * (slope + difference(v[a], b))
+            slope = 0.5 * (slope + difference_of_vector(a, b))
         state = u0[component, first:last, :, :nz]
         target[3 + component], part = shrink(slope, state, None, second_order, update=update)
         found[1].add_(part, alpha=1.0 if a == b else 2.0)

@@ -140,7 +140,7 @@ class FieldSplitting:
         out[...] = self._state
 
     def start_from(self, predicted: NDArray) -> None:
-        """Set the state for zero duals and a D χ that is given in a padded image buffer.
+        """Set the state for zero duals and a D χ that is given in a padded image buffer, which is kept.
 
         z is D χ, so that a nonlinear fidelity stays at its turns; where the residual is stored, the first step does not
         depend on it.
@@ -149,7 +149,7 @@ class FieldSplitting:
         if self._fidelity.stores_residual:
             self._state[...] = 0
         else:
-            self._state[...] = predicted
+            self._state = predicted
 
     def step(self, predicted: NDArray, first: int, penalty: float, relaxation: float) -> Sums:
         """Proximal step and dual update on planes; ``predicted`` (D χ) is replaced by z - s.

@@ -46,7 +46,7 @@ class TotalGeneralisedVariation(Regulariser):
 
     name: ClassVar[str] = "tgv"
     field_penalty: ClassVar[float] = 0.08
-    memory_volumes: ClassVar[float] = 16.0
+    memory_volumes: ClassVar[float] = 10.7
 
     second_weight_ratio: float | None = None
 
@@ -98,7 +98,6 @@ class VectorSplitting:
         hx, hy, hz = (real(1.0 / h) for h in spacing)
         self._inverse_spacing = (hx, hy, hz)
         volume = (transform.shape[0], *transform.empty_image(1).shape[1:])
-        self.vector = transform.zeros((3, *volume))
         self._first = transform.zeros((3, *volume))
         self._second = transform.zeros((6, *volume))
         self._voxel_weights = VoxelWeights(transform, voxel_weights).buffer
@@ -111,6 +110,9 @@ class VectorSplitting:
         self._differences = (x, y, z)
         self._old_penalty: float | None = None
         self._carried: list[NDArray] = []
+        self._slabs: Slabs = []
+        self._edges: list[tuple[NDArray, NDArray]] = []
+        self._beyond: list[NDArray] = []
 
     def rescale(self, factor: float) -> None:
         """See :class:`GradientSplitting`; the right-hand sides of v hold the penalty too."""
@@ -119,12 +121,33 @@ class VectorSplitting:
         self.spectra[1:] *= self._transform.dtype.type(factor)
 
     def receive(self, slab: int, first: int, last: int) -> None:
-        """Take v out of k-space."""
+        """Nothing: v is taken out of k-space plane by plane when it is needed, and not kept."""
+
+    def _take_vector(self, first: int, last: int, out: NDArray) -> NDArray:
+        """Take v of some planes out of k-space, into (3, planes, ny, stride), or (3, ny, stride) for one; only once."""
         transform = self._transform
-        for component in range(3):
-            spectrum = transform.spectrum_view(self.spectra[1 + component])[first:last]
-            target = transform.image_view(self.vector[component])[first:last]
-            transform.blocks().inverse_planes(spectrum, target)
+        spectra = transform.spectrum_view(self.spectra[1:, first:last])
+        transform.blocks().inverse_planes(spectra[:, 0] if out.ndim == 3 else spectra, transform.image_view(out))
+        return out
+
+    def _take_edges(self) -> None:
+        """Take v of the first and the last plane of every slab: other slabs need them while they are replaced."""
+        plane = self._transform.empty_image(1).shape[1:]
+        self._edges = []
+        for start, stop in self._slabs:
+            first = self._take_vector(start, start + 1, self._transform.zeros((3, *plane)))
+            one = stop - start == 1
+            last = first if one else self._take_vector(stop - 1, stop, self._transform.zeros((3, *plane)))
+            self._edges.append((first, last))
+
+    def _vector_beyond(self, slab: int, plane: int) -> NDArray:
+        """V of the plane beyond one of a slab, (3, ny, stride)."""
+        stop = self._slabs[slab][1]
+        if plane + 1 == stop:
+            return self._edges[(slab + 1) % len(self._slabs)][0]
+        if plane + 2 == stop:
+            return self._edges[slab][1]
+        return self._take_vector(plane + 1, plane + 2, self._rolling[slab][plane % 2])
 
     def begin_iteration(self, image: NDArray, slabs: Slabs, penalty: float, relaxation: float) -> None:
         """See :class:`GradientSplitting`."""
@@ -132,6 +155,8 @@ class VectorSplitting:
         if len(self._carried) != len(slabs):
             plane = transform.empty_image(1).shape[1:]
             several = plane if transform.planes_at_once == 1 else (transform.planes_at_once, *plane)
+            buffers = 2 if transform.planes_at_once == 1 else 1
+            self._rolling = [transform.zeros((buffers, 3, *several)) for _ in slabs]
             self._carried = [transform.zeros((9, *plane)) for _ in slabs]
             self._signed = [transform.zeros((9, *several)) for _ in slabs]
             self._work = [transform.zeros((4, *several)) for _ in slabs]
@@ -148,8 +173,12 @@ class VectorSplitting:
         )
         self._penalties = (transform.dtype.type(penalty), transform.dtype.type(penalty * self._ratio))
         self._old_penalty = penalty
-        for (start, _), carried in zip(slabs, self._carried, strict=True):
-            self._shrink(image, (start - 1) % image.shape[0], carried, np.zeros((2, 5)), update=False)
+        self._slabs = slabs
+        self._take_edges()
+        self._beyond = [first for first, _ in self._edges]
+        for slab, ((start, _), carried) in enumerate(zip(slabs, self._carried, strict=True)):
+            vectors = self._edges[slab - 1][1], self._edges[slab][0]
+            self._shrink(image, *vectors, (start - 1) % image.shape[0], carried, np.zeros((2, 5)), update=False)
 
     def step(self, image: NDArray, slab: int, first: int, last: int) -> tuple[float, ...]:
         """See :class:`GradientSplitting`."""
@@ -158,7 +187,13 @@ class VectorSplitting:
         sums = np.zeros((2, 5))
         for plane in range(first, last, transform.planes_at_once):
             signed, carried = self._signed[slab], self._carried[slab]
-            self._shrink(image, plane, signed, sums, update=True)
+            if transform.planes_at_once == 1:
+                here, beyond = self._beyond[slab], self._vector_beyond(slab, plane)
+                self._beyond[slab] = beyond
+            else:
+                here = self._take_vector(first, last, self._rolling[slab][0])
+                beyond = self._edges[(slab + 1) % len(self._slabs)][0]
+            self._shrink(image, here, beyond, plane, signed, sums, update=True)
             adjoint_plane(signed, carried, transform.shape[2], self._inverse_spacing, *self._penalties, work)
             spectra = self.spectra[..., : transform.half]
             if transform.planes_at_once == 1:
@@ -167,10 +202,21 @@ class VectorSplitting:
             blocks.forward_planes(work[..., : transform.shape[2]], spectra)
         return tuple(sums.ravel().tolist())
 
-    def _shrink(self, image: NDArray, plane: int, signed: NDArray, sums: NDArray, *, update: bool) -> None:
+    def _shrink(
+        self,
+        image: NDArray,
+        vector: NDArray,
+        vector_beyond: NDArray,
+        plane: int,
+        signed: NDArray,
+        sums: NDArray,
+        *,
+        update: bool,
+    ) -> None:
         shrink_plane(
             image,
-            self.vector,
+            vector,
+            vector_beyond,
             self._first,
             self._second,
             self._voxel_weights,
