@@ -13,6 +13,7 @@ errors of the susceptibility by dividing by it (a generalised Stein estimate; El
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from qsm_recon.region import Region
 from qsm_recon.result import Reconstruction, heed
 from qsm_recon.select.costs import SettledCosts
 from qsm_recon.solvers.base import Series, Solver
+from qsm_recon.solvers.constant_field import constant_of_field
 from qsm_recon.terms.field_spectrum import KERNEL_EDGES, TRUSTED_BAND, SpectralBins
 from qsm_recon.terms.weights import data_weight
 from qsm_recon.units import rad_per_ppm
@@ -150,7 +152,7 @@ class RiskProbe:
         there.
         """
         counts, kernel = self._bins.counts, dipole_kernel(self._bins.grid)
-        power = self._bins.power(self._bins.transform(self._field * self._mask)) / self._voxels
+        power = self._power_of_field
         errors = self._bins.cone(power)
         seen = np.where(np.arange(self._bins.bands) >= TRUSTED_BAND, counts, 0.0)
         squared_kernel = (seen * self._bins.power(kernel)).sum(axis=1)
@@ -164,6 +166,15 @@ class RiskProbe:
             float((lost_over_kernel * (seen * power).sum(axis=1)).sum()) * scale,
             tuple((overfit * scale).tolist()),
         )
+
+    @cached_property
+    def _power_of_field(self) -> NDArray[np.float64]:
+        """Mean power of the field by shells and bands, in ppm² per voxel of the mask.
+
+        Without its constant, which solvers take out as well: the mask's edge would scatter it all over the cone.
+        """
+        field = np.where(self._mask, self._field - np.float32(constant_of_field(self._problem)), 0)
+        return self._bins.power(self._bins.transform(field)) / self._voxels
 
     def _overfit(self, solver: Solver, fitted: NDArray, errors: NDArray[np.float64]) -> NDArray[np.float64] | None:
         """(shells,) sum over trusted frequencies of (2 h - 1) / |D|², h the part of an error that the map follows."""
