@@ -99,7 +99,7 @@ class Problem:
         for name in ("field_ppm", "magnitude", "weight", "field_noise_ppm", "r2star_per_s", "reliability", "echoes"):
             values = getattr(self, name)
             if values is not None:
-                array = _floating(name, values)
+                array = floating_image(name, values)
                 _require_shape(name, array, self.grid.shape)
                 array = finite_in_mask(name, array, mask, notes)
                 if name in ("magnitude", "weight", "field_noise_ppm", "reliability"):
@@ -190,10 +190,22 @@ def check_echo_times(echo_times_s: ArrayLike) -> tuple[float, ...]:
     return times
 
 
-def _floating(name: str, values: ArrayLike) -> NDArray:
+def floating_image(name: str, values: ArrayLike) -> NDArray:
     """Bring an image into single or double precision: differences and squares of whole numbers wrap around.
 
     Voxels that a masked array hides are not known, and become NaN.
+
+    Parameters
+    ----------
+    name
+        What it is called in errors; ``"echoes"`` are complex, all others real.
+    values
+        The image.
+
+    Raises
+    ------
+    DataError
+        If it holds other numbers, or none.
     """
     array, expected = np.asarray(values), "complex" if name == "echoes" else "real"
     usable = "c" if name == "echoes" else "biuf"
