@@ -65,8 +65,9 @@ class Problem:
     ------
     DataError
         If shapes disagree, an image does not hold numbers of its kind (echoes complex ones, all others real ones), the
-        mask is empty, values inside the mask are not finite, the magnitude or weight is negative or zero everywhere, the reliability exceeds 1, echo times are not positive, increasing and in seconds,
-        or the kind of the field is none of the three.
+        mask is empty, values inside the mask are not finite, the magnitude or weight is negative or zero everywhere,
+        the reliability exceeds 1, echo times are not positive, increasing and in seconds, or the kind of the field is
+        none of the three.
     """
 
     field_ppm: NDArray[np.floating]
