@@ -160,6 +160,18 @@ def test_spherical_means_remove_background_and_report_the_smaller_mask():
     assert relative_error(found - found.mean(), truth) < 0.1
 
 
+def test_spherical_means_count_as_explained():
+    """The field less what was fitted is what is left unexplained: noise here, and none of the background."""
+    _inside, mask, clean = sphere_problem(b0_tesla=3.0, echo_times_s=(0.02,))
+    noise = 0.002 * np.random.default_rng(0).standard_normal(mask.shape)
+    problem = Problem(clean.field_ppm + noise, mask, clean.grid, clean.magnitude, b0_tesla=3.0, echo_times_s=(0.02,))
+    result = MEDI(smv_radius=6.0, edge_fraction=0.0).solve(problem)
+    left = (problem.field_ppm - result.fitted_field_ppm)[result.mask]
+    assert 0.0012 < left.std() < 0.0022
+    assert (problem.field_ppm - problem.field_ppm[mask].mean())[result.mask].std() > 0.01
+    assert not result.fitted_field_ppm[~result.mask].any()
+
+
 def test_too_large_a_ball_is_refused():
     _inside, _mask, problem = sphere_problem()
     with pytest.raises(ParameterError, match=r"smv_radius|ball of radius"):
