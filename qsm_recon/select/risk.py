@@ -94,7 +94,7 @@ class RiskProbe:
         self._voxels = float(np.count_nonzero(part.mask))
         self._noise: NDArray | None = None  # that is added to the field, and the mask in which it was looked at last
         self._seen: NDArray[np.bool_] | None = None
-        self._disturbance = np.zeros(0)  # its half-spectrum there, weighted
+        self._disturbance: NDArray[np.complexfloating] = np.zeros(0, np.complex64)  # its half-spectrum there, weighted
         self._disturbed_problem: Problem | None = None
         self._series: Series | None = None
 
@@ -128,7 +128,7 @@ class RiskProbe:
             return None
         fitted, seen = self._region.cut(result.fitted_field_ppm), self._mask & self._region.cut(result.mask)
         residual = self._bins.transform(np.where(seen, self._field - fitted, 0) * self._weight)
-        power = self._bins.power(residual) / max(np.count_nonzero(seen), 1)
+        power = self._bins.power(residual) / max(float(np.count_nonzero(seen)), 1.0)
         errors = self._bins.cone(power)
         off = self._bins.counts[:, TRUSTED_BAND:]
         expected = float((off * errors[:, None]).sum())
