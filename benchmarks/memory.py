@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.suite.command import guarded
 from benchmarks.timing import save_rows
 from qsm_recon import Grid, Problem, make_solver
+from qsm_recon.errors import ParameterError, did_you_mean
 from qsm_recon.solvers.base import Solver
 from qsm_recon.solvers.registry import solvers
 from qsm_recon.units import rad_per_ppm
@@ -99,6 +101,10 @@ def main() -> int:
     parser.add_argument("--algo", action="append", metavar="NAME", help="only this method (may be given again)")
     parser.add_argument("--save", action="store_true", help=f"store the rows in {RESULTS.name}")
     options = parser.parse_args()
+    known = [name for names in ENGINES.values() for name in names]
+    for name in options.algo or ():
+        if name not in known:
+            raise ParameterError(f"--algo: '{name}' is not measured{did_you_mean(name, known)}")
     rows: list[dict[str, Any]] = []
     print(f"{'engine':<27}{'method':<11}{'image':<14}{'computed on':<14}{'predicted':>10}{'measured':>10}  difference")
     for engine, names in ENGINES.items():
@@ -120,6 +126,8 @@ def main() -> int:
                     f"{row['predicted_mib']:>6.0f} MiB{row['measured_mib']:>6.0f} MiB  {difference}",
                     flush=True,
                 )
+    if not rows:
+        raise ParameterError("--algo: none of these methods has all libraries that it needs; install qsm_recon[torch]")
     worst = max(rows, key=lambda row: abs(row["difference_percent"]))
     print(f"worst: {worst['method']}, {worst['difference_percent']:+.0f} %")
     if options.save:
@@ -128,4 +136,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(guarded(main, interrupted="interrupted"))
