@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
+from benchmarks.suite.command import guarded
 from benchmarks.suite.table import markdown
 from benchmarks.timing import machine, save_results
 from qsm_recon import Problem, make_solver
@@ -181,4 +182,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(guarded(main, interrupted="interrupted"))

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.suite.command import guarded
 from benchmarks.timing import RESULTS, save_rows
 from qsm_recon.cohort.command import main as cohort_main
 from qsm_recon.cohort.derivatives import GROUP
@@ -94,4 +95,4 @@ def lines(row: dict[str, Any], subjects: int) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(guarded(main, interrupted="interrupted"))

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.heads import require_heads
+from benchmarks.suite.command import guarded
 from benchmarks.suite.table import markdown
 from benchmarks.timing import machine, save_results
 from qsm_recon import Problem, load_case
@@ -99,7 +101,7 @@ def main() -> None:
 
     if options.rc1:
         judge("2016 challenge", "local", load_case(f"rc1:{options.rc1}").problem)
-    for path in sorted(options.heads.glob("*.npz")) if options.heads else ():
+    for path in require_heads(options.heads) if options.heads else ():
         judge(f"simulated {path.stem}", "local", simulated_head(path))
     for group, truth, problem in phantoms():
         judge(group, truth, problem)
@@ -114,4 +116,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(guarded(main, interrupted="interrupted"))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from qsm_recon.datasets.assembly import Assembly, ScanSettings
 from qsm_recon.datasets.case import Case, Truth
+from qsm_recon.errors import DataError
 from qsm_recon.field import EchoSeries
 from qsm_recon.io import Image
 from qsm_recon.operators.grid import Grid
@@ -22,6 +23,20 @@ SEED = 0
 def head_files(folder: Path = HEADS) -> list[Path]:
     """Heads in a folder; none where it is absent."""
     return sorted(folder.glob("*.npz")) if folder.is_dir() else []
+
+
+def require_heads(folder: Path) -> list[Path]:
+    """Heads in a folder that was asked for.
+
+    Raises
+    ------
+    DataError
+        If there are none.
+    """
+    found = head_files(folder)
+    if not found:
+        raise DataError(f"{folder}: expected a folder with simulated heads, *.npz; found none there")
+    return found
 
 
 def head_echoes(path: Path) -> tuple[EchoSeries, NDArray[np.bool_], Grid]:

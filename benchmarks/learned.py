@@ -11,6 +11,7 @@ import argparse
 import time
 
 from benchmarks.suite.cases import load
+from benchmarks.suite.command import guarded
 from benchmarks.suite.execute import score
 from qsm_recon.backend.threads import set_thread_count
 from qsm_recon.datasets.case import Case
@@ -49,4 +50,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(guarded(main, interrupted="interrupted"))

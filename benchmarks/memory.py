@@ -25,9 +25,11 @@ from numpy.typing import NDArray
 
 from benchmarks.baseline import LOADING, baseline_folder, store_problem
 from benchmarks.suite.cases import load, portable
+from benchmarks.suite.command import guarded
 from benchmarks.suite.table import markdown, number
 from benchmarks.timing import save_rows
 from qsm_recon import Grid, Problem, make_solver
+from qsm_recon.errors import ParameterError, did_you_mean
 from qsm_recon.solvers.base import Solver
 from qsm_recon.solvers.registry import solvers
 from qsm_recon.units import rad_per_ppm
@@ -173,10 +175,13 @@ def main() -> int:
     parser.add_argument("--baseline", metavar="PATH_OR_TAG", help="put the peaks of another build beside these")
     parser.add_argument("--data", metavar="CASE", default=BASELINE_DATA, help=f"for --baseline ({BASELINE_DATA})")
     options = parser.parse_args()
+    known = [name for names in ENGINES.values() for name in names]
+    for name in options.algo or ():
+        if name not in known:
+            raise ParameterError(f"--algo: '{name}' is not measured{did_you_mean(name, known)}")
     if options.baseline:
-        methods = options.algo or [name for names in ENGINES.values() for name in names if name != "mctfi"]
-        known = [name for name in methods if not solvers()[name].missing()]
-        print(compare_builds(options.baseline, known, options.data))
+        methods = options.algo or [name for name in known if name != "mctfi" and not solvers()[name].missing()]
+        print(compare_builds(options.baseline, methods, options.data))
         return 0
     rows: list[dict[str, Any]] = []
     print(f"{'engine':<27}{'method':<11}{'image':<14}{'computed on':<14}{'predicted':>10}{'measured':>10}  difference")
@@ -199,6 +204,8 @@ def main() -> int:
                     f"{row['predicted_mib']:>6.0f} MiB{row['measured_mib']:>6.0f} MiB  {difference}",
                     flush=True,
                 )
+    if not rows:
+        raise ParameterError("--algo: none of these methods has all libraries that it needs; install qsm_recon[torch]")
     worst = max(rows, key=lambda row: abs(row["difference_percent"]))
     print(f"worst: {worst['method']}, {worst['difference_percent']:+.0f} %")
     if options.save:
@@ -207,4 +214,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(guarded(main, interrupted="interrupted"))

@@ -23,6 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
+from benchmarks.heads import require_heads
+from benchmarks.suite.command import guarded
 from benchmarks.suite.execute import error_percent
 from benchmarks.suite.search import search_with_truth
 from benchmarks.suite.table import markdown, number
@@ -233,6 +235,8 @@ def measure(head: Head, reconstruct: bool) -> dict[str, Any]:
 
 def heads(options: argparse.Namespace) -> Iterator[Head]:
     """Load what was asked for, one after the other."""
+    heads_asked_for = require_heads(options.heads) if options.heads else []
+    challenge = load_case(f"rc1:{options.rc1}") if options.rc1 else None
     for specification in options.phantoms:
         joint = "&" if "?" in specification else "?"
         case = load_case(f"{specification}{joint}size={options.size}&field=true")
@@ -240,13 +244,12 @@ def heads(options: argparse.Namespace) -> Iterator[Head]:
         problem = case.problem
         chi = np.asarray(case.truth.susceptibility_ppm, np.float32)
         yield Head(specification, chi, problem.mask, problem.grid.voxel_size_mm, problem.field_ppm)
-    if options.rc1:
-        challenge = load_case(f"rc1:{options.rc1}")
+    if challenge is not None:
         assert challenge.truth is not None
         chi = np.asarray(challenge.truth.susceptibility_ppm, np.float32)
         problem = challenge.problem
         yield Head("COSMOS", chi, problem.mask, problem.grid.voxel_size_mm, problem.field_ppm)
-    for path in sorted(options.heads.glob("*.npz")) if options.heads else ():
+    for path in heads_asked_for:
         with np.load(path, allow_pickle=False) as stored:
             x, y, z = (float(v) for v in stored["voxel_size_mm"])
             frequency = (stored["field_hz"] / hz_per_ppm(float(stored["b0_tesla"]))).astype(np.float32)
@@ -305,4 +308,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(guarded(main, interrupted="interrupted"))

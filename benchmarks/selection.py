@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.suite.command import guarded
 from benchmarks.timing import machine, save_results
 from qsm_recon.datasets.case import Case
 from qsm_recon.datasets.registry import load_case
@@ -132,4 +133,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(guarded(main, interrupted="interrupted"))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.suite.command import guarded
 from benchmarks.timing import save_rows
 from qsm_recon import load_case, make_solver
 from qsm_recon.datasets.case import Case
@@ -34,7 +35,7 @@ def main() -> None:
     options = parser.parse_args()
     specifications = ["phantom:sim1?size=reduced", "phantom:sim2?size=reduced"]
     if options.folder:
-        specifications.append(f"rc1:{options.folder}")
+        specifications.insert(0, f"rc1:{options.folder}")  # first: a folder that is not there is said at once
     path = None
     for specification in specifications:
         case = load_case(specification)
@@ -74,4 +75,4 @@ def errors(case: Case, name: str, first: int, last: int, whole: NDArray[np.float
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(guarded(main, interrupted="interrupted"))

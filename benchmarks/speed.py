@@ -218,7 +218,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (True, _iterations, NOTHING_STORED),
     )
     mode, interrupted = next((run, said) for asked, run, said in modes if asked)
-    return guarded(lambda: mode(options), interrupted=interrupted)
+
+    def checked() -> int:
+        _require_taken(options, mode)
+        return mode(options)
+
+    return guarded(checked, interrupted=interrupted)
+
+
+def _require_taken(options: argparse.Namespace, mode: Callable[[argparse.Namespace], int]) -> None:
+    """Refuse options that what is measured does not take, rather than measure something else than was asked for."""
+    takers: dict[str, tuple[Callable[[argparse.Namespace], int], ...]] = {
+        "data": (_against, _baseline), "only": (_baseline, _scaling), "sizes": (_scaling,), "limit": (_against,),
+        "threads": (_against, _scaling), "ours": (_against,), "all": (_iterations,),
+        "rounds": (_against, _baseline, _converge, _iterations), "converge": (_converge,), "morphology": (_morphology,),
+        "scaling": (_scaling,), "baseline": (_baseline,), "against": (_against,),
+    }  # fmt: skip
+    usual = command_parser().parse_args([])
+    for name, taking in takers.items():
+        if mode not in taking and getattr(options, name) != getattr(usual, name):
+            modes = [f"--{taker.__name__.strip('_')}" for taker in taking if taker is not _iterations]
+            where = " or ".join(modes) or "none of the other modes"
+            raise ParameterError(f"--{name}: what is to be measured does not take it; it goes with {where}")
 
 
 def _iterations(options: argparse.Namespace) -> int:

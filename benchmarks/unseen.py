@@ -19,12 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.heads import HEADS, head_case, head_files, true_frequency_hz
+from benchmarks.heads import HEADS, head_case, head_files, require_heads, true_frequency_hz
 from benchmarks.selection import RC1, measure
+from benchmarks.suite.command import guarded
 from benchmarks.suite.table import markdown
 from benchmarks.timing import RESULTS, save_rows
 from qsm_recon.datasets.case import Case
 from qsm_recon.datasets.registry import load_case
+from qsm_recon.errors import ParameterError
 from qsm_recon.units import hz_per_ppm
 
 COUNTERPARTS = {
@@ -117,7 +119,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, default=HEADS, help="folder with heads, *.npz")
+    parser.add_argument("folder", nargs="?", type=Path, help="folder with heads, *.npz")
     parser.add_argument(
         "--methods", nargs="+", default=list(COUNTERPARTS), choices=list(COUNTERPARTS), metavar="METHOD"
     )
@@ -128,11 +130,18 @@ def main() -> None:
     what.add_argument("--missing", action="store_true", help="only rows that are not stored yet")
     what.add_argument("--show", action="store_true", help="compute nothing")
     options = parser.parse_args()
+    if options.folder is not None:
+        require_heads(options.folder)
+    folder = options.folder or HEADS
     path = RESULTS / "unseen.json"
     stored = json.loads(path.read_text())["rows"] if path.is_file() else []
     done = {tuple(row[part] for part in KEY) for row in stored}
     if not options.show:
-        for name, load in cases(options.folder, options.size, options.field).items():
+        known = cases(folder, options.size, options.field)
+        for beginning in options.data or ():
+            if not any(name.startswith(beginning) for name in known):
+                raise ParameterError(f"--data: no data set begins with '{beginning}'; known: {', '.join(known)}")
+        for name, load in known.items():
             if options.data and not name.startswith(tuple(options.data)):
                 continue
             case = None
@@ -141,11 +150,11 @@ def main() -> None:
                     continue
                 case = case or load()
                 row = {"data_set": name, "field": options.field, **measure(method, case)}
-                row.update(whole_periods(case, options.folder) if options.field == "echoes" else {})
+                row.update(whole_periods(case, folder) if options.field == "echoes" else {})
                 save_rows("unseen", [row], KEY)
                 show([row])
     show(json.loads(path.read_text())["rows"] if path.is_file() else [])
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(guarded(main, interrupted="interrupted"))

@@ -30,7 +30,8 @@ class Problem:
     Parameters
     ----------
     field_ppm
-        (nx, ny, nz) local (or total) field in ppm of the main field, with the sign of the susceptibility.
+        (nx, ny, nz) local (or total) field in ppm of the main field, with the sign of the susceptibility.  Images of
+        whole numbers, here and below, are turned into floating point; what a masked array hides counts as NaN.
     mask
         (nx, ny, nz) boolean; the voxels whose field is known.
     grid
@@ -63,9 +64,10 @@ class Problem:
     Raises
     ------
     DataError
-        If shapes disagree, the mask is empty, values inside the mask are not finite, the magnitude or weight is
-        negative or zero everywhere, the reliability exceeds 1, echo times are not positive, increasing and in seconds,
-        or the kind of the field is none of the three.
+        If shapes disagree, an image does not hold numbers of its kind (echoes complex ones, all others real ones), the
+        mask is empty, values inside the mask are not finite, the magnitude or weight is negative or zero everywhere,
+        the reliability exceeds 1, echo times are not positive, increasing and in seconds, or the kind of the field is
+        none of the three.
     """
 
     field_ppm: NDArray[np.floating]
@@ -98,7 +100,7 @@ class Problem:
         for name in ("field_ppm", "magnitude", "weight", "field_noise_ppm", "r2star_per_s", "reliability", "echoes"):
             values = getattr(self, name)
             if values is not None:
-                array = np.asarray(values)
+                array = floating_image(name, values)
                 _require_shape(name, array, self.grid.shape)
                 array = finite_in_mask(name, array, mask, notes)
                 if name in ("magnitude", "weight", "field_noise_ppm", "reliability"):
@@ -187,6 +189,36 @@ def check_echo_times(echo_times_s: ArrayLike) -> tuple[float, ...]:
     if any(b <= a for a, b in pairwise(times)):
         raise DataError(f"echo times: {times} do not increase; sort them, and the images with them, and give each once")
     return times
+
+
+def floating_image(name: str, values: ArrayLike) -> NDArray:
+    """Bring an image into single or double precision: differences and squares of whole numbers wrap around.
+
+    Voxels that a masked array hides are not known, and become NaN.
+
+    Parameters
+    ----------
+    name
+        What it is called in errors; ``"echoes"`` are complex, all others real.
+    values
+        The image.
+
+    Raises
+    ------
+    DataError
+        If it holds other numbers, or none.
+    """
+    array, expected = np.asarray(values), "complex" if name == "echoes" else "real"
+    usable = "c" if name == "echoes" else "biuf"
+    if array.dtype.kind not in usable:
+        advice = "magnitude * exp(1j * phase)" if name == "echoes" else "the image itself, or its .real or abs()"
+        raise DataError(f"{name}: expected {expected} numbers, found {array.dtype}; give {advice}", argument=name)
+    smallest, largest = (np.complex64, np.complex128) if name == "echoes" else (np.float32, np.float64)
+    wanted = np.result_type(array.dtype, smallest)
+    array = array.astype(wanted if wanted.itemsize <= np.dtype(largest).itemsize else largest, copy=False)
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        return np.where(np.ma.getmaskarray(values), array.dtype.type(np.nan), array)
+    return array
 
 
 def _require_shape(name: str, array: NDArray, shape: tuple[int, int, int]) -> None:

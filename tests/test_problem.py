@@ -129,6 +129,45 @@ def test_values_outside_the_mask_that_are_not_finite_count_as_zero(name, caplog)
     assert [record.message for record in caplog.records] == list(problem.notes)
 
 
+@pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.parametrize(
+    ("given_type", "kept_type"),
+    [("u1", "f4"), ("u2", "f4"), ("i2", "f4"), ("i4", "f8"), ("f2", "f4"), (">f4", "f4"), ("g", "f8"), ("?", "f4")],
+)
+def test_images_become_floating_point(name, given_type, kept_type):
+    """Slopes of unsigned numbers, and squares of short ones, would wrap around."""
+    image = (np.arange(np.prod(SHAPE)).reshape(SHAPE) + 1).astype(given_type)
+    kept = getattr(Problem(**arguments(**{name: image})), name)
+    assert kept.dtype == np.dtype(kept_type)
+    assert kept.dtype.isnative
+    assert np.array_equal(kept, image)
+
+
+@pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.parametrize("dtype", [complex, object, "U3"])
+def test_images_that_are_no_real_numbers_are_refused(name, dtype):
+    with pytest.raises(DataError, match=f"{name}: expected real numbers, found .*; give"):
+        Problem(**arguments(**{name: np.ones(SHAPE).astype(dtype)}))
+
+
+def test_echoes_are_complex():
+    with pytest.raises(DataError, match=r"echoes: expected complex numbers, found float32; give magnitude \* exp"):
+        Problem(**arguments(echoes=np.ones((*SHAPE, 2), np.float32)))
+    assert Problem(**arguments(echoes=np.ones((*SHAPE, 2), ">c8"))).echoes.dtype == np.complex64
+
+
+@pytest.mark.parametrize("name", [*IMAGES, "echoes"])
+def test_voxels_that_a_masked_array_hides_are_not_known(name):
+    image = arguments()[name]
+    hidden = np.zeros(image.shape, bool)
+    hidden[0, 0, 0] = True
+    cleaned = getattr(Problem(**arguments(**{name: np.ma.array(image, mask=hidden)})), name)
+    assert not np.any(cleaned[0, 0, 0])
+    hidden[2, 3, 4] = True
+    with pytest.raises(DataError, match=rf"{name}: 1 voxels inside the mask are NaN .* at \(2, 3, 4\)"):
+        Problem(**arguments(**{name: np.ma.array(image, mask=hidden)}))
+
+
 @pytest.mark.parametrize("name", NON_NEGATIVE)
 def test_negative_values_inside_the_mask_are_refused(name):
     image = arguments()[name]

@@ -14,18 +14,18 @@ EXIT_INTERRUPTED = 130
 RESUMABLE = "interrupted: what is done is stored, the same command goes on from there"
 
 
-def guarded(action: Callable[[], int], interrupted: str = RESUMABLE) -> int:
+def guarded(action: Callable[[], int | None], interrupted: str = RESUMABLE) -> int:
     """Run a command's action and return its exit code.
 
     Parameters
     ----------
     action
-        What the command does.
+        What the command does; None counts as 0.
     interrupted
         What is said after Ctrl-C.
     """
     try:
-        code = action()
+        code = action() or 0
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # its reader has gone (``| head``); what is in the buffer would fail again at the end

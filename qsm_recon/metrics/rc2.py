@@ -160,11 +160,17 @@ def deep_grey_region(labels: NDArray, mask: NDArray, *, variant: Variant = "rc2"
 
 def linear_fit(x: NDArray[np.floating], y: NDArray[np.floating]) -> tuple[float, float]:
     """Slope and intercept of the least-squares line y = slope x + intercept; slope 0 if x or y is constant."""
-    x_mean, y_mean = float(x.mean()), float(y.mean())
-    centred = x - x_mean
-    scatter = float(centred @ centred)
-    slope = float(centred @ (y - y_mean)) / scatter if scatter > NEGLIGIBLE else 0.0
-    return slope, y_mean - slope * x_mean
+    along = centred(x)
+    scatter = float(along @ along)
+    slope = float(along @ centred(y)) / scatter if scatter > NEGLIGIBLE else 0.0
+    return slope, float(y.mean()) - slope * float(x.mean())
+
+
+def centred(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Values less their mean; zeros where all are equal, which the rounding of a mean would hide."""
+    if values.size and values.min() == values.max():
+        return np.zeros_like(values)
+    return values - values.mean()
 
 
 def _demeaned(
@@ -176,8 +182,7 @@ def _demeaned(
     t = np.asarray(truth)[region].astype(float)
     if t.size == 0:
         raise DataError("the region of the evaluation is empty")
-    r -= r.mean()
-    t -= t.mean()
+    r, t = centred(r), centred(t)
     norm = float(np.linalg.norm(t))
     if norm <= NEGLIGIBLE:
         raise DataError("the truth is constant in the region of the evaluation")

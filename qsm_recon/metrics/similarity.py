@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from qsm_recon.errors import DataError, ParameterError, did_you_mean
 from qsm_recon.metrics import windows
-from qsm_recon.metrics.rc2 import NEGLIGIBLE
+from qsm_recon.metrics.rc2 import NEGLIGIBLE, centred
 
 Reference = Literal["masked", "fansi"]
 WindowedReference = Literal["masked", "fansi", "community"]
@@ -168,7 +168,7 @@ def cc(
         If the reference is unknown.
     """
     r, t = _vectors(susceptibility, truth, mask, reference)
-    r, t = r - r.mean(), t - t.mean()
+    r, t = centred(r), centred(t)
     scale = float(np.linalg.norm(r)) * float(np.linalg.norm(t))
     if scale <= NEGLIGIBLE:
         raise DataError("one of the maps is constant, so that the correlation is undefined")

@@ -13,6 +13,7 @@ errors of the susceptibility by dividing by it (a generalised Stein estimate; El
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from qsm_recon.region import Region
 from qsm_recon.result import Reconstruction, heed
 from qsm_recon.select.costs import SettledCosts
 from qsm_recon.solvers.base import Series, Solver
+from qsm_recon.solvers.constant_field import constant_of_field
 from qsm_recon.terms.field_spectrum import KERNEL_EDGES, TRUSTED_BAND, SpectralBins
 from qsm_recon.terms.weights import data_weight
 from qsm_recon.units import rad_per_ppm
@@ -90,7 +92,9 @@ class RiskProbe:
         kernel = np.clip(0.5 * np.add(KERNEL_EDGES[:-1], KERNEL_EDGES[1:]), 0.02, None)
         self._amplified = np.where(np.arange(kernel.size) >= TRUSTED_BAND, self._bins.counts / kernel**2, 0.0)
         self._voxels = float(np.count_nonzero(part.mask))
-        self._disturbance: NDArray | None = None  # its half-spectrum, weighted
+        self._noise: NDArray | None = None  # that is added to the field, and the mask in which it was looked at last
+        self._seen: NDArray[np.bool_] | None = None
+        self._disturbance: NDArray[np.complexfloating] = np.zeros(0, np.complex64)  # its half-spectrum there, weighted
         self._disturbed_problem: Problem | None = None
         self._series: Series | None = None
 
@@ -122,9 +126,9 @@ class RiskProbe:
             return self._of_filter(transfer)
         if result.fitted_field_ppm is None:
             return None
-        fitted = self._region.cut(result.fitted_field_ppm)
-        residual = self._bins.transform(np.where(self._mask, self._field - fitted, 0) * self._weight)
-        power = self._bins.power(residual) / self._voxels
+        fitted, seen = self._region.cut(result.fitted_field_ppm), self._mask & self._region.cut(result.mask)
+        residual = self._bins.transform(np.where(seen, self._field - fitted, 0) * self._weight)
+        power = self._bins.power(residual) / max(float(np.count_nonzero(seen)), 1.0)
         errors = self._bins.cone(power)
         off = self._bins.counts[:, TRUSTED_BAND:]
         expected = float((off * errors[:, None]).sum())
@@ -133,7 +137,7 @@ class RiskProbe:
         ratio = float((off * power[:, TRUSTED_BAND:]).sum()) / expected
         overfit = None
         if PROBED[0] <= ratio <= PROBED[1]:
-            overfit = self._overfit(solver, fitted, errors)
+            overfit = self._overfit(solver, fitted, seen, errors)
         scale = 1.0 / float(np.prod(self._bins.grid.shape))
         return SpectralMisfit(
             ratio,
@@ -150,7 +154,7 @@ class RiskProbe:
         there.
         """
         counts, kernel = self._bins.counts, dipole_kernel(self._bins.grid)
-        power = self._bins.power(self._bins.transform(self._field * self._mask)) / self._voxels
+        power = self._power_of_field
         errors = self._bins.cone(power)
         seen = np.where(np.arange(self._bins.bands) >= TRUSTED_BAND, counts, 0.0)
         squared_kernel = (seen * self._bins.power(kernel)).sum(axis=1)
@@ -165,14 +169,30 @@ class RiskProbe:
             tuple((overfit * scale).tolist()),
         )
 
-    def _overfit(self, solver: Solver, fitted: NDArray, errors: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        """(shells,) sum over trusted frequencies of (2 h - 1) / |D|², h the part of an error that the map follows."""
+    @cached_property
+    def _power_of_field(self) -> NDArray[np.float64]:
+        """Mean power of the field by shells and bands, in ppm² per voxel of the mask.
+
+        Without its constant, which solvers take out as well: the mask's edge would scatter it all over the cone.
+        """
+        field = np.where(self._mask, self._field - np.float32(constant_of_field(self._problem)), 0)
+        return self._bins.power(self._bins.transform(field)) / self._voxels
+
+    def _overfit(
+        self, solver: Solver, fitted: NDArray, seen: NDArray[np.bool_], errors: NDArray[np.float64]
+    ) -> NDArray[np.float64] | None:
+        """(shells,) sum over trusted frequencies of (2 h - 1) / |D|², h the part of an error that the map follows.
+
+        What is looked at is where the map is: spherical means take a rim off the mask.
+        """
         if self._disturbed_problem is None:
             self._disturbed_problem = self._disturbed(errors)
         result = self._again(solver, self._disturbed_problem)
-        if result.fitted_field_ppm is None or self._disturbance is None:
+        if result.fitted_field_ppm is None or self._noise is None:
             return None
-        more = np.where(self._mask, self._region.cut(result.fitted_field_ppm) - fitted, 0) * self._weight
+        if self._seen is None or not np.array_equal(seen, self._seen):
+            self._seen, self._disturbance = seen, self._bins.transform(np.where(seen, self._noise, 0) * self._weight)
+        more = np.where(seen, self._region.cut(result.fitted_field_ppm) - fitted, 0) * self._weight
         followed = self._bins.power(self._disturbance, self._bins.transform(more))
         size = self._bins.power(self._disturbance)
         response = np.divide(followed, size, out=np.zeros_like(size), where=size > 0)
@@ -191,7 +211,7 @@ class RiskProbe:
         nx, ny, nz = self._mask.shape
         noise = self._bins.coloured_noise(errors, SEED)[:nx, :ny, :nz]
         noise = np.where(self._mask, noise / np.maximum(self._weight, SMALLEST_WEIGHT), 0).astype(np.float32)
-        self._disturbance = self._bins.transform(noise * self._weight)
+        self._noise = noise
         added = self._region.embed(noise)
         problem = replace(self._problem, field_ppm=(self._problem.field_ppm + added).astype(np.float32))
         if problem.echoes is None or problem.b0_tesla is None:

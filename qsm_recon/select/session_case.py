@@ -87,4 +87,5 @@ def fingerprint(problem: Problem) -> str:
     grid = problem.grid
     digest.update(repr((grid.shape, grid.voxel_size_mm, grid.b0_direction)).encode())
     digest.update(repr((problem.b0_tesla, problem.echo_times_s)).encode())
+    digest.update(repr((problem.field_kind, problem.field_offset_ppm)).encode())
     return digest.hexdigest()

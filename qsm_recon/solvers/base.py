@@ -18,7 +18,7 @@ from qsm_recon.backend.device import CPU, device_name, on_device
 from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.operators.grid import Grid
 from qsm_recon.parameters import Method, Parameter
-from qsm_recon.problem import Problem
+from qsm_recon.problem import Problem, finite_in_mask, floating_image
 from qsm_recon.result import Callback, Reconstruction, StopReason
 from qsm_recon.solvers.default_weights import described_scale
 from qsm_recon.solvers.footprint import Footprint
@@ -223,15 +223,12 @@ class Solver(Footprint, Method, ABC):
         MissingDependencyError, ResourceError
             If the device needs torch and that is not installed, or it is not there.
         DataError
-            If the problem says that its field is total, and the method expects a local one.  Where it says nothing, a
-            field that looks total gives a warning in the log and in ``details``.
+            If the start is not finite in the mask, or the problem says that its field is total and the method expects
+            a local one.  Where it says nothing, a field that looks total gives a warning in the log and in ``details``.
         """
         facts = {"background_in_field": self.check_field(problem)}
         if start_ppm is not None:
-            if not self.iterative:
-                raise ParameterError(f"start_ppm: '{self.name}' is a closed form and takes no starting point")
-            if start_ppm.shape != problem.grid.shape:
-                raise ParameterError(f"start_ppm: expected shape {problem.grid.shape}, found {start_ppm.shape}")
+            start_ppm = self._checked_start(problem, start_ppm)
         # Heavy, and not needed to know a solver.
         from qsm_recon.solvers.constant_field import with_constant, without_constant
 
@@ -254,6 +251,15 @@ class Solver(Footprint, Method, ABC):
         if remarks := self.remarks(problem):
             result = result.with_details(warnings=[*result.details.get("warnings", []), *remarks])
         return dataclasses.replace(result, timings_s={**result.timings_s, "solve": time.perf_counter() - began})
+
+    def _checked_start(self, problem: Problem, start_ppm: NDArray) -> NDArray:
+        """Return a map to start from in floating point, where it is not finite outside the mask with zeros."""
+        if not self.iterative:
+            raise ParameterError(f"start_ppm: '{self.name}' is a closed form and takes no starting point")
+        start = floating_image("start_ppm", start_ppm)
+        if start.shape != problem.grid.shape:
+            raise ParameterError(f"start_ppm: expected shape {problem.grid.shape}, found {start.shape}")
+        return finite_in_mask("start_ppm", start, problem.mask, [])
 
     def reconstruction(self, problem: Problem, found: Solution | Reconstruction) -> Reconstruction:
         """Mask what was found, and say what made it; what is a reconstruction already stays as it is."""

@@ -205,7 +205,9 @@ class MEDI(MorphologySolver):
             "zero_reference": "as reconstructed" if fluid is None else f"fluid, {int(fluid.sum())} voxels",
         }
         images = {} if fluid is None else {"csf_mask": fluid}
-        fitted = operator.forward_padded(outcome.image)
+        # Spherical means that were taken off are no part of what is left unexplained.
+        taken_off = np.where(mask, problem.field_ppm - field, 0)
+        fitted = operator.forward_padded(outcome.image) + taken_off.astype(dtype)
         return Solution(susceptibility, fitted, outcome.stop_reason, outcome.history, details, images, mask)
 
     def noise_fidelity(self, problem: Problem) -> float | None:

@@ -311,6 +311,17 @@ class SolverLaws(Laws):
         text = "start_ppm: expected shape"
         require_error(ParameterError, text, lambda: self._quick().solve(problem, start_ppm=start[1:]))
 
+    @law
+    def takes_no_start_that_is_not_finite(self) -> None:
+        """What a start holds outside the mask may be anything, as in maps that are masked by NaN."""
+        if not self._solver.iterative or not self._solver.starts_from_map:
+            return
+        problem, start = self._measured.problem(), self._usual.susceptibility_ppm
+        masked = np.where(problem.mask, start, np.float32(np.nan))
+        self._sound(self._quick().solve(problem, start_ppm=masked), problem)
+        unknown = np.full_like(start, np.nan)
+        require_error(DataError, "start_ppm: ", lambda: self._quick().solve(problem, start_ppm=unknown))
+
 
 def _bad(declared: Parameter) -> list[Any]:
     """Values that a parameter must refuse."""

@@ -1,5 +1,7 @@
 """The official eight: closed forms, the challenge's own numbers, the community scorer's."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,12 +13,13 @@ from qsm_recon.metrics import (
     calcification_moment,
     calcification_moment_deviation,
     calcification_streaking,
+    cc,
     dnrmse,
     evaluate,
     linear_slope_deviation,
     nrmse,
 )
-from qsm_recon.metrics.rc2 import blood_region, deep_grey_region, linear_fit, tissue_region
+from qsm_recon.metrics.rc2 import DetrendMethod, blood_region, deep_grey_region, linear_fit, tissue_region
 
 COMMUNITY_NAMES = {
     "nrmse": "nrmse",
@@ -265,6 +268,25 @@ def test_calcification_that_the_definition_does_not_cover():
 
 def test_linear_fit_of_a_constant_is_flat():
     assert linear_fit(np.full(5, 2.0), np.arange(5.0)) == (0.0, 2.0)
+
+
+@pytest.mark.parametrize("level", [0.1, 0.3, 1 / 3, 1.7])
+def test_a_constant_is_one_whatever_its_value(head, level):
+    """The mean of equal numbers is rounded: what is left of them is no signal."""
+    flat = np.full(head.truth.shape, level)
+    with pytest.raises(DataError, match="constant"):
+        nrmse(head.reconstruction, flat, head.mask)
+    for method in get_args(DetrendMethod):
+        with pytest.raises(DataError, match="constant"):
+            dnrmse(head.reconstruction, flat, head.mask, method=method)
+    with pytest.raises(DataError, match="does not correlate"):
+        dnrmse(flat, head.truth, head.mask)
+    assert nrmse(flat, head.truth, head.mask) == pytest.approx(100)
+    for first, second in ((flat, head.truth), (head.truth, flat)):
+        with pytest.raises(DataError, match="constant"):
+            cc(first, second, head.mask)
+    assert linear_fit(np.arange(5.0), np.full(5, level)) == (0.0, pytest.approx(level))
+    assert linear_fit(np.full(7, level), np.arange(7.0)) == (0.0, 3.0)
 
 
 def test_errors_name_the_cause(head):
