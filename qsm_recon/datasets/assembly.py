@@ -176,6 +176,8 @@ class Assembly:
                 self.parts[name] = getattr(estimate, name)
         further = {name: getattr(estimate, name) for name in ESTIMATED_MAPS}
         self.stages.update({name: image for name, image in further.items() if image is not None})
+        if estimate.bipolar_phase_rad is not None:  # methods that fit the echoes know one phase of all of them only
+            _take_out_readout_phase(self.parts["echoes"], estimate.bipolar_phase_rad)
         self.notes.append(
             f"field: estimated from {series.echo_count} echo(es), method {method}; noise level "
             f"{estimate.report['noise_sigma_from']}"
@@ -299,6 +301,13 @@ def _complex_signal(series: EchoSeries) -> NDArray[np.complex64]:
         turned.real = amplitude * np.cos(angle)
         turned.imag = amplitude * np.sin(angle)
     return signal
+
+
+def _take_out_readout_phase(signal: NDArray[np.complex64], phase_rad: NDArray[np.floating]) -> None:
+    """Make echoes (nx, ny, nz, n) those of one direction of readout, by half the phase between odd and even ones."""
+    back = np.exp(-1j * phase_rad).astype(np.complex64)
+    for echo in range(signal.shape[3]):
+        signal[..., echo] *= back.conj() if echo % 2 else back
 
 
 @contextmanager

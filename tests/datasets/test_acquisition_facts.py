@@ -50,6 +50,22 @@ def test_a_bipolar_readout_is_found_and_fitted(scan, files, read, ramp):
     assert noted(case, "bipolar readout", "fitted as well")
 
 
+@pytest.mark.parametrize("count", [3, 4])
+def test_the_echoes_that_methods_fit_are_free_of_a_bipolar_phase(scan, files, read, count):
+    """One frequency and one initial phase explain them, as without the readout."""
+    turned = wrapped(scan.phase + SIGNS * (0.4 + 2.0 * X))[..., :count]
+    case, _ = read(
+        phase=files.write("bipolar", turned), magnitude=files.write("some", scan.magnitude[..., :count]),
+        echo_times_s=scan.times[:count],
+    )  # fmt: skip
+    problem = case.problem
+    signal = problem.echoes[problem.mask]
+    field = problem.field_ppm[problem.mask] * hz_per_ppm(problem.b0_tesla)
+    left = signal * np.exp(-2j * np.pi * field[:, None] * np.array(problem.echo_times_s))
+    assert np.abs(np.angle(left[:, 1:] * left[:, :-1].conj())).max() < 0.02  # 0.8 rad and more as they were read
+    np.testing.assert_allclose(np.abs(signal), scan.magnitude[..., :count][problem.mask], rtol=1e-5)
+
+
 def test_a_monopolar_readout_is_fitted_as_before(read):
     case, error = read()
     assert error < 2e-4
