@@ -198,14 +198,24 @@ def _solve(solver: Solver, case: Case, *, two_pass: bool, quiet: bool) -> Recons
 
 
 def _judged(result: Reconstruction, susceptibility: NDArray, case: Case) -> Reconstruction:
-    """Warn of a map that does not look like tissue; the report keeps the warning."""
+    """Warn of a map that does not look like tissue, or whose method left little of the mask; the report keeps it.
+
+    Raises
+    ------
+    DataError
+        If the method left too few slices of the mask.
+    """
+    from qsm_recon.datasets.thickness import check_thickness
     from qsm_recon.metrics.plausibility import inverted
 
-    warning = inverted(susceptibility, result.mask, case.problem.magnitude)
-    if warning is None:
-        return result
-    logger.warning("warning: %s", warning)
-    return result.with_details(warnings=[*result.details.get("warnings", []), warning])
+    found = [inverted(susceptibility, result.mask, case.problem.magnitude)]
+    if not np.array_equal(result.mask, case.problem.mask):
+        left = f"the mask that {result.solver} leaves"
+        found.append(check_thickness(result.mask, left, advice="let it take less of the mask; nothing was written"))
+    warnings = [text for text in found if text is not None]
+    for text in warnings:
+        logger.warning("warning: %s", text)
+    return result.with_details(warnings=[*result.details.get("warnings", []), *warnings]) if warnings else result
 
 
 def _score(susceptibility: NDArray, case: Case, covered: NDArray[np.bool_]) -> dict[str, Any]:
