@@ -158,6 +158,25 @@ def test_sidecars_count_more_than_names_and_give_what_is_missing(scan, files, re
         read(phase=phases, magnitude=magnitudes, b0_tesla=None)
 
 
+def test_files_are_not_put_in_order_beside_others_that_stay_as_they_are(scan, files, read):
+    """Phases moved by their JSON files, magnitudes without any kept their places: each was fitted with another's."""
+    names = "badc"
+    phases, magnitudes = (apart(files, scan, part + "_{}", names, part) for part in ("phase", "magnitude"))
+    sidecars(phases, scan.times)
+    given = {"phase": sorted(phases), "magnitude": sorted(magnitudes)}
+    with pytest.raises(DataError, match=r"magnitude_a\.nii\.gz: neither .* put in order \(phase: files ordered by Echo"):
+        read(**given)
+    _, error = read(**(given | {"magnitude": files.magnitudes}))  # one 4D file, whose volumes are in order
+    assert error < 2e-4
+    _, error = read(phase=phases, magnitude=magnitudes)
+    assert error < 2e-4
+    sidecars(magnitudes, scan.times)
+    case, error = read(**given)
+    assert error < 2e-4
+    inside = case.problem.mask
+    np.testing.assert_allclose(np.abs(case.problem.echoes[inside]), scan.magnitude[inside], rtol=1e-5)
+
+
 def test_volumes_in_another_order_than_the_times_are_warned_of(scan, files, read):
     mixed = [0, 2, 1, 3]
     case, _ = read(phase=files.write("mixed", scan.phase[..., mixed]))
