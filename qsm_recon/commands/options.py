@@ -98,9 +98,10 @@ def add_reconstruction_options(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--reference",
-        default="mean",
-        metavar="mean|none|MASK",
-        help="zero point of the map: mean over the mask, none, or mean over a mask file (default: %(default)s)",
+        default="auto",
+        metavar="auto|mean|none|MASK",
+        help="zero point of the map: mean over the mask, none, or mean over a mask file (default: auto, that of the "
+        "method where it has one, else mean)",
     )
 
 
@@ -322,7 +323,7 @@ def reference_from_options(choice: str, case: Case) -> tuple[Case, NDArray[np.bo
     Parameters
     ----------
     choice
-        ``mean``, ``none``, or a mask file.
+        ``auto``, ``mean``, ``none``, or a mask file; ``auto`` is the mean where the method has no zero of its own.
     case
         The data set.
 
@@ -342,7 +343,7 @@ def reference_from_options(choice: str, case: Case) -> tuple[Case, NDArray[np.bo
     """
     if choice == "none":
         return case, None, "none"
-    if choice == "mean":
+    if choice in ("auto", "mean"):
         return case, case.problem.mask, "mean over the mask"
     from qsm_recon.io import Image, load_mask, require_same_geometry
 

@@ -15,7 +15,7 @@ from qsm_recon.commands.line import EXIT_DONE, EXIT_NOT_CONVERGED, collected_war
 from qsm_recon.commands.options import case_from_options, reference_from_options, solver_from_options
 from qsm_recon.errors import DataError
 from qsm_recon.parameters import parse_settings
-from qsm_recon.solvers.base import Solver
+from qsm_recon.solvers.base import OWN_ZERO, Solver
 from qsm_recon.solvers.registry import find_solver
 
 OUTPUT_VOLUMES = 6
@@ -113,6 +113,8 @@ def _reconstruct(options: argparse.Namespace, command: list[str]) -> Outcome:
     result = _solve(solver, case, two_pass=options.two_pass, quiet=options.quiet).with_details(**selection)
     check_range(result, case, options)
     solver = solver.resolved(case.problem)  # as it was solved with, for what is printed
+    if options.reference == "auto" and OWN_ZERO in result.details:
+        region, reference = None, result.details[OWN_ZERO]
     susceptibility = _referenced(result, region, reference)
     result = _judged(result, susceptibility, case)
     began = time.perf_counter()

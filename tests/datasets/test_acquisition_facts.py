@@ -164,7 +164,9 @@ def test_files_are_not_put_in_order_beside_others_that_stay_as_they_are(scan, fi
     phases, magnitudes = (apart(files, scan, part + "_{}", names, part) for part in ("phase", "magnitude"))
     sidecars(phases, scan.times)
     given = {"phase": sorted(phases), "magnitude": sorted(magnitudes)}
-    with pytest.raises(DataError, match=r"magnitude_a\.nii\.gz: neither .* put in order \(phase: files ordered by Echo"):
+    with pytest.raises(
+        DataError, match=r"magnitude_a\.nii\.gz: neither .* put in order \(phase: files ordered by Echo"
+    ):
         read(**given)
     _, error = read(**(given | {"magnitude": files.magnitudes}))  # one 4D file, whose volumes are in order
     assert error < 2e-4
