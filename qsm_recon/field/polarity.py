@@ -26,7 +26,7 @@ FOLLOWING = 0.7
 REGRESSIONS = 4
 GRID_OVERSAMPLING = 8
 MOST_ALIASES = 4.0
-"""Aliases in the search around a frequency above which they differ by so small a phase that one explains any readout."""
+"""Aliases in the search around a frequency above which one explains any readout, by so little do they differ."""
 COHERENT = 0.5
 COHERENT_SHARE, TURNED_SHARE = 0.9, 0.25
 
