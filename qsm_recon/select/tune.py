@@ -160,8 +160,8 @@ def solver_by_selection(
     rule(method)
     if method in FOR_CLOSED_FORMS and solver.iterative:  # known before the sweep, which takes many solves
         raise ParameterError(
-            f"selection '{method}': only closed forms have what it takes, and '{solver.name}' is none; choose another rule "
-            "(auto), or tkd, tsvd or tikhonov"
+            f"selection '{method}': only closed forms have what it takes, and '{solver.name}' is none; choose another "
+            "rule (auto), or tkd, tsvd or tikhonov"
         )
     pick, _ = select_value(solver, problem, method, follower=_Relay(callback))
     if pick.value is None:
