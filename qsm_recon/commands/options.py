@@ -369,6 +369,7 @@ def output_folder(options: argparse.Namespace) -> Path:
     import os
 
     from qsm_recon.errors import ResourceError
+    from qsm_recon.report.document import STAGE_PREFIX
     from qsm_recon.report.outputs import OUTPUT_NAMES, PAGE_NAME
 
     folder: Path = options.out
@@ -384,7 +385,12 @@ def output_folder(options: argparse.Namespace) -> Path:
     used = [options.field, options.mask, options.weight, options.truth, options.labels]
     used += [path for name in ("phase", "magnitude", "real", "imaginary") for path in getattr(options, name) or []]
     used.append(Path(options.reference))
+    written = {(folder / name).resolve() for name in names}
     for path in used:
-        if path is not None and path.exists() and path.resolve() in {(folder / n).resolve() for n in names}:
+        if path is None or not path.exists():
+            continue
+        # Which stages there will be only the data tell.
+        stage = options.keep_stages and path.name.startswith(STAGE_PREFIX) and path.resolve().parent == folder.resolve()
+        if stage or path.resolve() in written:
             raise ParameterError(f"--out {folder}: the result would replace the input {path}; choose another folder")
     return folder
