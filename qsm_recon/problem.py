@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 FieldKind = Literal["unknown", "local", "total"]
 
 LONGEST_ECHO_TIME_S = 1.0
+NO_SIGNAL = 0.05
+"""Share of the median below which a voxel's field is noise, and has next to no weight in any fidelity."""
 DEFAULT_PHASE_SCALE = 20.0
 """rad per ppm assumed where field strength or echo time is unknown: close to 3 T at an echo time of 25 ms."""
 
@@ -147,14 +149,14 @@ class Problem:
 
     @property
     def measured(self) -> NDArray[np.bool_]:
-        """Voxels of the mask (nx, ny, nz) that have a signal: no weight, magnitude or reliability of them is zero.
+        """Voxels of the mask (nx, ny, nz) that have a signal: weight, magnitude and reliability above next to nothing.
 
-        All of the mask where that leaves none.
+        That is a twentieth of their median in the mask.  All of the mask where that leaves none.
         """
         found = self.mask.copy()
         for image in (self.weight, self.magnitude, self.reliability):
             if image is not None:
-                found &= image > 0
+                found &= image > NO_SIGNAL * float(np.median(image[self.mask]))
         return found if found.any() else self.mask
 
     @property

@@ -44,7 +44,7 @@ class ReconstructInputSpec(CommandLineInputSpec):
     regularisation = traits.Float(argstr="--regularisation %r", desc="main regularisation parameter")
     select = traits.Str(argstr="--select %s", xor=["regularisation"], desc="rule to choose it by")
     two_pass = traits.Bool(argstr="--two-pass", desc="second pass without unreliable voxels")
-    reference = traits.Str(argstr="--reference %s", desc="mean, none or a mask file")
+    reference = traits.Str(argstr="--reference %s", desc="auto, mean, none or a mask file")
     dataset = traits.Str(argstr="--dataset %s", xor=_without("dataset"), desc="data set, such as bids:DIR?subject=01")
     field = File(exists=True, argstr="--field %s", xor=_without("field"), requires=["field_unit"], desc="field map")
     field_unit = traits.Enum("ppm", "ppb", "Hz", "rad", "rad/s", argstr="--field-unit %s", desc="its unit")

@@ -152,7 +152,8 @@ def _outline(root: Path, acquisition: Acquisition) -> tuple[Problem, int]:
         mask = load_mask(root / acquisition.mask).data
     parts = 2 if len(acquisition.images) > 1 else 1
     echoes = max(1, len(acquisition.images) // parts) * math.prod(shape[3:])
-    return Problem(np.zeros(size, np.float32), mask, Grid.from_affine(size, affine)), echoes
+    x, y, z = np.linalg.norm(affine[:3, :3], axis=0)
+    return Problem(np.zeros(size, np.float32), mask, Grid(size, (x, y, z))), echoes
 
 
 def _peak_bytes(problem: Problem, echoes: int, solver: Solver, removal: BackgroundRemoval | None) -> float:

@@ -41,9 +41,9 @@ def method_from_options(options: argparse.Namespace) -> Method:
     ParameterError
         If it is unknown, a parameter is unknown or out of range, or an option needs one file for all.
     """
-    if options.reference not in ("mean", "none"):
+    if options.reference not in ("auto", "mean", "none"):
         raise ParameterError(
-            f"--reference {options.reference}: for a cohort mean or none; a region differs from subject to subject"
+            f"--reference {options.reference}: for a cohort auto, mean or none; a region is of one subject"
         )
     solver, removal = solver_from_options(options), removal_from_options(options)
     if options.select is not None:

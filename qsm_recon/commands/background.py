@@ -25,6 +25,7 @@ WAYS_OUT = (
     "remove the background (--background vsharp) or take a method for total fields (--algo tfi); "
     "--accept-background insists"
 )
+LESS_TAKEN = "choose a smaller radius (--background-set), or a method that takes less of it (--background lbv or pdf)"
 
 
 def add_background_options(group: argparse._ArgumentGroup) -> None:
@@ -149,6 +150,7 @@ def _origin(case: Case) -> str:
 def _without_background(case: Case, removal: BackgroundRemoval, *, quiet: bool) -> tuple[Case, LocalField]:
     from qsm_recon.backend.memory import require_memory
     from qsm_recon.background.base import without_background
+    from qsm_recon.datasets.thickness import check_thickness
     from qsm_recon.result import heed
 
     problem = case.problem
@@ -163,6 +165,12 @@ def _without_background(case: Case, removal: BackgroundRemoval, *, quiet: bool) 
     notes = [*problem.notes, note + ("" if left == given else ": the mask is that much smaller")]
     if problem.field_kind == "local":
         notes.append("background: the data set says that its field was local before")
+    thin = None
+    if left < given:  # and thin, maybe, where the mask given is not
+        thin = check_thickness(local.mask, f"the mask that {removal.name} leaves", advice=LESS_TAKEN)
+    if thin is not None:
+        logger.warning("warning: %s", thin)
+        notes.append(f"warning: {thin}")
     if not local.converged:
         logger.warning(
             "warning: background removal %s did not converge: %s after %d iterations; the local field may hold "

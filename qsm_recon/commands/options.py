@@ -98,9 +98,10 @@ def add_reconstruction_options(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--reference",
-        default="mean",
-        metavar="mean|none|MASK",
-        help="zero point of the map: mean over the mask, none, or mean over a mask file (default: %(default)s)",
+        default="auto",
+        metavar="auto|mean|none|MASK",
+        help="zero point of the map: mean over the mask, none, or mean over a mask file (default: auto, that of the "
+        "method where it has one, else mean)",
     )
 
 
@@ -322,7 +323,7 @@ def reference_from_options(choice: str, case: Case) -> tuple[Case, NDArray[np.bo
     Parameters
     ----------
     choice
-        ``mean``, ``none``, or a mask file.
+        ``auto``, ``mean``, ``none``, or a mask file; ``auto`` is the mean where the method has no zero of its own.
     case
         The data set.
 
@@ -342,7 +343,7 @@ def reference_from_options(choice: str, case: Case) -> tuple[Case, NDArray[np.bo
     """
     if choice == "none":
         return case, None, "none"
-    if choice == "mean":
+    if choice in ("auto", "mean"):
         return case, case.problem.mask, "mean over the mask"
     from qsm_recon.io import Image, load_mask, require_same_geometry
 
@@ -368,6 +369,7 @@ def output_folder(options: argparse.Namespace) -> Path:
     import os
 
     from qsm_recon.errors import ResourceError
+    from qsm_recon.report.document import STAGE_PREFIX
     from qsm_recon.report.outputs import OUTPUT_NAMES, PAGE_NAME
 
     folder: Path = options.out
@@ -383,7 +385,12 @@ def output_folder(options: argparse.Namespace) -> Path:
     used = [options.field, options.mask, options.weight, options.truth, options.labels]
     used += [path for name in ("phase", "magnitude", "real", "imaginary") for path in getattr(options, name) or []]
     used.append(Path(options.reference))
+    written = {(folder / name).resolve() for name in names}
     for path in used:
-        if path is not None and path.exists() and path.resolve() in {(folder / n).resolve() for n in names}:
+        if path is None or not path.exists():
+            continue
+        # Which stages there will be only the data tell.
+        stage = options.keep_stages and path.name.startswith(STAGE_PREFIX) and path.resolve().parent == folder.resolve()
+        if stage or path.resolve() in written:
             raise ParameterError(f"--out {folder}: the result would replace the input {path}; choose another folder")
     return folder

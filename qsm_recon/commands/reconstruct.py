@@ -15,7 +15,7 @@ from qsm_recon.commands.line import EXIT_DONE, EXIT_NOT_CONVERGED, collected_war
 from qsm_recon.commands.options import case_from_options, reference_from_options, solver_from_options
 from qsm_recon.errors import DataError
 from qsm_recon.parameters import parse_settings
-from qsm_recon.solvers.base import Solver
+from qsm_recon.solvers.base import OWN_ZERO, Solver
 from qsm_recon.solvers.registry import find_solver
 
 OUTPUT_VOLUMES = 6
@@ -113,6 +113,8 @@ def _reconstruct(options: argparse.Namespace, command: list[str]) -> Outcome:
     result = _solve(solver, case, two_pass=options.two_pass, quiet=options.quiet).with_details(**selection)
     check_range(result, case, options)
     solver = solver.resolved(case.problem)  # as it was solved with, for what is printed
+    if options.reference == "auto" and OWN_ZERO in result.details:
+        region, reference = None, result.details[OWN_ZERO]
     susceptibility = _referenced(result, region, reference)
     result = _judged(result, susceptibility, case)
     began = time.perf_counter()
@@ -198,14 +200,24 @@ def _solve(solver: Solver, case: Case, *, two_pass: bool, quiet: bool) -> Recons
 
 
 def _judged(result: Reconstruction, susceptibility: NDArray, case: Case) -> Reconstruction:
-    """Warn of a map that does not look like tissue; the report keeps the warning."""
+    """Warn of a map that does not look like tissue, or whose method left little of the mask; the report keeps it.
+
+    Raises
+    ------
+    DataError
+        If the method left too few slices of the mask.
+    """
+    from qsm_recon.datasets.thickness import check_thickness
     from qsm_recon.metrics.plausibility import inverted
 
-    warning = inverted(susceptibility, result.mask, case.problem.magnitude)
-    if warning is None:
-        return result
-    logger.warning("warning: %s", warning)
-    return result.with_details(warnings=[*result.details.get("warnings", []), warning])
+    found = [inverted(susceptibility, result.mask, case.problem.magnitude)]
+    if not np.array_equal(result.mask, case.problem.mask):
+        left = f"the mask that {result.solver} leaves"
+        found.append(check_thickness(result.mask, left, advice="let it take less of the mask; nothing was written"))
+    warnings = [text for text in found if text is not None]
+    for text in warnings:
+        logger.warning("warning: %s", text)
+    return result.with_details(warnings=[*result.details.get("warnings", []), *warnings]) if warnings else result
 
 
 def _score(susceptibility: NDArray, case: Case, covered: NDArray[np.bool_]) -> dict[str, Any]:

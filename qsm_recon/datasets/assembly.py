@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qsm_recon.datasets.case import Case
 from qsm_recon.datasets.images import root_sum_of_squares
+from qsm_recon.datasets.thickness import check_thickness
 from qsm_recon.datasets.truth import Truth
 from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.field import EchoSeries, FieldEstimate, estimate_field
@@ -21,7 +22,6 @@ from qsm_recon.field.polarity import BipolarTest, bipolar_test, turned_slices
 from qsm_recon.io import Image
 from qsm_recon.operators.grid import Grid
 from qsm_recon.problem import FieldKind, Problem, check_echo_times
-from qsm_recon.summary import sizes
 
 ESTIMATED_MAPS = ("initial_phase_rad", "residual", "m0", "bipolar_phase_rad")
 """What is estimated with the field and no solver needs."""
@@ -30,13 +30,6 @@ logger = logging.getLogger(__name__)
 
 LARGEST_RESIDUAL = 0.15
 """Median relative residual of the fit above which something is wrong: that of noise alone at an SNR of about 5."""
-
-FEWEST_SLICES, THIN_SLAB = 4, 8
-"""Spheres 8 and 12 voxels wide in slabs cut out of a volume: with 3 slices at -0.1 and 0.8 of their susceptibility,
-with 4 at 0.4 and 0.9, with 6 at 0.7 and 0.9, with 8 as in the whole volume."""
-
-SLAB_WIDTH = 2
-"""How many times as wide as thick a slab is; what is not is a small object."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +169,8 @@ class Assembly:
                 self.parts[name] = getattr(estimate, name)
         further = {name: getattr(estimate, name) for name in ESTIMATED_MAPS}
         self.stages.update({name: image for name, image in further.items() if image is not None})
+        if estimate.bipolar_phase_rad is not None:  # methods that fit the echoes know one phase of all of them only
+            _take_out_readout_phase(self.parts["echoes"], estimate.bipolar_phase_rad)
         self.notes.append(
             f"field: estimated from {series.echo_count} echo(es), method {method}; noise level "
             f"{estimate.report['noise_sigma_from']}"
@@ -228,30 +223,6 @@ class Assembly:
         logger.warning("warning: %s", text)
         self.notes.append(f"warning: {text}")
 
-    def _check_thickness(self, grid: Grid) -> None:
-        """Refuse a few slices, and warn of a thin slab or a small object: part of the field is unknown."""
-        mask, name = self.parts["mask"], self.sources.get("mask", "mask")
-        extents = []
-        for axis in range(3):
-            layers = int(np.count_nonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))))
-            if 0 < layers < FEWEST_SLICES:
-                raise DataError(
-                    f"{name}: the mask has {layers} slice(s) along axis {axis + 1} of {grid.shape}; so few do not "
-                    "determine susceptibility, as most of their field comes from above and below; give a volume"
-                )
-            extents.append(layers)
-        thinnest, others = min(extents), sorted(extents)[1:]
-        if 0 < thinnest < THIN_SLAB and others[0] >= SLAB_WIDTH * thinnest:
-            self.warn(
-                f"the mask is a slab of {thinnest} slices; much of its field comes from beyond it, and the "
-                "susceptibility of sources as wide as the slab is thick comes out too low"
-            )
-        elif 0 < thinnest < THIN_SLAB:
-            self.warn(
-                f"the mask is only {sizes(tuple(extents))} voxels wide; much of the field of what is in it lies "
-                "outside, and the susceptibility of sources as wide as that comes out too low"
-            )
-
     def finish(self, reference: Image, name: str, truth: Truth | None = None) -> Case:
         """Validate and return the case.
 
@@ -270,7 +241,9 @@ class Assembly:
             If the parts do not make a valid problem; the message names the file.
         """
         grid = self.acquisition.grid(reference)
-        self._check_thickness(grid)
+        thin = check_thickness(self.parts["mask"], origin=self.sources.get("mask", "mask"))
+        if thin is not None:
+            self.warn(thin)
         with named(self.sources):
             problem = Problem(
                 grid=grid,
@@ -299,6 +272,13 @@ def _complex_signal(series: EchoSeries) -> NDArray[np.complex64]:
         turned.real = amplitude * np.cos(angle)
         turned.imag = amplitude * np.sin(angle)
     return signal
+
+
+def _take_out_readout_phase(signal: NDArray[np.complex64], phase_rad: NDArray[np.floating]) -> None:
+    """Make echoes (nx, ny, nz, n) those of one direction of readout, by half the phase between odd and even ones."""
+    back = np.exp(-1j * phase_rad).astype(np.complex64)
+    for echo in range(signal.shape[3]):
+        signal[..., echo] *= back.conj() if echo % 2 else back
 
 
 @contextmanager

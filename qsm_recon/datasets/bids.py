@@ -54,6 +54,8 @@ IMAGE = re.compile(r"\.nii(\.gz)?$")
 NONE = "none"
 OWN_MASK = "qsmrecon"
 """Value of ``desc-`` of the masks that this program writes: results, which are no input of another run."""
+WHOLE = ("brain", "head")
+"""Values of ``label-`` of masks that are not those of a part."""
 COUNTED = ("run", "echo", "chunk")
 """Entities whose values are numbers: ``run-01`` is ``run-1``."""
 ARGUMENTS = {"mag": "magnitude", "phase": "phase", "real": "real", "imag": "imaginary"}
@@ -198,7 +200,8 @@ def find_acquisition(root: Path, options: Mapping[str, str]) -> dict[str, list[B
             files = [file for file in files if file.entities.get(entity) == (None if without else wanted)]
             if not files:
                 raise ParameterError(
-                    f"data set option {option}: no {entity}-{wanted} in {root}{did_you_mean(wanted, known)}"
+                    f"data set option {option}: no {entity}-{wanted} with images *_{suffix} in {root}"
+                    f"{did_you_mean(wanted, known)}{_other_suffixes(root, suffix, entity, wanted)}"
                 )
     acquisitions = {file.acquisition for file in files}
     if len(acquisitions) > 1:
@@ -213,6 +216,13 @@ def find_acquisition(root: Path, options: Mapping[str, str]) -> dict[str, list[B
             f"needed once for every echo (names with part-{kinds[0]} and part-{kinds[1]})"
         )
     return {part: parts[part] for part in kinds}
+
+
+def _other_suffixes(root: Path, suffix: str, entity: str, wanted: str) -> str:
+    """Say which suffixes phase images with an entity have, where they have others than the one looked for."""
+    phases = (BidsFile.parse(path) for path in root.glob("sub-*/**/*_part-phase_*.nii*"))
+    found = sorted({file.suffix for file in phases if file.entities.get(entity) == wanted} - {suffix})
+    return f"; there are *_{', *_'.join(found)} of it (?suffix=)" if found else ""
 
 
 def find_images(root: Path, suffix: str, subject: str | None = None) -> list[BidsFile]:
@@ -312,7 +322,9 @@ def _mask(root: Path, options: Mapping[str, str], file: BidsFile) -> Path | None
 
 
 def find_masks(root: Path, without: Path | None = None) -> list[BidsFile]:
-    """Return all masks of subjects under ``derivatives`` that this program did not write.
+    """Return all masks of subjects under ``derivatives`` that this program did not write, and that are of no part.
+
+    A mask with the entity ``label`` is that of a structure or a lesion; only ``label-brain`` and ``label-head`` count.
 
     Parameters
     ----------
@@ -323,7 +335,13 @@ def find_masks(root: Path, without: Path | None = None) -> list[BidsFile]:
     """
     paths = [path for path in sorted(root.glob("derivatives/**/*_mask.nii*")) if IMAGE.search(path.name)]
     masks = [BidsFile.parse(path) for path in paths if without is None or without not in path.parents]
-    return [mask for mask in masks if "sub" in mask.entities and mask.entities.get("desc") != OWN_MASK]
+    return [
+        mask
+        for mask in masks
+        if "sub" in mask.entities
+        and mask.entities.get("desc") != OWN_MASK
+        and mask.entities.get("label", WHOLE[0]).lower() in WHOLE
+    ]
 
 
 def find_mask(root: Path, file: BidsFile, masks: Iterable[BidsFile]) -> Path | None:

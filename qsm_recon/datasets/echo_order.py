@@ -43,8 +43,8 @@ def in_order(paths: Sequence[Path], kind: str) -> tuple[tuple[Path, ...], str | 
     DataError
         If the names say another order than the one given, and it is not that of a shell.
     """
-    times = sidecar_values(paths, "EchoTime")
-    if times and len(set(times)) == len(times):
+    times = _different_times(paths)
+    if times:
         if _increasing(times):
             return tuple(paths), None
         ordered = [path for _, path in sorted(zip(times, paths, strict=True))]
@@ -60,6 +60,17 @@ def in_order(paths: Sequence[Path], kind: str) -> tuple[tuple[Path, ...], str | 
         f"{kind}: the file names say echoes {', '.join(map(str, numbers))}; give the files in the order of the echo "
         f"times (first {paths[0]})"
     )
+
+
+def says_order(paths: Sequence[Path]) -> bool:
+    """Whether JSON files or names of files, one per echo, say which echo each is."""
+    return bool(_different_times(paths) or echo_numbers(paths) or counting_numbers(paths))
+
+
+def _different_times(paths: Sequence[Path]) -> tuple[float, ...]:
+    """Echo times of the JSON files beside images; empty unless each has one of its own."""
+    times = sidecar_values(paths, "EchoTime")
+    return times if len(set(times)) == len(times) else ()
 
 
 def echo_numbers(paths: Iterable[Path]) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.datasets.echo_order import echo_numbers, in_order
+from qsm_recon.datasets.echo_order import echo_numbers, in_order, says_order
 from qsm_recon.errors import DataError
 from qsm_recon.io import Image, load_image, require_same_geometry
 
@@ -123,6 +123,12 @@ def require_same_echoes(magnitude: EchoImages, phase: EchoImages) -> None:
             f"{magnitude.source}: {magnitude.count} magnitude image(s), but {phase.count} phase image(s) in "
             f"{phase.source}; give both for every echo"
         )
+    for moved, other in ((phase, magnitude), (magnitude, phase)):
+        if moved.notes and not other.notes and len(other.paths) > 1 and not says_order(other.paths):
+            raise DataError(
+                f"{other.paths[0]}: neither a JSON file nor its name says which echo it is, and the files that go with "
+                f"these were put in order ({moved.notes[0]}); give all files in the order of the echo times"
+            )
     first, second = echo_numbers(magnitude.paths), echo_numbers(phase.paths)
     if first and second and first != second:
         index = next(i for i, (a, b) in enumerate(zip(first, second, strict=True)) if a != b)

@@ -254,8 +254,11 @@ def _run_fit(voxels: VoxelList, group: NDArray[np.intp], window_hz: float, start
 
     count = voxels.count
     solution = _Solution(start, np.empty((count, int(group.max()) + 1)), np.empty(count), np.empty(count), 0)
-    span = float(voxels.echo_times[-1] - voxels.echo_times[0])
-    grid_steps = math.ceil(GRID_OVERSAMPLING * (window_hz * span + 1))
+    times = voxels.echo_times
+    span, shortest = float(times[-1] - times[0]), float(np.diff(times).min())
+    # Few echoes with one short gap tell aliases apart by a phase of 2 pi shortest / span: the grid must be as fine.
+    oversampling = max(GRID_OVERSAMPLING, math.ceil(2.0 * span / shortest / (times.size - 1)))
+    grid_steps = math.ceil(oversampling * (window_hz * span + 1))
     unconverged = parallel_slabs(
         fit_frequency,
         count,

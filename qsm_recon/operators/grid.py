@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from qsm_recon.errors import DataError
 
+LARGEST_SHEAR_DEG = 2.0
+"""Voxel axes that are further than this from right angles are no rounding of a scanner's."""
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -80,7 +83,7 @@ class Grid:
         Raises
         ------
         DataError
-            If the affine is singular or not finite, or the direction is not a vector.
+            If the affine is singular or not finite, its axes are not at right angles, or the direction is not a vector.
         """
         matrix = np.asarray(affine, dtype=float)
         if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
@@ -89,8 +92,22 @@ class Grid:
         voxel_size = np.linalg.norm(columns, axis=0)
         if voxel_size.min() <= 0 or abs(np.linalg.det(columns / voxel_size)) < 1e-3:
             raise DataError("affine: its voxel axes are degenerate; repair the header of the image", argument="affine")
+        _require_right_angles(columns / voxel_size)
         direction = b0_direction_from_affine(matrix) if b0_direction is None else b0_direction
         return cls(shape, tuple(voxel_size), unit_vector(direction))
+
+
+def _require_right_angles(axes: NDArray[np.floating]) -> None:
+    """Refuse unit voxel axes, the columns of (3, 3), that are sheared: kernels and differences take right angles."""
+    angles = np.degrees(np.arccos(np.clip(axes.T @ axes, -1.0, 1.0)))
+    first, second = max(((0, 1), (0, 2), (1, 2)), key=lambda pair: abs(float(angles[pair]) - 90.0))
+    if abs(float(angles[first, second]) - 90.0) > LARGEST_SHEAR_DEG:
+        raise DataError(
+            f"affine: its voxel axes {first + 1} and {second + 1} meet at {angles[first, second]:.1f}°, expected right "
+            "angles; a registration with shear was probably written into the header: give the image with that of the "
+            "scanner, or resample it",
+            argument="affine",
+        )
 
 
 def b0_direction_from_affine(affine: NDArray[np.floating]) -> NDArray[np.floating]:

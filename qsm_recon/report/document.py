@@ -143,6 +143,7 @@ def _algorithm_section(solver: Solver, result: Reconstruction) -> dict[str, Any]
 
 def _result_section(result: Reconstruction, susceptibility: NDArray[np.float32], reference: str) -> dict[str, Any]:
     return {
+        **result.details,  # first, so that no method's facts take the place of what was done afterwards
         "unit": "ppm",
         "zero_reference": reference,
         "further_maps": [f"{name}.nii.gz" for name in result.images],
@@ -151,7 +152,6 @@ def _result_section(result: Reconstruction, susceptibility: NDArray[np.float32],
         "iterations": result.iterations,
         "statistics_in_mask": _statistics(susceptibility[result.mask]),
         "voxels_sha256": hashlib.sha256(np.ascontiguousarray(susceptibility, "<f4").tobytes()).hexdigest(),
-        **result.details,
     }
 
 

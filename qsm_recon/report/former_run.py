@@ -42,6 +42,11 @@ def describe_former(folder: Path, report_name: str) -> str | None:
     return f"the run of {name} of {date.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
 
 
+def input_files(sources: Iterable[str]) -> set[Path]:
+    """Files that the sources of a case name, with links followed; each names one, or several separated by commas."""
+    return {Path(part).resolve() for source in sources for part in source.split(", ")}
+
+
 def remove_former(paths: Iterable[Path], kept: Iterable[str], inputs: Iterable[str]) -> None:
     """Remove files of an earlier run, but those just written and those that are inputs of this run.
 
@@ -50,8 +55,7 @@ def remove_former(paths: Iterable[Path], kept: Iterable[str], inputs: Iterable[s
     ResourceError
         If one cannot be removed; the results beside it are new.
     """
-    names = set(kept)
-    sources = {Path(part).resolve() for source in inputs for part in source.split(", ")}
+    names, sources = set(kept), input_files(inputs)
     for path in paths:
         if path.name in names or path.resolve() in sources:
             continue

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.datasets.case import Case
-from qsm_recon.errors import ResourceError
+from qsm_recon.errors import ParameterError, ResourceError
 from qsm_recon.io import atomic_write_text, write_json
 from qsm_recon.report.document import STAGE_PREFIX
-from qsm_recon.report.former_run import former_files, remove_former
+from qsm_recon.report.former_run import former_files, input_files, remove_former
 from qsm_recon.report.page_mark import PAGE_NAME
 from qsm_recon.report.run_figure import (
     MARGIN_VOXELS,
@@ -117,6 +117,8 @@ def write_outputs(
     ------
     ResourceError
         If something cannot be written; then nothing is.
+    ParameterError
+        If one of the files is an input; then nothing is written.
     """
     figure = run_figure(
         _panels(case, susceptibility, result.mask), result.mask, case.affine, result.history, title,
@@ -137,6 +139,13 @@ def write_outputs(
             picture = (staging / FIGURE_NAME).read_bytes()
             atomic_write_text(staging / PAGE_NAME, run_page(document, case, susceptibility, result.mask, picture))
         written = [path.name for path in staging.iterdir()]
+        inputs = input_files(case.sources.values())
+        for name in written:  # maps of a method, of which nothing is known before
+            if (folder / name).resolve() in inputs:
+                raise ParameterError(
+                    f"{folder}: the result would replace the input {folder / name}; choose another folder; nothing was "
+                    "written"
+                )
     remove_former(former, written, case.sources.values())
 
 

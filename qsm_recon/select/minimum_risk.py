@@ -35,8 +35,9 @@ def minimum_risk(curve: Curve) -> Pick:
     second, first, _ = np.polyfit(t[near] - t[lowest], risk[near], 2)
     shift = -first / (2 * second) if second > 0 else 0.0
     position = float(np.clip(t[lowest] + shift, t[lowest - 1], t[lowest + 1]))
-    error = 1e3 * float(np.sqrt(max(risk[lowest], 0)))
-    reason = f"the estimated error of the map is smallest ({error:.3g} ppb where the field shows it)"
+    # The estimate of a square may come out below zero, which says that it is small, and not that there is none.
+    size = f"{1e3 * float(np.sqrt(risk[lowest])):.3g} ppb" if risk[lowest] > 0 else "less than can be told"
+    reason = f"the estimated error of the map is smallest ({size} where the field shows it)"
     return Pick(method, float(np.exp(position)), _agreement(curve, position), reason)
 
 

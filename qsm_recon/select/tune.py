@@ -29,6 +29,9 @@ SWEEP_VOLUMES = 30
 BY_RISK = ("auto", "risk")
 """Rules for which a sweep may end before its last value: what ``risk`` finds, ``auto`` takes."""
 
+FOR_CLOSED_FORMS = ("gcv",)
+"""Rules that iterative methods have no numbers for."""
+
 LIKELY = 6.0
 """Times the default, the strongest weight that is tried at first for these."""
 
@@ -152,9 +155,14 @@ def solver_by_selection(
     Raises
     ------
     ParameterError
-        If the rule is unknown or finds no interior optimum.
+        If the rule is unknown, is not for such a method, or finds no interior optimum.
     """
     rule(method)
+    if method in FOR_CLOSED_FORMS and solver.iterative:  # known before the sweep, which takes many solves
+        raise ParameterError(
+            f"selection '{method}': only closed forms have what it takes, and '{solver.name}' is none; choose another "
+            "rule (auto), or tkd, tsvd or tikhonov"
+        )
     pick, _ = select_value(solver, problem, method, follower=_Relay(callback))
     if pick.value is None:
         raise ParameterError(

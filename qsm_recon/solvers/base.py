@@ -26,6 +26,9 @@ from qsm_recon.solvers.guard import background_in, impossible_range
 
 logger = logging.getLogger(__name__)
 
+OWN_ZERO = "own_zero_reference"
+"""Detail of a result whose method gave the map a zero point with a meaning: what is zero, in words."""
+
 
 @dataclass(eq=False)
 class Solution:

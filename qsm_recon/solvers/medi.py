@@ -14,7 +14,7 @@ from qsm_recon.operators.dipole import DipoleOperator
 from qsm_recon.operators.smv import SphericalMean, spherical_mean_kernel
 from qsm_recon.problem import Problem
 from qsm_recon.result import Callback
-from qsm_recon.solvers.base import Solution
+from qsm_recon.solvers.base import OWN_ZERO, Solution
 from qsm_recon.solvers.default_weights import EDGE_FACTOR, EDGE_RULE, rounding, total_variation_weight
 from qsm_recon.solvers.iterative import GridSolver, normalisation_parameter, weighting_parameter
 from qsm_recon.solvers.parameters import parameter
@@ -194,7 +194,7 @@ class MEDI(MorphologySolver):
         susceptibility = operator.crop(outcome.image)
         if fluid is not None:
             susceptibility -= susceptibility[fluid].mean(dtype=np.float64)
-        details = {
+        details: dict[str, Any] = {
             "weighting": weight_origin,
             "rad_per_ppm": scale,
             "padded_shape": list(operator.padded_grid.shape),
@@ -202,8 +202,9 @@ class MEDI(MorphologySolver):
             "mask_voxels": int(mask.sum()),
             "given_mask_voxels": int(problem.mask.sum()),
             "reweighted_voxels": model.reweighted_voxels,
-            "zero_reference": "as reconstructed" if fluid is None else f"fluid, {int(fluid.sum())} voxels",
         }
+        if fluid is not None:
+            details[OWN_ZERO] = f"mean over the cerebrospinal fluid, {int(fluid.sum())} voxels (csf_mask)"
         images = {} if fluid is None else {"csf_mask": fluid}
         # Spherical means that were taken off are no part of what is left unexplained.
         taken_off = np.where(mask, problem.field_ppm - field, 0)

@@ -62,6 +62,11 @@ class McTFI(TotalFieldSolver):
                 "mctfi: it needs the complex echoes, their times and the field strength; "
                 "give phase and magnitude of every echo, or choose tfi"
             )
+        if len(problem.echo_times_s) < 2:
+            raise ParameterError(
+                "mctfi: it needs two echoes or more, found one, which does not tell the phase at echo time 0 from the "
+                "field; choose tfi, which takes that phase to be 0"
+            )
         return super()._solve(problem, callback, start_ppm)
 
     def _invert(

@@ -93,7 +93,7 @@ def test_the_method_counts_however_it_is_written(finished):
         ("--algo", "tkd", "--phase-sign", "negative"),
     ):  # fmt: skip
         assert not finished.done(method_of(*words).described), words
-    with pytest.raises(ParameterError, match=r"--reference mask\.nii: for a cohort mean or none"):
+    with pytest.raises(ParameterError, match=r"--reference mask\.nii: for a cohort auto, mean or none"):
         method_of("--reference", "mask.nii")
     with pytest.raises(ParameterError, match="selection 'lcurv' is unknown; did you mean 'lcurve'"):
         method_of("--select", "lcurv")

@@ -43,6 +43,43 @@ def truth_error(scan, chi):
     return np.linalg.norm(a - b) / np.linalg.norm(b)
 
 
+# ---- what is left of a mask ----
+
+
+def test_a_removal_that_leaves_few_slices_is_refused_as_few_slices_are(scan, files, inputs, run):
+    """One slice told three hundredths of a sphere's susceptibility, without a word."""
+    middle = scan.mask.shape[2] // 2
+
+    def slab(slices, *arguments):
+        inside = np.zeros_like(scan.mask)
+        inside[..., middle - slices // 2 :][..., :slices] = True
+        mask = files.write("slab", inside & scan.mask)
+        done = run("--field", "field.nii.gz", "--field-unit", "ppm", "--mask", mask, "--algo", "tkd", *arguments)
+        return done.code, done.err
+
+    code, said = slab(9, "--background", "lbv", "--background-set", "peel=3")
+    assert code == 2
+    assert "the mask that lbv leaves has 1 slice(s) along axis 3" in said
+    assert "--background lbv or pdf" in said
+    assert not Path("out").exists()
+    code, said = slab(9, "--background", "lbv", "--background-set", "peel=1")
+    assert (code, "warning: the mask that lbv leaves is" in said) == (0, True)
+    assert any(note.startswith("warning: the mask that lbv leaves") for note in report()["input"]["notes"])
+    assert slab(9, "--background", "pdf")[0] == 0
+
+
+def test_a_method_that_leaves_few_slices_is_refused_likewise(scan, files, inputs, run):
+    size = float(np.abs(scan.affine[2, 2]))
+    inside = np.zeros_like(scan.mask)
+    inside[..., scan.mask.shape[2] // 2 - 3 :][..., :7] = True
+    mask = files.write("slab", inside & scan.mask)
+    arguments = ("--field", "field.nii.gz", "--field-unit", "ppm", "--mask", mask, "--algo", "medi")
+    done = run(*arguments, "--set", f"smv_radius={2.2 * size}")
+    assert done.code == 2
+    assert "the mask that medi leaves has 3 slice(s) along axis 3" in done.err
+    assert not Path("out").exists()
+
+
 # ---- the guard ----
 
 

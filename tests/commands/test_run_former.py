@@ -70,3 +70,25 @@ def test_that_a_run_is_replaced_is_said(files, inputs, run):
         done = run(*inputs.field, "--algo", "tkd")
         assert done.code == 0, done.err
         assert "replaced" not in done.err
+
+
+def test_maps_that_are_inputs_are_not_written_over(files, inputs, run):
+    """A mask kept from a run with background removal was replaced by the smaller one that is left of it."""
+    removal = ("--background", "lbv", "--keep-stages")
+    run(*inputs.field, "--algo", "tkd", *removal)
+    mask = Path("out/stage_mask.nii.gz")
+    before, content = names("out"), mask.read_bytes()
+    done = run(*inputs.field, "--algo", "tkd", "--mask", mask, *removal)
+    assert done.code == 2
+    assert f"--out out: the result would replace the input {mask}; choose another folder" in done.err
+    assert (names("out"), mask.read_bytes()) == (before, content)
+    assert run(*inputs.field, "--algo", "tkd", "--mask", mask, *removal, "--out", "other").code == 0
+    assert Path("other/stage_mask.nii.gz").stat().st_size != len(content)
+
+    harmonic = Path("out/background_field_ppm.nii.gz")
+    run(*inputs.field, "--algo", "wh-qsm", *SETTING)
+    content = harmonic.read_bytes()
+    done = run("--field", harmonic, *inputs.field[2:], "--algo", "wh-qsm", *SETTING, "--accept-range")
+    assert done.code == 2
+    assert f"the result would replace the input {harmonic}" in done.err
+    assert harmonic.read_bytes() == content

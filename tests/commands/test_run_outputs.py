@@ -223,6 +223,35 @@ def test_zero_reference(scan, files, inputs, run):
     assert "sha256" in found["input"]["files"]["reference"]
 
 
+def test_what_is_zero_in_the_map_is_what_the_report_says(scan, files, inputs, run):
+    """Of medi it said "as reconstructed" of a map whose mean was zero, and "fluid" of one whose fluid was not."""
+    assert run(*inputs.field, "--algo", "medi", "--set", "max_iterations=1").code == 3
+    assert report()["result"]["zero_reference"] == "mean over the mask"
+    assert chi().get_fdata()[scan.mask].mean() == pytest.approx(0, abs=1e-6)
+    fluid = np.zeros_like(scan.mask)
+    x, y, z = (n // 2 for n in scan.mask.shape)
+    fluid[x - 1 : x + 2, y - 1 : y + 2, z - 1 : z + 2] = True
+    signal = scan.magnitude[..., :1] * np.where(fluid, 0.999, 0.8)[..., None] ** np.arange(scan.phase.shape[-1])
+    files.write("magnitudes", signal.astype(np.float32))
+    settings = ("--set", "csf_weight=10", "--set", "max_iterations=1")
+    words = (*inputs.echoes, "--algo", "medi", *settings, "--accept-background")
+    means = {}
+    for choice in ("auto", "mean", "none"):
+        assert run(*words, "--reference", choice, "--html", "--out", f"out-{choice}").code in (0, 3)
+        means[choice] = chi(f"out-{choice}").get_fdata()
+    found = nibabel.load("out-auto/csf_mask.nii.gz").get_fdata() > 0
+    assert found.any()
+    assert_array_equal(means["auto"], means["none"])
+    assert means["auto"][found].mean() == pytest.approx(0, abs=1e-6)
+    assert means["mean"][scan.mask].mean() == pytest.approx(0, abs=1e-6)
+    assert abs(means["mean"][found].mean()) > 1e-4
+    said = f"mean over the cerebrospinal fluid, {int(found.sum())} voxels (csf_mask)"
+    assert report("out-auto")["result"]["zero_reference"] == said
+    assert f"Zero is the {said}" in Path("out-auto/report.html").read_text()
+    assert report("out-mean")["result"]["zero_reference"] == "mean over the mask"
+    assert report("out-none")["result"]["zero_reference"] == "none"
+
+
 def test_regularisation_sets_the_main_parameter_whatever_its_name(files, inputs, run):
     for algorithm, name in (("tkd", "threshold"), ("tikhonov", "regularisation_weight")):
         for option, folder in ((("--regularisation", "0.15"), "a"), (("--set", f"{name}=0.15"), "b")):

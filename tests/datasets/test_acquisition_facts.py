@@ -50,6 +50,22 @@ def test_a_bipolar_readout_is_found_and_fitted(scan, files, read, ramp):
     assert noted(case, "bipolar readout", "fitted as well")
 
 
+@pytest.mark.parametrize("count", [3, 4])
+def test_the_echoes_that_methods_fit_are_free_of_a_bipolar_phase(scan, files, read, count):
+    """One frequency and one initial phase explain them, as without the readout."""
+    turned = wrapped(scan.phase + SIGNS * (0.4 + 2.0 * X))[..., :count]
+    case, _ = read(
+        phase=files.write("bipolar", turned), magnitude=files.write("some", scan.magnitude[..., :count]),
+        echo_times_s=scan.times[:count],
+    )  # fmt: skip
+    problem = case.problem
+    signal = problem.echoes[problem.mask]
+    field = problem.field_ppm[problem.mask] * hz_per_ppm(problem.b0_tesla)
+    left = signal * np.exp(-2j * np.pi * field[:, None] * np.array(problem.echo_times_s))
+    assert np.abs(np.angle(left[:, 1:] * left[:, :-1].conj())).max() < 0.02  # 0.8 rad and more as they were read
+    np.testing.assert_allclose(np.abs(signal), scan.magnitude[..., :count][problem.mask], rtol=1e-5)
+
+
 def test_a_monopolar_readout_is_fitted_as_before(read):
     case, error = read()
     assert error < 2e-4
@@ -140,6 +156,27 @@ def test_sidecars_count_more_than_names_and_give_what_is_missing(scan, files, re
     sidecars(phases[1:2], scan.times[1:2], MagneticFieldStrength=3)
     with pytest.raises(DataError, match=r"MagneticFieldStrength differs .*\[3.0, 7.0\]"):
         read(phase=phases, magnitude=magnitudes, b0_tesla=None)
+
+
+def test_files_are_not_put_in_order_beside_others_that_stay_as_they_are(scan, files, read):
+    """Phases moved by their JSON files, magnitudes without any kept their places: each was fitted with another's."""
+    names = "badc"
+    phases, magnitudes = (apart(files, scan, part + "_{}", names, part) for part in ("phase", "magnitude"))
+    sidecars(phases, scan.times)
+    given = {"phase": sorted(phases), "magnitude": sorted(magnitudes)}
+    with pytest.raises(
+        DataError, match=r"magnitude_a\.nii\.gz: neither .* put in order \(phase: files ordered by Echo"
+    ):
+        read(**given)
+    _, error = read(**(given | {"magnitude": files.magnitudes}))  # one 4D file, whose volumes are in order
+    assert error < 2e-4
+    _, error = read(phase=phases, magnitude=magnitudes)
+    assert error < 2e-4
+    sidecars(magnitudes, scan.times)
+    case, error = read(**given)
+    assert error < 2e-4
+    inside = case.problem.mask
+    np.testing.assert_allclose(np.abs(case.problem.echoes[inside]), scan.magnitude[inside], rtol=1e-5)
 
 
 def test_volumes_in_another_order_than_the_times_are_warned_of(scan, files, read):

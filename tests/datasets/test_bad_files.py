@@ -23,6 +23,10 @@ def shifted(affine):
 
 
 # what is wrong; arguments beside field and mask, made from the written files `f` and the scan `s`; words of the message
+def sheared(affine):
+    return affine @ np.array([[1, 0.3, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+
+
 FIELD_ERRORS = {
     "missing": (lambda f, s: {"field": f.folder / "no.nii.gz"}, ["no.nii.gz", "no such file"]),
     "missing mask": (lambda f, s: {"mask": f.folder / "no_mask.nii"}, ["no_mask.nii", "no such file"]),
@@ -83,6 +87,13 @@ FIELD_ERRORS = {
             "field": f.write("sing", s.field_ppm, np.ones((4, 4))), "mask": f.write("m", s.mask, np.ones((4, 4)))
         },
         ["sing.nii.gz", "affine", "degenerate"],
+    ),
+    "sheared affine": (
+        lambda f, s: {
+            "field": f.write("tilted", s.field_ppm, sheared(s.affine)), "mask": f.write("m", s.mask, sheared(s.affine)),
+            "b0_direction": (0, 0, 1),
+        },
+        ["tilted.nii.gz", "axes 1 and 2 meet at 65.8°", "right angles", "resample"],
     ),
 }  # fmt: skip
 

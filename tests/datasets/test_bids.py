@@ -49,6 +49,33 @@ def test_round_trip(scan, write, tmp_path, entities):
     assert case.sources["mask"].endswith(f"{entities}_mask.nii.gz")
 
 
+def test_the_mask_of_a_lesion_is_not_taken_for_that_of_the_brain(scan, write, tmp_path):
+    """Alone under derivatives it was the mask of the reconstruction."""
+    write("sub-01", mask=False)
+    lesion = np.zeros_like(scan.mask)
+    lesion[8:13, 8:13, 7:12] = True
+    below = tmp_path / "derivatives" / "lesions" / "sub-01" / "anat"
+    save_image(below / "sub-01_label-lesion_mask.nii.gz", lesion, scan.affine)
+    case = load_case(f"bids:{tmp_path}")
+    assert case.made_mask
+    assert case.problem.mask.sum() > 0.9 * scan.mask.sum()
+    save_image(below / "sub-01_label-brain_mask.nii.gz", scan.mask, scan.affine)
+    check(load_case(f"bids:{tmp_path}"), scan)
+    asked = load_case(f"bids:{tmp_path}?mask=derivatives/lesions/sub-01/anat/sub-01_label-lesion_mask.nii.gz")
+    np.testing.assert_array_equal(asked.problem.mask, lesion)
+
+
+def test_a_subject_with_images_of_another_suffix_is_told_of_that(write, tmp_path):
+    write("sub-01")
+    for path in write("sub-02").iterdir():
+        path.rename(path.with_name(path.name.replace("_MEGRE", "_T2starw")))
+    with pytest.raises(
+        ParameterError, match=r"no sub-02 with images \*_MEGRE in .*there are \*_T2starw of it \(\?suffix=\)"
+    ):
+        load_case(f"bids:{tmp_path}?subject=02")
+    assert load_case(f"bids:{tmp_path}?subject=02&suffix=T2starw").name == "sub-02"
+
+
 def test_selectors(scan, write, tmp_path):
     for entities in ("sub-01_ses-a_run-1", "sub-01_ses-a_run-2", "sub-01_ses-b_run-1", "sub-02_ses-a_run-1"):
         write(entities)
@@ -59,7 +86,7 @@ def test_selectors(scan, write, tmp_path):
         load_case(f"bids:{tmp_path}")
     with pytest.raises(ParameterError, match=r"2 acquisitions; choose one with \?run= \(1, 2\)$"):
         load_case(f"bids:{tmp_path}?subject=01&session=a")
-    with pytest.raises(ParameterError, match=r"no sub-03 in .*did you mean '0"):
+    with pytest.raises(ParameterError, match=r"no sub-03 with images \*_MEGRE in .*did you mean '0"):
         load_case(f"bids:{tmp_path}?subject=03")
 
 

@@ -31,6 +31,17 @@ def test_exact_without_noise(frequency, initial, rate):
         assert found.report["unconverged_voxels"] == 0
 
 
+@pytest.mark.parametrize("times", [(0.003, 0.004, 0.020), (0.0025, 0.0035, 0.020), (0.004, 0.006, 0.020)])
+def test_one_short_gap_among_few_echoes_tells_aliases_apart(times):
+    """A grid too coarse for that took a neighbouring alias in a third of the voxels."""
+    x, y, z = axes((20, 18, 16))
+    mask, frequency = ball(x.shape), 20 * np.sin(3 * x) * np.cos(2 * y) + 8 * z
+    found = fit_complex_echoes(make_echoes(frequency, np.array(times), noise=0.03, seed=5), mask)
+    error = (found.frequency_hz - frequency)[mask]
+    assert np.abs(error).max() < 4.0  # an alias is 57 Hz and more away
+    assert error.std() < 1.2 * np.sqrt(np.mean(found.noise_hz[mask] ** 2))
+
+
 @given(offset=st.floats(-3.1, 3.1), stretch=st.floats(0.3, 3))
 @settings(max_examples=25, deadline=None)
 def test_a_phase_offset_changes_nothing_and_time_scales_the_frequency(offset, stretch):

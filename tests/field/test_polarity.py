@@ -49,6 +49,18 @@ def test_a_monopolar_readout_is_taken_for_none(times, noise):
     assert found.phase_rad < 0.05
 
 
+@pytest.mark.parametrize("times", [(0.0046, 0.0071, 0.020), (0.004, 0.016, 0.020), (0.005, 0.009, 0.020)])
+def test_three_uneven_echoes_are_no_bipolar_readout_by_an_alias_of_their_frequency(times):
+    """Any frequency explains three echoes with two phases, in steps of the first and third's period."""
+    found = bipolar_test(*series(times))
+    assert not found.present
+    assert found.phase_rad < 0.02  # 0.74 rad and more where an alias was taken
+    found = bipolar_test(*series(times, bipolar=0.2))
+    assert found.present
+    assert found.phase_rad == pytest.approx(0.2, abs=0.02)
+    assert bipolar_test(*series(times, bipolar=0.3, ramp=0.7)).present
+
+
 def test_a_first_echo_with_a_phase_of_its_own_is_no_bipolar_readout():
     assert not bipolar_test(*series(EVEN, extra=0.3)).present
 

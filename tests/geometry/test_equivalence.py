@@ -18,6 +18,7 @@ from qsm_recon.errors import DataError
 from qsm_recon.io import save_image
 from qsm_recon.operators.grid import Grid
 from qsm_recon.problem import Problem
+from qsm_recon.solvers.default_weights import total_variation_weight
 from qsm_recon.solvers.registry import make_solver
 from qsm_recon.units import ppm_to_hz, rad_per_ppm
 
@@ -206,16 +207,29 @@ def _everywhere():
     return np.mean(parts, axis=0).astype(np.float32)
 
 
-@every_method
-def test_zero_magnitude_in_places_costs_only_those(engine, straight, usual):
+def without_signal(straight, signal):
+    """A scan whose magnitude has next to nothing in places, and noise for a field there."""
     magnitude = np.ones(straight.mask.shape, np.float32)
-    magnitude[10:12, 14:18, 9:13] = 0
-    field = np.where(magnitude > 0, straight.field, np.float32(0.7))  # noise there, as phase without signal is
-    problem = Problem(
+    magnitude[10:12, 14:18, 9:13] = signal
+    field = np.where(magnitude == 1, straight.field, np.float32(0.7))
+    return Problem(
         field, straight.mask, Grid.from_affine(straight.mask.shape, straight.affine), magnitude=magnitude,
         field_kind="local",
     )  # fmt: skip
-    found = solved(engine, problem)
+
+
+@pytest.mark.parametrize("signal", [0.01, 0.04])
+def test_voxels_with_next_to_no_signal_have_no_say_in_the_weight(signal, straight):
+    """Those of a haemorrhage, which is no exact zero, made the default six times as strong."""
+    none, some, all_of_it = (total_variation_weight(without_signal(straight, share)) for share in (0.0, signal, 1.0))
+    assert some == pytest.approx(none, rel=1e-6)
+    assert some < 3 * all_of_it
+
+
+@every_method
+@pytest.mark.parametrize("signal", [0.0, 0.01])
+def test_no_signal_in_places_costs_only_those(engine, signal, straight, usual):
+    found = solved(engine, without_signal(straight, signal))
     assert np.isfinite(found).all()
     if METHODS[engine][0] != "tkd":  # a filter of the field, which has no weights
         assert slope(found, straight) == pytest.approx(slope(usual[engine], straight), abs=0.1)

@@ -31,6 +31,20 @@ def affine(axes, voxel_size=VOXEL_SIZE, origin=(-90, 12, 35)):
     return matrix
 
 
+def test_sheared_axes_are_refused_and_rounded_ones_are_not():
+    """Kernel and differences took them for orthogonal, without a word."""
+    turn = rotation((0.3, -0.2, 0.7))
+    rounded = np.round(affine(turn), 3)
+    grid = Grid.from_affine(SHAPE, rounded)
+    assert grid.b0_direction == pytest.approx(tuple(turn.T @ (0, 0, 1)), abs=1e-3)
+    shear = np.eye(3)
+    shear[0, 2] = np.tan(np.radians(1.5))
+    Grid.from_affine(SHAPE, affine(turn @ shear, (1, 1, 1)))
+    shear[0, 2] = np.tan(np.radians(20))
+    with pytest.raises(DataError, match=r"axes 1 and 3 meet at 70\.0°, expected right angles"):
+        Grid.from_affine(SHAPE, affine(turn @ shear, (1, 1, 1)))
+
+
 def test_direction_is_stored_with_unit_length():
     grid = Grid(SHAPE, VOXEL_SIZE, (0, 3, 4))
     assert grid.b0_direction == pytest.approx((0, 0.6, 0.8))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from qsm_recon import make_solver
+from qsm_recon.errors import ParameterError
 from qsm_recon.select import tune
 from qsm_recon.select.curve import Curve
 from qsm_recon.select.minimum_risk import is_settled, minimum_risk
@@ -87,6 +88,20 @@ def test_when_weaker_weights_would_change_nothing(risk, ratio, settled):
             misfit_ratio=np.r_[0.01, curve.misfit_ratio], risk=np.r_[9.0, curve.risk],
         )  # fmt: skip
         assert minimum_risk(weaker) == minimum_risk(curve)
+
+
+def test_a_rule_of_closed_forms_is_refused_before_the_sweep(small, monkeypatch):
+    """A whole sweep went by before a command said so."""
+    monkeypatch.setattr(tune, "select_value", lambda *given, **settings: pytest.fail("swept"))
+    with pytest.raises(ParameterError, match=r"selection 'gcv': only closed forms .* 'tv' is none"):
+        tune.solver_by_selection(make_solver("tv"), small.problem, "gcv")
+
+
+def test_an_estimate_below_zero_is_not_called_an_error_of_nothing():
+    found = minimum_risk(curve_of([5e-5, 1e-5, -2e-6, 1e-5, 4e-5], [4, 2, 1, 0.7, 0.4]))
+    assert found.value is not None
+    assert "smallest (less than can be told where" in found.reason
+    assert "smallest (1 ppb where" in minimum_risk(curve_of([5e-5, 1e-5, 1e-6, 1e-5, 4e-5], [4, 2, 1, 0.7, 0.4])).reason
 
 
 def test_nothing_is_settled_without_an_estimate():

@@ -146,6 +146,8 @@ def test_multi_echo_does_not_see_a_constant_frequency(head):
 def test_multi_echo_needs_echoes(head):
     with pytest.raises(ParameterError, match="complex echoes"):
         McTFI().solve(head.problem(echoes=None))
+    with pytest.raises(ParameterError, match=r"two echoes or more, found one.*choose tfi"):
+        McTFI().solve(head.problem(echoes=head.echoes[..., :1], echo_times_s=TIMES[:1]))
 
 
 def test_without_background_only_the_box_around_the_mask_is_computed(head):
