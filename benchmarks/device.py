@@ -228,7 +228,7 @@ def facts(device: str) -> dict[str, Any]:
     name = torch_name(device)
     known = {"device": device, "torch": torch.__version__, "machine": machine()}
     if name.startswith("cuda"):
-        known |= {"name": torch.cuda.get_device_name(name), "cuda": torch.version.cuda}
+        known |= {"name": torch.cuda.get_device_name(name), "cuda": str(torch.version.cuda)}
     return known
 
 

@@ -12,7 +12,8 @@ from qsm_recon.errors import ParameterError
 from qsm_recon.problem import Problem
 from qsm_recon.result import Callback, provisionally
 from qsm_recon.solvers.base import Series, Solution, Solver
-from qsm_recon.solvers.composition import CAUTIOUS, Composition, CompositionRun, Continued, ContinuedSeries
+from qsm_recon.solvers.composition import CAUTIOUS, Composition, CompositionRun
+from qsm_recon.solvers.continued import Continued, ContinuedSeries
 from qsm_recon.solvers.default_weights import scale_of
 from qsm_recon.solvers.parameters import parameter
 from qsm_recon.solvers.variational import VariationalSolver

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from qsm_recon.problem import Problem
 from qsm_recon.result import Callback
 from qsm_recon.solvers.base import Series, Solution
-from qsm_recon.solvers.composition import Composition, CompositionRun, ContinuedSeries
+from qsm_recon.solvers.composition import Composition, CompositionRun
+from qsm_recon.solvers.continued import ContinuedSeries
 from qsm_recon.solvers.default_weights import TOTAL_VARIATION_RULE, absolute_weight, total_variation_weight
 from qsm_recon.solvers.iterative import ADMMSolver, normalisation_parameter, weighting_parameter
 from qsm_recon.solvers.parameters import parameter

@@ -13,7 +13,7 @@ from qsm_recon.select.choosers import choose
 from qsm_recon.select.curve import curve_of_points
 from qsm_recon.select.path import Path
 from qsm_recon.select.risk import RiskProbe, SpectralMisfit, errors_of_field, estimated_risks
-from qsm_recon.solvers.composition import ContinuedSeries
+from qsm_recon.solvers.continued import ContinuedSeries
 from qsm_recon.solvers.direct import Tikhonov
 from qsm_recon.solvers.registry import make_solver
 from qsm_recon.solvers.total_variation import LinearTV
