@@ -99,9 +99,10 @@ def _coarse_geometry(problem: Problem) -> tuple[Triple[int], Triple[float], Trip
 def _trusted(problem: Problem) -> NDArray[np.bool_]:
     """Where the field is measured, and not so far from its median that it may be off by whole turns of phase."""
     trusted = problem.measured
-    values = problem.field_ppm[trusted].astype(np.float64)
+    values = problem.field_ppm[trusted]
     middle = float(np.median(values))
-    limit = OUTLYING * float(np.median(np.abs(values - middle)))
+    values -= values.dtype.type(middle)
+    limit = OUTLYING * float(np.median(np.abs(values, out=values)))
     return trusted & (np.abs(problem.field_ppm - middle) <= limit) if limit > 0 else trusted
 
 

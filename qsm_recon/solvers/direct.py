@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from qsm_recon.backend.arrays import host
 from qsm_recon.engines.closed_form import (
-    apply_filter,
-    filter_costs,
+    filter_with_costs,
     point_spread_amplitude,
     regularised_inverse,
     truncated_inverse,
@@ -43,9 +42,9 @@ class ClosedForm(OperatorSolver):
         operator = self.dipole_operator(problem)
         field = np.where(problem.mask, problem.field_ppm, 0)
         k_space_filter, symbol = self._filter(operator)
-        susceptibility = apply_filter(operator, field, k_space_filter)
+        susceptibility, costs = filter_with_costs(operator, field, k_space_filter, symbol)
         details = {
-            **filter_costs(operator, field, k_space_filter, symbol),
+            **costs,
             "point_spread_amplitude": point_spread_amplitude(operator, k_space_filter),
         }
         return Solution(
