@@ -48,6 +48,7 @@ ENGINES = {
     "Gauss-Newton": ("medi", "tfi", "mctfi"),
     "network": ("qsminvnet", "fine"),
 }
+TABLE = "memory_baseline"
 BASELINE_ROUNDS = 3
 BASELINE_DATA = "phantom:sim2?size=full"
 PEAK = (
@@ -125,8 +126,8 @@ def measure(name: str, shape: tuple[int, int, int], precision: str = "single") -
     return int(peak), float(predicted)
 
 
-def compare_builds(where: str, methods: Sequence[str], data: str) -> str:
-    """Peaks of another build and of this one in turns, as a table in MiB and in float32 volumes of the image.
+def compare_builds(where: str, methods: Sequence[str], data: str) -> list[dict[str, Any]]:
+    """Measure peaks of another build and of this one in turns; each method's row is stored as it is made.
 
     Parameters
     ----------
@@ -142,7 +143,7 @@ def compare_builds(where: str, methods: Sequence[str], data: str) -> str:
     ParameterError
         If there is no such build.
     """
-    lines = []
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         builds = (baseline_folder(where, scratch / "old"), Path(__file__).resolve().parents[1])
@@ -153,10 +154,26 @@ def compare_builds(where: str, methods: Sequence[str], data: str) -> str:
             few = {key: 4 for key, p in solvers()[name].declared().items() if "iterations" in key and p.default}
             rounds = [[peak_of_build(build, scratch, name, few) for build in builds] for _ in range(BASELINE_ROUNDS)]
             old, new = (statistics.median(found) for found in zip(*rounds, strict=True))
-            cells = (f"{number(old / 2**20)} → {number(new / 2**20)}", f"{old / volume:.1f} → {new / volume:.1f}")
-            lines.append([f"`{name}`", portable(data), *cells, number(new / old, 2)])
-            print(f"{name}: {cells[1]} volumes", flush=True)
-    return markdown(["method", "data", "MiB", "volumes of the image", "ratio"], lines)
+            row = {
+                "solver": name, "data": portable(data), "baseline": Path(where).name, "rounds": BASELINE_ROUNDS,
+                "volume_bytes": volume, "old_bytes": old, "new_bytes": new,
+            }  # fmt: skip
+            rows.append(row)
+            save_rows(TABLE, [row], ("solver", "data", "baseline"))
+            print(builds_table([row]).splitlines()[-1], flush=True)
+    return rows
+
+
+def builds_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Peaks of two builds, in MiB and in float32 volumes of the image."""
+    lines = []
+    for row in rows:
+        old, new, volume = row["old_bytes"], row["new_bytes"], row["volume_bytes"]
+        lines.append(
+            [f"`{row['solver']}`", row["data"], row["baseline"], f"{old / 2**20:.0f} → {new / 2**20:.0f}",
+             f"{old / volume:.1f} → {new / volume:.1f}", number(new / old, 2)]
+        )  # fmt: skip
+    return markdown(["method", "data", "beside", "MiB", "volumes of the image", "ratio"], lines)
 
 
 def peak_of_build(build: Path, scratch: Path, name: str, parameters: dict[str, Any]) -> int:
@@ -181,7 +198,7 @@ def main() -> int:
             raise ParameterError(f"--algo: '{name}' is not measured{did_you_mean(name, known)}")
     if options.baseline:
         methods = options.algo or [name for name in known if name != "mctfi" and not solvers()[name].missing()]
-        print(compare_builds(options.baseline, methods, options.data))
+        compare_builds(options.baseline, methods, options.data)
         return 0
     rows: list[dict[str, Any]] = []
     print(f"{'engine':<27}{'method':<11}{'image':<14}{'computed on':<14}{'predicted':>10}{'measured':>10}  difference")

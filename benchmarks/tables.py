@@ -17,6 +17,8 @@ from benchmarks.choosing import TABLE as CHOOSING
 from benchmarks.choosing import choosing_table
 from benchmarks.map_distance import TABLE as DISTANCE
 from benchmarks.map_distance import distance_table, verdict
+from benchmarks.memory import TABLE as MEMORY
+from benchmarks.memory import builds_table
 from benchmarks.suite.table import markdown, method_label, number
 from benchmarks.sweeps import TABLE as SWEEPS
 from benchmarks.sweeps import sweeps_table
@@ -126,6 +128,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "challenge": challenge, "rc1": rc1, "convergence": convergence, "speed": speed, "morphology": morphology,
     "baseline": lambda: baseline_table(rows_of(BASELINE)),
     "choosing": lambda: choosing_table(rows_of(CHOOSING)),
+    "memory": lambda: builds_table(rows_of(MEMORY)),
     "sweeps": lambda: sweeps_table(rows_of(SWEEPS)),
     "distance": lambda: f"{distance_table(rows_of(DISTANCE))}\n\n{verdict(rows_of(DISTANCE))}",
     "whole": lambda: f"{whole_table(rows_of(WHOLE))}\n\n{stages_table(rows_of(WHOLE))}",
