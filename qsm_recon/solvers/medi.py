@@ -78,6 +78,10 @@ class MorphologySolver(GridSolver):
         """See :meth:`Solver.memory_volumes`."""
         return 26.0
 
+    def device_volumes(self) -> float:
+        """See :meth:`Solver.device_volumes`."""
+        return 29.0
+
     def default_weight(self, problem: Problem) -> float:
         """See :class:`Solver`."""
         return (EDGE_FACTOR if self.has_edges(problem) else 1.0) * total_variation_weight(problem)
@@ -178,6 +182,8 @@ class MEDI(MorphologySolver):
             0 if scale is None else self.linear_iterations,
             merit=self.merit,
         )
+        taken_off = np.where(mask, problem.field_ppm - field, 0).astype(dtype) if self.smv_radius > 0 else None
+        del field, weight  # the model has its own
         fluid = self._fluid(problem, mask) if self.csf_weight > 0 else None
         engine = GaussNewton(
             operator,
@@ -206,9 +212,9 @@ class MEDI(MorphologySolver):
         if fluid is not None:
             details[OWN_ZERO] = f"mean over the cerebrospinal fluid, {int(fluid.sum())} voxels (csf_mask)"
         images = {} if fluid is None else {"csf_mask": fluid}
-        # Spherical means that were taken off are no part of what is left unexplained.
-        taken_off = np.where(mask, problem.field_ppm - field, 0)
-        fitted = operator.forward_padded(outcome.image) + taken_off.astype(dtype)
+        fitted = operator.crop(engine.predicted)
+        if taken_off is not None:  # spherical means are no part of what is left unexplained
+            fitted += taken_off
         return Solution(susceptibility, fitted, outcome.stop_reason, outcome.history, details, images, mask)
 
     def noise_fidelity(self, problem: Problem) -> float | None:

@@ -105,6 +105,10 @@ class TotalFieldSolver(MorphologySolver):
         """See :meth:`Solver.memory_volumes`."""
         return 25.5
 
+    def device_volumes(self) -> float:
+        """See :meth:`Solver.device_volumes`."""
+        return 26.5
+
     def region(self, problem: Problem) -> Region:
         """See :class:`Solver`; where there is no background, :meth:`_solve` leaves out what is far from the mask."""
         return Region.whole(problem.grid.shape)

@@ -29,7 +29,7 @@ from qsm_recon.backend.kernels.signal import difference_frequency, fit_frequency
 from qsm_recon.backend.kernels.unwrap import best_path_turns, local_uncertainty, mark_wide_steps
 from qsm_recon.terms.fidelity import absolute, chord, huber
 
-SINGLE, DOUBLE = 1e-5, 1e-10
+SINGLE, DOUBLE = 2e-5, 1e-10
 """Largest difference relative to the largest number of an array, for calls with arrays in single precision or none."""
 ROOMS = sorted(
     f"{package.__name__}.{module.name}"

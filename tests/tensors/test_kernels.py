@@ -35,7 +35,7 @@ from qsm_recon.terms.fidelity import absolute, chord, huber
 
 SINGLE, DOUBLE = 1e-5, 1e-11
 """Largest difference relative to the largest number of an array."""
-CANCELLING = {"morphology.lagged_weights": 1e-3}
+CANCELLING = {"morphology.lagged_weights": 2e-3}
 """Sums of differences of nearly equal numbers (√(g² + e²) - e), which keep few digits in single precision."""
 ON_HOST = ("sums", "times", "scales")
 """Arrays that stay numpy's: a few numbers that are summed up or told."""
