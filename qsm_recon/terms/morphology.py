@@ -93,8 +93,8 @@ def boundary_around(
 ) -> tuple[Boundary, Boundary, Boundary]:
     """How differences end on a padded grid, so that neither end of the image is unlike the other.
 
-    Padding lies behind the image's last voxels only.  A cut at the end of the grid would leave the last voxels linked to
-    the padding and the first ones not, and a mirrored image would get another map.  Where an axis has padding,
+    Padding lies behind the image's last voxels only.  A cut at the end of the grid would leave the last voxels linked
+    to the padding and the first ones not, and a mirrored image would get another map.  Where an axis has padding,
     differences go on across the end, which is empty; where it has none they end with the image.
 
     Parameters

@@ -119,3 +119,11 @@ def test_the_risk_of_added_points_does_not_depend_on_how_far_the_sweep_went(smal
         found.append(added.spectral.overfit)
     assert found[0] is not None
     np.testing.assert_allclose(found[1], found[0], rtol=1e-4)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.05])
+@pytest.mark.parametrize("method", ["tkd", "tv"])
+def test_a_field_without_variation_is_named(small, value, method):
+    flat = Problem(np.full(small.mask.shape, value, np.float32), small.mask, Grid(small.mask.shape))
+    with pytest.raises(DataError, match="field_ppm: no variation inside the mask, the field is .* check the field map"):
+        solver_by_selection(make_solver(method), flat, "auto")
