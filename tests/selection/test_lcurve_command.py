@@ -163,3 +163,16 @@ def test_the_same_data_twice_are_refused_before_anything_is_written(on_disk, sma
     assert f"rc1:{tmp_path}/a" in said
     assert f"rc1:{tmp_path}/b" in said
     assert not folder.exists()
+
+
+def test_a_truth_in_another_unit_is_spoken_of(on_disk, small, tmp_path, capsys):
+    from qsm_recon import run
+
+    save_image(tmp_path / "ppb.nii.gz", 1000 * small.truth, np.eye(4))
+    arguments = ["--algo", "tkd", "--out", str(tmp_path / "out"), *on_disk]
+    assert run.main(arguments) == 0
+    assert "are both in ppm?" not in capsys.readouterr().err
+    assert run.main([*arguments, "--truth", str(tmp_path / "ppb.nii.gz")]) == 0
+    said = capsys.readouterr().err
+    assert "ppb.nii.gz: the map varies 0.00" in said
+    assert "are both in ppm?" in said
