@@ -237,6 +237,12 @@ def case_from_options(options: argparse.Namespace) -> Case:
         If they are missing, contradictory or unusable.
     """
     given = given_options(options, FILE_OPTIONS)
+    files = bool(given_options(options, INPUT_FILE_OPTIONS)) and not options.dataset
+    if options.seed is not None and (files or not (options.dataset or DEFAULT_DATASET).startswith("phantom:")):
+        raise ParameterError(
+            f"--seed {options.seed}: has no meaning without a phantom, nothing else is random; leave it out, or give "
+            "--dataset phantom:…"
+        )
     if options.dataset or not given:
         return _case_from_dataset(options)
     from qsm_recon.datasets.files import case_from_files
@@ -311,8 +317,8 @@ def data_arguments(options: argparse.Namespace) -> list[str]:
 
 
 def _seeded(dataset: str, seed: int | None) -> str:
-    """Hand the seed to a phantom; nothing else is random."""
-    if seed is None or not dataset.startswith("phantom:"):
+    """Hand the seed to a phantom."""
+    if seed is None:
         return dataset
     return f"{dataset}{'&' if '?' in dataset else '?'}noise_seed={seed}"
 

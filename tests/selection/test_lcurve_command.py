@@ -176,3 +176,13 @@ def test_a_truth_in_another_unit_is_spoken_of(on_disk, small, tmp_path, capsys):
     said = capsys.readouterr().err
     assert "ppb.nii.gz: the map varies 0.00" in said
     assert "are both in ppm?" in said
+
+
+def test_a_seed_where_nothing_is_random_is_refused(on_disk, tmp_path, capsys):
+    from qsm_recon import run
+
+    for command in (run, lcurve):
+        for data in (on_disk, ["--dataset", f"bids:{tmp_path}"]):
+            assert command.main(["--algo", "tkd", "--seed", "3", "--out", str(tmp_path / "out"), *data]) == 2
+            assert "--seed 3: has no meaning without a phantom" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
