@@ -237,11 +237,10 @@ def case_from_options(options: argparse.Namespace) -> Case:
         If they are missing, contradictory or unusable.
     """
     given = given_options(options, FILE_OPTIONS)
-    files = bool(given_options(options, INPUT_FILE_OPTIONS)) and not options.dataset
-    if options.seed is not None and (files or not (options.dataset or DEFAULT_DATASET).startswith("phantom:")):
+    source = options.dataset or ("files" if given_options(options, INPUT_FILE_OPTIONS) else DEFAULT_DATASET)
+    if options.seed is not None and not source.startswith("phantom:"):
         raise ParameterError(
-            f"--seed {options.seed}: has no meaning without a phantom, nothing else is random; leave it out, or give "
-            "--dataset phantom:…"
+            f"--seed {options.seed}: has no meaning without a phantom (--dataset phantom:…); leave it out"
         )
     if options.dataset or not given:
         return _case_from_dataset(options)
