@@ -54,7 +54,10 @@ def test_the_maps_of_a_session_can_be_written(on_disk, small, tmp_path, capsys):
         assert np.array_equal(image.data, session.susceptibility_ppm(point))
         assert np.array_equal(image.affine, np.eye(4))
         assert image.data.std() > 0
+    record = json.loads((folder / "maps" / "maps.json").read_text())
+    assert (record["unit"], record["zero_reference"], len(record["maps"])) == ("ppm", "none", 9)
     said = capsys.readouterr().out
+    assert "without zero reference (as run --reference none)" in said
     assert f"maps: 9 files in {folder}/maps/" in said
     assert f"mask.nii.gz, {int(small.mask.sum())} voxels" in said
 
