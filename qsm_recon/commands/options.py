@@ -317,9 +317,7 @@ def data_arguments(options: argparse.Namespace) -> list[str]:
 
 def _seeded(dataset: str, seed: int | None) -> str:
     """Hand the seed to a phantom."""
-    if seed is None:
-        return dataset
-    return f"{dataset}{'&' if '?' in dataset else '?'}noise_seed={seed}"
+    return dataset if seed is None else f"{dataset}{'&' if '?' in dataset else '?'}noise_seed={seed}"
 
 
 def reference_from_options(choice: str, case: Case) -> tuple[Case, NDArray[np.bool_] | None, str]:
