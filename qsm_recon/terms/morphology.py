@@ -102,8 +102,10 @@ def boundary_around(
     shape, padded_shape
         Of the image and of the grid.
     """
-    x, y, z = ("periodic" if padded > n else "neumann" for n, padded in zip(shape, padded_shape, strict=True))
-    return (x, y, z)
+    kinds: list[Boundary] = [
+        "periodic" if padded > n else "neumann" for n, padded in zip(shape, padded_shape, strict=True)
+    ]
+    return (kinds[0], kinds[1], kinds[2])
 
 
 class EdgeWeightedVariation:
