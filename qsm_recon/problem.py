@@ -21,6 +21,8 @@ FieldKind = Literal["unknown", "local", "total"]
 LONGEST_ECHO_TIME_S = 1.0
 NO_SIGNAL = 0.05
 """Share of the median below which a voxel's field is noise, and has next to no weight in any fidelity."""
+MOSTLY = 0.5
+"""Share of the mask without a known noise above which that is spoken of."""
 DEFAULT_PHASE_SCALE = 20.0
 """rad per ppm assumed where field strength or echo time is unknown: close to 3 T at an echo time of 25 ms."""
 
@@ -43,7 +45,8 @@ class Problem:
     weight
         (nx, ny, nz) non-negative data weight W given by the user, any scale.
     field_noise_ppm
-        (nx, ny, nz) standard deviation of the field, in ppm.
+        (nx, ny, nz) standard deviation of the field, in ppm.  0 stands for unknown, as maps have it where no field
+        could be fitted: such a voxel has no weight where the weight is made of the noise.
     echoes
         (nx, ny, nz, n_echoes) complex signal.
     echo_times_s
@@ -108,6 +111,7 @@ class Problem:
                 if name in ("magnitude", "weight", "field_noise_ppm", "reliability"):
                     require_non_negative(name, array, mask)
                 object.__setattr__(self, name, _locked(array))
+        self._note_unknown_noise(notes)
         if self.reliability is not None and self.reliability[mask].max() > 1:
             largest = self.reliability[mask].max()
             raise DataError(f"reliability: expected values from 0 to 1, found {largest:g}", argument="reliability")
@@ -124,6 +128,19 @@ class Problem:
                 argument="echoes",
             )
         object.__setattr__(self, "notes", tuple(notes))
+
+    def _note_unknown_noise(self, notes: list[str]) -> None:
+        """Warn of a noise map that is 0 in most of the mask: those voxels would have no say."""
+        if self.field_noise_ppm is None:
+            return
+        voxels = int(self.mask.sum())
+        unknown = voxels - int(np.count_nonzero(self.field_noise_ppm[self.mask]))
+        if unknown > MOSTLY * voxels:
+            notes.append(
+                f"field_noise_ppm: it is 0, which counts as unknown, in {unknown} of the {voxels} voxels of the mask; "
+                "with weighting=noise they have no weight: give positive standard deviations, or another weighting"
+            )
+            logger.warning("%s", notes[-1])
 
     def with_offset(self, constant_ppm: float) -> Problem:
         """Return the same problem with a constant, in ppm, taken out of its field."""

@@ -137,6 +137,25 @@ def find_acquisitions(
     return sorted(acquisitions, key=lambda one: (one.entities["sub"], one.entities.get("ses", ""), one.name))
 
 
+def subjects_without(root: Path, suffix: str, participants: Sequence[str] = ()) -> list[str]:
+    """Return the subjects of a data set that have no images of a suffix, as their folders are named, in order.
+
+    Parameters
+    ----------
+    root
+        The data set.
+    suffix
+        Suffix of the images.
+    participants
+        Labels that were asked for; where there are any, no other subject is missed.
+    """
+    asked = {label.removeprefix("sub-") for label in participants}
+    having = {file.entities.get("sub") for file in find_images(root, suffix)}
+    folders = sorted(path.name for path in root.glob("sub-*") if path.is_dir())
+    labels = [name.removeprefix("sub-") for name in folders]
+    return [f"sub-{label}" for label in labels if label not in having and (not asked or label in asked)]
+
+
 def _keep(files: list[BidsFile], entity: str, labels: Sequence[str], option: str, root: Path) -> list[BidsFile]:
     """Files with one of several labels."""
     if not labels:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qsm_recon.cohort.acquisitions import Acquisition, find_acquisitions
+from qsm_recon.cohort.acquisitions import Acquisition, find_acquisitions, subjects_without
 from qsm_recon.cohort.derivatives import GROUP, check_folder, describe_dataset
 from qsm_recon.cohort.method import Method, method_from_options, require_libraries
 from qsm_recon.cohort.record import DONE, FAILED, Record, is_done, read_records
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from qsm_recon.cohort.worker import Task
 
 EXIT_SOME_FAILED = 1
+NAMED = 5
+"""Subjects without images that are named; there may be hundreds."""
 LEVELS = ("participant", "group")
 
 
@@ -169,9 +171,22 @@ def _plan(options: argparse.Namespace) -> _Cohort:
         mask=options.mask,
         without=out,
     )
+    if options.analysis_level == "participant":
+        _tell_of_lacking(root, options)
     asked = acquisitions if options.analysis_level == "participant" else []
     todo = [one for one in asked if one.refusal or not is_done(root, out, one, method.described)]
     return _Cohort(root, out, method, acquisitions, todo)
+
+
+def _tell_of_lacking(root: Path, options: argparse.Namespace) -> None:
+    """Name the subjects that nothing will be reconstructed of, in one line."""
+    lacking = subjects_without(root, options.suffix, options.participant_label)
+    if lacking:
+        more = ", …" if len(lacking) > NAMED else ""
+        logger.warning(
+            "%s: %d subject(s) without images *_%s.nii[.gz] are left out: %s%s",
+            root, len(lacking), options.suffix, ", ".join(lacking[:NAMED]), more,
+        )  # fmt: skip
 
 
 def _require_writable(out: Path) -> None:

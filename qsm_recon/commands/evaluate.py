@@ -23,6 +23,7 @@ from qsm_recon.commands.line import EXIT_DONE, CommandParser, add_version_option
 from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.io import Image, load_image, load_mask, require_same_geometry, write_json
 from qsm_recon.metrics import OFFICIAL_METRICS, SIMILARITY_METRICS, Scores, combine_cases, evaluate, rank
+from qsm_recon.metrics.plausibility import other_unit
 from qsm_recon.metrics.ranking import TOP
 from qsm_recon.metrics.rc2 import Variant
 from qsm_recon.metrics.scores import METRIC_UNITS
@@ -39,7 +40,6 @@ HEADINGS = {
     "calcification_moment_deviation": "moment",
 }
 TITLE_LETTERS = 48
-IMPLAUSIBLE_RATIO = 30.0  # a map whose spread differs more than this from the truth's is in another unit
 
 
 @dataclass(frozen=True)
@@ -155,12 +155,9 @@ def _load_map(path: Path, case: Reference) -> Image:
     """Load a reconstruction and check that it can be compared with the truth."""
     image = load_image(path, dtype=np.float64)
     require_same_geometry(case.truth, image)
-    inside = image.data[case.mask.data]
-    spread, expected = float(inside[np.isfinite(inside)].std()), float(case.truth.data[case.mask.data].std())
-    if spread > 0 and expected > 0 and not 1 / IMPLAUSIBLE_RATIO < spread / expected < IMPLAUSIBLE_RATIO:
-        logging.getLogger(__name__).warning(
-            "%s: varies %.3g times as much as the truth; is it in ppm?", path, spread / expected
-        )
+    found = other_unit(image.data, case.truth.data, case.mask.data)
+    if found is not None:
+        logging.getLogger(__name__).warning("%s: %s (truth: %s)", path, found, case.truth.path)
     return image
 
 

@@ -39,6 +39,7 @@ from qsm_recon.commands.options import (
 )
 from qsm_recon.commands.reconstruct import require_memory_for
 from qsm_recon.errors import ParameterError
+from qsm_recon.io import write_json
 from qsm_recon.parameters import parse_settings
 from qsm_recon.select.choosers import CHOOSERS
 from qsm_recon.select.path import PathPoint, require_number, sweep_values
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_LINES = 5.0
 MAPS = "maps"
 """Folder of a session for its maps as images."""
+MAPS_RECORD = "maps.json"
+"""What is said of them there: their zero point is the one of the method, which ``run`` moves to that of a region."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -88,7 +91,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("session"), metavar="DIR", help="folder of the session (default: %(default)s)"
     )
     output.add_argument(
-        "--keep-maps", action="store_true", help=f"write the map of every point as NIfTI, into DIR/{MAPS}"
+        "--keep-maps",
+        action="store_true",
+        help=f"write the map of every point as NIfTI, into DIR/{MAPS}; "
+        "as the method left it, without the zero reference of run",
     )
     add_machine_options(output)
     return parser
@@ -147,7 +153,10 @@ def _run(options: argparse.Namespace) -> int:
     progress.clear()
     page = session.write_page(pick)
     if options.keep_maps:
-        print(f"maps: {len(_write_maps(session, cases))} files in {session.folder / MAPS}/")
+        written = _write_maps(session, cases)
+        print(
+            f"maps: {len(written)} files in {session.folder / MAPS}/, without zero reference (as run --reference none)"
+        )
     if not options.quiet:
         print(describe_picks(session))
     print(f"page to judge by: {page}")
@@ -187,7 +196,7 @@ def _read(options: argparse.Namespace, solver: Solver) -> Case:
 
 
 def _write_maps(session: TuningSession, cases: list[Case]) -> list[Path]:
-    """Write the map of every point as NIfTI, placed as its data set is."""
+    """Write the map of every point as NIfTI, placed as its data set is, and what their zero point is."""
     written = []
     for case in cases:
         index = session.index_of(case.problem)
@@ -195,6 +204,8 @@ def _write_maps(session: TuningSession, cases: list[Case]) -> list[Path]:
         for point in session.of_case(index):
             path = session.folder / MAPS / f"{name}_{session.parameter}_{point.value:.6e}.nii.gz"
             written.append(case.save(path, session.susceptibility_ppm(point)))
+    record = {"unit": "ppm", "zero_reference": "none", "as_of": "run --reference none", "parameter": session.parameter}
+    write_json(session.folder / MAPS / MAPS_RECORD, {**record, "maps": [path.name for path in written]})
     return written
 
 

@@ -237,6 +237,11 @@ def case_from_options(options: argparse.Namespace) -> Case:
         If they are missing, contradictory or unusable.
     """
     given = given_options(options, FILE_OPTIONS)
+    source = options.dataset or ("files" if given_options(options, INPUT_FILE_OPTIONS) else DEFAULT_DATASET)
+    if options.seed is not None and not source.startswith("phantom:"):
+        raise ParameterError(
+            f"--seed {options.seed}: has no meaning without a phantom (--dataset phantom:…); leave it out"
+        )
     if options.dataset or not given:
         return _case_from_dataset(options)
     from qsm_recon.datasets.files import case_from_files
@@ -311,10 +316,8 @@ def data_arguments(options: argparse.Namespace) -> list[str]:
 
 
 def _seeded(dataset: str, seed: int | None) -> str:
-    """Hand the seed to a phantom; nothing else is random."""
-    if seed is None or not dataset.startswith("phantom:"):
-        return dataset
-    return f"{dataset}{'&' if '?' in dataset else '?'}noise_seed={seed}"
+    """Hand the seed to a phantom."""
+    return dataset if seed is None else f"{dataset}{'&' if '?' in dataset else '?'}noise_seed={seed}"
 
 
 def reference_from_options(choice: str, case: Case) -> tuple[Case, NDArray[np.bool_] | None, str]:

@@ -200,7 +200,7 @@ def _solve(solver: Solver, case: Case, *, two_pass: bool, quiet: bool) -> Recons
 
 
 def _judged(result: Reconstruction, susceptibility: NDArray, case: Case) -> Reconstruction:
-    """Warn of a map that does not look like tissue, or whose method left little of the mask; the report keeps it.
+    """Warn of a map unlike tissue or its truth, or whose method left little of the mask; the report keeps it.
 
     Raises
     ------
@@ -208,12 +208,15 @@ def _judged(result: Reconstruction, susceptibility: NDArray, case: Case) -> Reco
         If the method left too few slices of the mask.
     """
     from qsm_recon.datasets.thickness import check_thickness
-    from qsm_recon.metrics.plausibility import inverted
+    from qsm_recon.metrics.plausibility import inverted, other_unit
 
     found = [inverted(susceptibility, result.mask, case.problem.magnitude)]
     if not np.array_equal(result.mask, case.problem.mask):
         left = f"the mask that {result.solver} leaves"
         found.append(check_thickness(result.mask, left, advice="let it take less of the mask; nothing was written"))
+    if case.truth is not None:
+        doubt = other_unit(susceptibility, case.truth.susceptibility_ppm, case.compared(result.mask))
+        found.append(None if doubt is None else f"{case.sources.get('truth', case.name)}: the map {doubt}")
     warnings = [text for text in found if text is not None]
     for text in warnings:
         logger.warning("warning: %s", text)

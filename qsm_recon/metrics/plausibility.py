@@ -10,6 +10,32 @@ SKEW = 0.1
 BRIGHTER = 1.08
 """Median magnitude of the most over that of the least susceptible voxels; from 0.75 to 0.87 in the brains at hand."""
 
+IMPLAUSIBLE_RATIO = 30.0
+"""A map whose spread differs by more than this from the truth's is in another unit, or the truth is."""
+
+
+def other_unit(
+    susceptibility: NDArray[np.floating], truth: NDArray[np.floating], mask: NDArray[np.bool_]
+) -> str | None:
+    """Describe a map and a truth that cannot be in one unit.
+
+    Parameters
+    ----------
+    susceptibility, truth
+        (nx, ny, nz) the two; what is not finite does not count.
+    mask
+        (nx, ny, nz) where to look.
+    """
+    spreads = []
+    for image in (susceptibility, truth):
+        inside = image[mask]
+        inside = inside[np.isfinite(inside)]
+        spreads.append(float(inside.std(dtype=np.float64)) if inside.size else 0.0)
+    spread, expected = spreads
+    if spread <= 0 or expected <= 0 or 1 / IMPLAUSIBLE_RATIO < spread / expected < IMPLAUSIBLE_RATIO:
+        return None
+    return f"varies {spread / expected:.3g} times as much as the truth; are both in ppm?"
+
 
 def inverted(
     susceptibility_ppm: NDArray[np.floating], mask: NDArray[np.bool_], magnitude: NDArray[np.floating] | None

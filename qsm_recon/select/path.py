@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.errors import ParameterError, did_you_mean
+from qsm_recon.errors import DataError, ParameterError, did_you_mean
 from qsm_recon.problem import Problem
 from qsm_recon.result import Callback, IterationState, StopReason, heed
 from qsm_recon.select.costs import SettledCosts, costs
@@ -99,7 +99,7 @@ class Path:
     ParameterError
         If the parameter is unknown or not a number.
     DataError
-        If the problem says that its field is total, and the method expects a local one.
+        If the field does not vary, or the problem says that it is total, and the method expects a local one.
     """
 
     def __init__(
@@ -112,6 +112,7 @@ class Path:
         self._problem = problem
         self.parameter = parameter or solver.main_parameter().name
         require_number(solver, self.parameter)
+        require_variation(problem)
         found = solver.check_field(problem)
         if found is not None:
             logger.warning("%s expects a local field: %s", solver.name, found)
@@ -188,6 +189,29 @@ def _distance(first: NDArray, second: NDArray, mask: NDArray[np.bool_]) -> float
     """Norm of the difference of two maps in a mask, whatever their zero points."""
     difference = first[mask].astype(np.float64) - second[mask]
     return float(np.linalg.norm(difference - difference.mean()))
+
+
+def require_variation(problem: Problem) -> None:
+    """Refuse a field that is the same in all of the mask: its maps are zero, and nothing tells them apart.
+
+    Parameters
+    ----------
+    problem
+        One data set of a sweep.
+
+    Raises
+    ------
+    DataError
+        If there is no variation beyond rounding.
+    """
+    inside = problem.field_ppm[problem.mask]
+    low, high = float(inside.min()), float(inside.max())
+    if high - low <= 4 * float(np.finfo(inside.dtype).eps) * max(abs(low), abs(high)):
+        raise DataError(
+            f"field_ppm: no variation inside the mask, the field is {low:g} ppm in all of its {inside.size} voxels; a "
+            "sweep has nothing to choose by: expected a measured field, check the field map, its unit and the mask",
+            argument="field_ppm",
+        )
 
 
 def require_number(solver: Solver | type[Solver], parameter: str) -> None:

@@ -19,7 +19,7 @@ from qsm_recon.solvers.default_weights import EDGE_FACTOR, EDGE_RULE, rounding, 
 from qsm_recon.solvers.iterative import GridSolver, normalisation_parameter, weighting_parameter
 from qsm_recon.solvers.parameters import parameter
 from qsm_recon.terms.field_model import WeightedField
-from qsm_recon.terms.morphology import FRACTIONS_OF, EdgeWeightedVariation, UniformRegion, edge_mask
+from qsm_recon.terms.morphology import FRACTIONS_OF, EdgeWeightedVariation, UniformRegion, boundary_around, edge_mask
 from qsm_recon.terms.reference_region import ventricle_mask
 from qsm_recon.terms.weights import data_weight, fidelity_of_noise
 
@@ -190,7 +190,7 @@ class MEDI(MorphologySolver):
             model,
             EdgeWeightedVariation(
                 operator.transform, problem.grid.voxel_size_mm, self.main_value(), self.rounded_below(),
-                self._edges(problem, mask),
+                self._edges(problem, mask), boundary_around(problem.grid.shape, operator.padded_grid.shape),
             ),
             self._settings(),
             region=None if fluid is None else UniformRegion(operator.transform, fluid, self.csf_weight),

@@ -27,7 +27,7 @@ from qsm_recon.solvers.base import Solution
 from qsm_recon.solvers.medi import MorphologySolver
 from qsm_recon.solvers.parameters import parameter
 from qsm_recon.terms.field_model import FieldModel, WeightedField
-from qsm_recon.terms.morphology import EdgeWeightedVariation
+from qsm_recon.terms.morphology import EdgeWeightedVariation, boundary_around
 from qsm_recon.terms.preconditioner import (
     adaptive_preconditioner,
     binary_preconditioner,
@@ -221,8 +221,9 @@ class TotalFieldSolver(MorphologySolver):
             nx, ny, nz = problem.mask.shape
             edges[:, :nx, :ny, :nz] *= regularised
         return EdgeWeightedVariation(
-            operator.transform, problem.grid.voxel_size_mm, self.main_value(), self.rounded_below(), edges
-        )
+            operator.transform, problem.grid.voxel_size_mm, self.main_value(), self.rounded_below(), edges,
+            boundary_around(problem.grid.shape, operator.padded_grid.shape),
+        )  # fmt: skip
 
     def _engine(
         self, case: FieldCase, model: FieldModel, outside: Outside, settings: GaussNewtonSettings

@@ -88,6 +88,26 @@ def _stepped_threshold(slope: NDArray, largest: float, count: float) -> float:
     return threshold
 
 
+def boundary_around(
+    shape: tuple[int, int, int], padded_shape: tuple[int, int, int]
+) -> tuple[Boundary, Boundary, Boundary]:
+    """How differences end on a padded grid, so that neither end of the image is unlike the other.
+
+    Padding lies behind the image's last voxels only.  A cut at the end of the grid would leave the last voxels linked
+    to the padding and the first ones not, and a mirrored image would get another map.  Where an axis has padding,
+    differences go on across the end, which is empty; where it has none they end with the image.
+
+    Parameters
+    ----------
+    shape, padded_shape
+        Of the image and of the grid.
+    """
+    kinds: list[Boundary] = [
+        "periodic" if padded > n else "neumann" for n, padded in zip(shape, padded_shape, strict=True)
+    ]
+    return (kinds[0], kinds[1], kinds[2])
+
+
 class EdgeWeightedVariation:
     """alpha Σ (sqrt((M ∇χ)² + e²) - e), componentwise, with M the edge weights.
 
@@ -104,7 +124,8 @@ class EdgeWeightedVariation:
     edges
         None, or (3, nx, ny, nz) weights M of the components; the padding has weight ``outside``.
     boundary
-        ``"neumann"``: no difference across the end of the (padded) grid; ``"periodic"``: as the ADMM engine.
+        ``"neumann"``: no difference across the end of the (padded) grid; ``"periodic"``: as the ADMM engine; or one of
+        these for each axis, as :func:`boundary_around` gives it.
     outside
         Weight of the padding.
     """
@@ -116,7 +137,7 @@ class EdgeWeightedVariation:
         weight: float,
         smoothing: float,
         edges: NDArray | None = None,
-        boundary: Boundary = "neumann",
+        boundary: Boundary | tuple[Boundary, Boundary, Boundary] = "neumann",
         outside: float = 1.0,
     ) -> None:
         real = transform.dtype.type
@@ -137,8 +158,10 @@ class EdgeWeightedVariation:
         else:
             nx, ny, nz = edges.shape[1:]
             view[:, :nx, :ny, :nz] = transform.array(edges)
-        if boundary == "neumann":
-            view[0, -1], view[1, :, -1], view[2, ..., -1] = 0, 0, 0
+        kinds = (boundary,) * 3 if isinstance(boundary, str) else boundary
+        for axis, kind in enumerate(kinds):
+            if kind == "neumann":
+                view[axis].swapaxes(0, axis)[-1] = 0
 
     def relinearise(self, image: NDArray) -> float:
         """Take the lagged weights V from an image; returns the regularisation there, without alpha."""

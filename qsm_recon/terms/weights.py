@@ -28,10 +28,11 @@ def data_weight(
         The measurement.
     weighting
         ``"mask"``: one inside the mask, zero outside; ``"magnitude"``: the magnitude image inside the mask;
-        ``"magnitude-squared"``: its square; ``"noise"``: the inverse of the field's standard deviation; ``"given"``:
-        the problem's own weight; ``"auto"``: the first there is of given, magnitude, mask.  ``"uniform"``: one
-        everywhere, so that the field outside the mask, which is set to zero, counts as measured; that is what
-        closed forms assume.  All but the given weight and ``"uniform"`` are multiplied by the problem's reliability.
+        ``"magnitude-squared"``: its square; ``"noise"``: the inverse of the field's standard deviation, zero where that
+        is 0, which stands for unknown; ``"given"``: the problem's own weight; ``"auto"``: the first there is of given,
+        magnitude, mask.  ``"uniform"``: one everywhere, so that the field outside the mask, which is set to zero,
+        counts as measured; that is what closed forms assume.  All but the given weight and ``"uniform"`` are
+        multiplied by the problem's reliability.
     normalisation
         ``"rms"`` makes the mean of W² over the mask 1, so that a regularisation weight keeps its meaning whatever
         the scale of the image; ``"max"`` makes the largest W 1, as the toolboxes do; ``"none"`` leaves it.

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qsm_recon.cohort.acquisitions import find_acquisitions
+from qsm_recon.cohort.acquisitions import find_acquisitions, subjects_without
 from qsm_recon.datasets import load_case
 from qsm_recon.errors import DataError, ParameterError
 
@@ -116,3 +116,13 @@ def test_masks_that_do_not_count(pattern, study):
     (out / "sub-01/sub-01_mask.nii.gz").write_bytes(mask)
     assert "one mask is needed, found" in find_acquisitions(study.root)[0].refusal
     assert find_acquisitions(study.root, without=out)[0].refusal is None
+
+
+def test_subjects_without_images_are_named(study):
+    for name in ("sub-01", "sub-04"):
+        study.add(name)
+    for name in ("sub-02/anat", "sub-03"):
+        (study.root / name).mkdir(parents=True)
+    assert subjects_without(study.root, "MEGRE") == ["sub-02", "sub-03"]
+    assert subjects_without(study.root, "MEGRE", ["sub-01", "03"]) == ["sub-03"]
+    assert subjects_without(study.root, "MEGRE", ["04"]) == []

@@ -234,3 +234,17 @@ def test_script_of_a_slurm_job(study, cohort):
     assert "--nthreads 1 " in worker
     assert f"#SBATCH --output={study.out}/logs/slurm/%j.txt" in lines
     assert not study.out.exists()
+
+
+def test_subjects_without_images_are_told_of_in_one_line(study, cohort):
+    pytest.importorskip("distributed")
+    study.add("sub-01")
+    assert "left out" not in cohort("--dry-run").err
+    for number in range(2, 9):
+        (study.root / f"sub-{number:02}" / "anat").mkdir(parents=True)
+    done = cohort("--dry-run")
+    assert done.code == 0
+    (said,) = [line for line in done.err.splitlines() if "left out" in line]
+    assert (
+        "7 subject(s) without images *_MEGRE.nii[.gz] are left out: sub-02, sub-03, sub-04, sub-05, sub-06, …" in said
+    )

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from scipy.ndimage import binary_erosion, gaussian_filter
 
 from qsm_recon.backend.cache_folder import cache_folder
+from qsm_recon.operators.dipole import DipoleOperator
+from qsm_recon.operators.grid import Grid
 from qsm_recon.phantom import PhantomParameters, build_phantom
 from qsm_recon.phantom.geometry import fine_grid, output_grid
 from qsm_recon.phantom.resampling import average_voxels, averaging_matrix, crop_k_space
@@ -183,3 +185,21 @@ def test_phase_offset_is_smooth_and_of_the_asked_size():
     offset = smooth_phase_offset(grid, 2.0)
     assert np.allclose(offset, 2 * smooth_phase_offset(grid, 1.0))
     assert max(np.abs(g).max() for g in np.gradient(offset)) < 0.3
+
+
+@pytest.mark.parametrize(("direction", "least", "most"), [((0, 0, 1), 0.03, 0.12), ((0.3, -0.2, 0.93), 0.08, 0.2)])
+def test_averages_commute_with_the_dipole_model_at_coarse_scales_only(direction, least, most):
+    fine, coarse = (48,) * 3, (24,) * 3
+    rng, world = np.random.default_rng(0), np.indices(fine) - 23.5
+    chi = np.zeros(fine, np.float32)
+    for _ in range(20):
+        centre, radius = rng.uniform(-14, 14, (3, 1, 1, 1)), rng.uniform(1.5, 5)
+        chi[((world - centre) ** 2).sum(axis=0) < radius**2] = rng.uniform(-0.1, 0.15)
+    averaged = average_voxels(DipoleOperator(Grid(fine, (1, 1, 1), direction)).forward(chi), coarse)
+    of_average = DipoleOperator(Grid(coarse, (2, 2, 2), direction)).forward(average_voxels(chi, coarse))
+    off = averaged - of_average
+    assert least < np.linalg.norm(off) / np.linalg.norm(averaged) < most
+    power = np.abs(np.fft.fftn(off)) ** 2
+    highest = np.maximum.reduce(np.meshgrid(*[np.abs(np.fft.fftfreq(24))] * 3, indexing="ij"))
+    assert power[highest > 0.25].sum() > 0.75 * power.sum()
+    assert np.sqrt(power[highest <= 0.125].sum()) < 0.02 * np.linalg.norm(np.fft.fftn(averaged)[highest <= 0.125])

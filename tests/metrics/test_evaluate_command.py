@@ -179,7 +179,7 @@ def test_a_map_in_another_unit_is_remarked_on(files, capsys):
     assert main(["ppb.nii.gz", *CASE, "--no-figure"]) == 0
     said = capsys.readouterr().err
     assert "ppb.nii.gz" in said
-    assert "is it in ppm?" in said
+    assert "are both in ppm?" in said
 
 
 def test_runs_as_a_module(files):

@@ -54,7 +54,10 @@ def test_the_maps_of_a_session_can_be_written(on_disk, small, tmp_path, capsys):
         assert np.array_equal(image.data, session.susceptibility_ppm(point))
         assert np.array_equal(image.affine, np.eye(4))
         assert image.data.std() > 0
+    record = json.loads((folder / "maps" / "maps.json").read_text())
+    assert (record["unit"], record["zero_reference"], len(record["maps"])) == ("ppm", "none", 9)
     said = capsys.readouterr().out
+    assert "without zero reference (as run --reference none)" in said
     assert f"maps: 9 files in {folder}/maps/" in said
     assert f"mask.nii.gz, {int(small.mask.sum())} voxels" in said
 
@@ -163,3 +166,26 @@ def test_the_same_data_twice_are_refused_before_anything_is_written(on_disk, sma
     assert f"rc1:{tmp_path}/a" in said
     assert f"rc1:{tmp_path}/b" in said
     assert not folder.exists()
+
+
+def test_a_truth_in_another_unit_is_spoken_of(on_disk, small, tmp_path, capsys):
+    from qsm_recon import run
+
+    save_image(tmp_path / "ppb.nii.gz", 1000 * small.truth, np.eye(4))
+    arguments = ["--algo", "tkd", "--out", str(tmp_path / "out"), *on_disk]
+    assert run.main(arguments) == 0
+    assert "are both in ppm?" not in capsys.readouterr().err
+    assert run.main([*arguments, "--truth", str(tmp_path / "ppb.nii.gz")]) == 0
+    said = capsys.readouterr().err
+    assert "ppb.nii.gz: the map varies 0.00" in said
+    assert "are both in ppm?" in said
+
+
+def test_a_seed_where_nothing_is_random_is_refused(on_disk, tmp_path, capsys):
+    from qsm_recon import run
+
+    for command in (run, lcurve):
+        for data in (on_disk, ["--dataset", f"bids:{tmp_path}"]):
+            assert command.main(["--algo", "tkd", "--seed", "3", "--out", str(tmp_path / "out"), *data]) == 2
+            assert "--seed 3: has no meaning without a phantom" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from qsm_recon import make_solver
-from qsm_recon.errors import ParameterError
+from qsm_recon.errors import DataError, ParameterError
+from qsm_recon.operators.grid import Grid
+from qsm_recon.problem import Problem
 from qsm_recon.select import tune
 from qsm_recon.select.curve import Curve
 from qsm_recon.select.minimum_risk import is_settled, minimum_risk
 from qsm_recon.select.path import Path, sweep_values
-from qsm_recon.select.tune import Follower, select_value
+from qsm_recon.select.tune import Follower, select_value, solver_by_selection
 
 TV = make_solver("tv")
 
@@ -119,3 +121,11 @@ def test_the_risk_of_added_points_does_not_depend_on_how_far_the_sweep_went(smal
         found.append(added.spectral.overfit)
     assert found[0] is not None
     np.testing.assert_allclose(found[1], found[0], rtol=1e-4)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.05])
+@pytest.mark.parametrize("method", ["tkd", "tv"])
+def test_a_field_without_variation_is_named(small, value, method):
+    flat = Problem(np.full(small.mask.shape, value, np.float32), small.mask, Grid(small.mask.shape))
+    with pytest.raises(DataError, match=r"field_ppm: no variation inside the mask, .* check the field map"):
+        solver_by_selection(make_solver(method), flat, "auto")
