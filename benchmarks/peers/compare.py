@@ -188,7 +188,7 @@ def _headline(record: Record) -> str:
     if record.failed:
         return f"failed: {record.failed}"
     error = record.metrics.get("nrmse")
-    found = "no truth" if error is None else f"NRMSE {error:.1f}"
+    found = "no truth" if error is None else f"NRMSE {metric('nrmse', error)}"
     return f"{found}, {record.cpu_s:.1f} s CPU, {record.wall_s:.1f} s, {record.peak_gib:.2f} GiB"
 
 

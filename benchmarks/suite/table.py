@@ -26,9 +26,15 @@ def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in table)
 
 
+DIVERGED = 1e6
+"""Figures from here on are of no interest but for their size."""
+
+
 def number(value: float | None, digits: int = 1) -> str:
-    """A figure, or a dash."""
-    return "–" if value is None else f"{value:.{digits}f}"
+    """A figure, or a dash; one of a run that diverged as a power of ten."""
+    if value is None:
+        return "–"
+    return f"{value:.{digits}f}" if abs(value) < DIVERGED else f"{value:.0e}".replace("e+", "e")
 
 
 def seconds(value: float | None) -> str:

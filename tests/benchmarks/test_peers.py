@@ -25,6 +25,7 @@ from benchmarks.peers.specification import parse_peer
 from benchmarks.speed import command_parser, main
 from benchmarks.suite.execute import score
 from benchmarks.suite.store import read_rows
+from benchmarks.suite.table import number
 from qsm_recon import make_solver
 from qsm_recon.errors import DataError, ParameterError, ResourceError
 from qsm_recon.units import rad_per_ppm
@@ -34,6 +35,14 @@ LISTING = """#!{python}
 import pathlib, shutil, sys
 pathlib.Path(sys.argv[1], "said").write_text(repr(sys.argv[2:]))
 shutil.copy(sys.argv[-2], sys.argv[-1])
+"""
+
+
+DIVERGING = """#!{python}
+import sys
+import nibabel, numpy as np
+field = nibabel.load(sys.argv[1])
+nibabel.save(nibabel.Nifti1Image((1e16 * field.get_fdata()).astype(np.float32), field.affine), sys.argv[2])
 """
 
 
@@ -53,6 +62,19 @@ def test_a_program_of_a_users_is_scored_and_measured(truncated, head, case, tmp_
     assert said == [f"my-tkd: NRMSE {record.metrics['nrmse']:.1f}, {record.cpu_s:.1f} s CPU, "
                     f"{record.wall_s:.1f} s, {record.peak_gib:.2f} GiB"]  # fmt: skip
     assert f"| my-tkd | executable | – | {record.metrics['nrmse']:.1f} |" in against_table(rows)
+
+
+def test_the_error_of_a_program_that_diverged_is_a_power_of_ten(program, head, tmp_path):
+    huge = f"exec:{program(DIVERGING, 'huge')} {{field}} {{output}}"
+    said = []
+    (row,) = compare([parse_peer(huge)], head, results=tmp_path / "r", say=said.append)
+    assert row.record.metrics["nrmse"] > 1e12
+    power = f"{row.record.metrics['nrmse']:.0e}".replace("e+", "e")
+    assert f"NRMSE {power}," in said[0]
+    assert f"| huge | executable | – | {power} |" in against_table([row])
+    assert number(999_999.4) == "999999.4"
+    assert number(-2e6) == "-2e06"
+    assert number(None) == "–"
 
 
 @pytest.mark.parametrize("unit", ["ppm", "ppb", "hz", "rad"])
