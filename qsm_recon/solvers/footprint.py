@@ -26,7 +26,7 @@ class Footprint:
 
     def memory_volumes(self) -> float:
         """Most memory that the work itself takes, in volumes of the padded grid and of its precision."""
-        return 8.0
+        return 7.0
 
     def kept_volumes(self) -> float:
         """Volumes of the padded grid that a series keeps beside a solve, from one to the next."""

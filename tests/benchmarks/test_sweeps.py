@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from oracles.cases import SmallCase
 
-from benchmarks import choosing, map_distance, sweeps
+from benchmarks import choosing, map_distance, memory, sweeps
 from benchmarks.baseline import store_problem
 from benchmarks.tables import rows_of
 from qsm_recon.errors import ParameterError
@@ -61,6 +61,7 @@ def test_pages_have_the_stored_tables():
     cost = (ROOT / "docs" / "inside" / "cost.md").read_text("utf-8")
     assert sweeps.sweeps_table(sweeps.stored_rows()) in cost
     assert choosing.choosing_table(rows_of(choosing.TABLE)) in cost
+    assert memory.builds_table(rows_of(memory.TABLE)) in cost
     page = (ROOT / "docs" / "variational.md").read_text("utf-8")
     rows = map_distance.stored_rows()
     assert map_distance.distance_table(rows) in page
