@@ -174,7 +174,7 @@ def test_a_cache_that_cannot_be_written_is_a_note(tmp_path, monkeypatch):
 def test_too_little_memory_is_a_note():
     verdict, text = checks.check_memory(0.3)
     assert verdict == "note"
-    assert text.startswith("0.3 GiB available; fansi takes about 0.8 GiB on")
+    assert text.startswith("0.3 GiB available; fansi takes about 0.7 GiB on")
     assert checks.check_memory(64.0)[0] == "ok"
 
 

@@ -83,7 +83,7 @@ def test_the_memory_estimate_counts_the_padding(slab):
 
     case = Case()
     case.problem = problem
-    automatic, none = (memory_estimate_bytes(make_solver("tv", **given), case) for given in ({}, {"padding": 0}))
+    automatic, none = (memory_estimate_bytes(make_solver("medi", **given), case) for given in ({}, {"padding": 0}))
     fixed = OVERHEAD_BYTES + SOLVE_BYTES
     assert automatic - fixed > 1.5 * (none - fixed)
 
