@@ -75,6 +75,7 @@ def test_every_image_of_a_problem_is_cut():
     assert part.grid == Grid((5, 5, 4), b0_direction=(0, 1, 0))
     for name, image in (*images.items(), ("mask", mask), ("echoes", echoes)):
         assert np.array_equal(getattr(part, name), image[box])
+        assert np.shares_memory(getattr(part, name), getattr(problem, name)), "copies were most of a solve's memory"
     assert part.phase_scale == problem.phase_scale
 
 

@@ -1,10 +1,12 @@
 """The Fourier transforms against numpy's, with and without pyFFTW."""
 
+import gc
 import itertools
 import json
 import logging
 import os
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -176,3 +178,22 @@ def test_works_where_the_cache_folder_is_read_only(tmp_path, run_python):
         assert run_python(SCRIPT, QSM_RECON_CACHE=str(tmp_path)).strip() == "None"
     finally:
         tmp_path.chmod(0o700)
+
+
+@pytest.mark.parametrize("library", ["pyfftw", "scipy"])
+def test_no_plan_holds_on_to_the_arrays_that_it_was_given(library, monkeypatch):
+    """The buffers of a solve stayed in memory after it, and those of the search for a constant during it."""
+    if library == "pyfftw":
+        pytest.importorskip("pyfftw")
+    else:
+        monkeypatch.setattr(fft, "_load_fftw", lambda: None)
+    transform = FourierTransform((8, 10, 12))
+    image, spectrum = transform.empty_image(), transform.empty_spectrum()
+    image[...] = np.random.default_rng(0).standard_normal(image.shape)
+    before = image.copy()
+    transform.inverse(transform.forward(image, spectrum), image)
+    assert np.allclose(transform.image_view(image) / transform.n_voxels, transform.image_view(before), atol=1e-5)
+    owners = [weakref.ref(array.base) for array in (image, spectrum)]
+    del image, spectrum
+    gc.collect()
+    assert [owner() for owner in owners] == [None, None]
