@@ -305,9 +305,17 @@ class FourierTransform:
     def load_image(self, values: NDArray) -> NDArray:
         """Copy an array no larger than the grid into the corner of a zeroed image buffer."""
         image = self.empty_image()
+        self._put(values, image)
+        return image
+
+    def reload_image(self, values: NDArray, image: NDArray) -> None:
+        """The same into an image buffer that is there."""
+        image[...] = 0
+        self._put(values, image)
+
+    def _put(self, values: NDArray, image: NDArray) -> None:
         nx, ny, nz = values.shape
         image[:nx, :ny, :nz] = self.array(values)
-        return image
 
     def image_view(self, image: NDArray) -> NDArray:
         """Return the part of an image buffer that counts."""

@@ -63,9 +63,7 @@ class KnownFrequencySweeps:
 
     def load(self, start: NDArray) -> None:
         """Take a map (nx, ny, nz) into the image."""
-        nx, ny, nz = start.shape
-        self.image[...] = 0
-        self.image[:nx, :ny, :nz] = self.transform.array(start)
+        self.transform.reload_image(start, self.image)
 
     def begin_from_image(self, gradient_penalty: float, field_penalty: float) -> None:
         """Fill the right-hand side of a start from the image, with zero duals."""
