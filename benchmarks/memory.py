@@ -29,6 +29,7 @@ from benchmarks.suite.command import guarded
 from benchmarks.suite.table import markdown, number
 from benchmarks.timing import return_unused_memory, save_rows
 from qsm_recon import Grid, Problem, make_solver
+from qsm_recon.backend.threads import set_thread_count, thread_count
 from qsm_recon.errors import ParameterError, did_you_mean
 from qsm_recon.solvers.base import Solver
 from qsm_recon.solvers.registry import solvers
@@ -107,8 +108,11 @@ def status_bytes(entry: str) -> int:
     raise OSError(f"/proc/self/status has no {entry}")
 
 
-def measure_here(name: str, shape: tuple[int, int, int], precision: str = "single") -> tuple[int, float]:
+def measure_here(
+    name: str, shape: tuple[int, int, int], precision: str = "single", threads: int | None = None
+) -> tuple[int, float]:
     """Peak that a solve adds to this process, and what was predicted, in bytes."""
+    set_thread_count(threads or thread_count())
     solver = short(name, precision=precision)
     solver.solve(head((24, 24, 24), echoes=name == "mctfi"))  # libraries and compiled kernels
     problem = head(shape, echoes=name == "mctfi")
@@ -122,9 +126,12 @@ def measure_here(name: str, shape: tuple[int, int, int], precision: str = "singl
     return peak, predicted
 
 
-def measure(name: str, shape: tuple[int, int, int], precision: str = "single") -> tuple[int, float]:
+def measure(
+    name: str, shape: tuple[int, int, int], precision: str = "single", threads: int | None = None
+) -> tuple[int, float]:
     """The same in a process of its own."""
-    code = f"from benchmarks.memory import measure_here; print(*measure_here({name!r}, {shape!r}, {precision!r}))"
+    asked = f"{name!r}, {shape!r}, {precision!r}, {threads!r}"
+    code = f"from benchmarks.memory import measure_here; print(*measure_here({asked}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     peak, predicted = done.stdout.split()[-2:]
     return int(peak), float(predicted)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from qsm_recon.errors import ParameterError
 from qsm_recon.problem import Problem
 from qsm_recon.result import Reconstruction
-from qsm_recon.solvers.base import Solver
+from qsm_recon.solvers.base import Series, Solver
 
 STEP = 1.6
 MOST_POINTS = 40
@@ -42,7 +42,8 @@ def search_with_truth(
 ) -> Search:
     """Walk the main parameter downhill from its default in factors of ``step``.
 
-    Each point starts from the one before it, where the method allows that.
+    Where a method can go on from the map of another weight it first does so, which is quick, and the walk is then taken
+    up where that ended by solves from nothing: a map that goes on may be far from the one that a user gets.
 
     Parameters
     ----------
@@ -55,14 +56,37 @@ def search_with_truth(
     step
         Factor between neighbours.
 
+    Returns
+    -------
+    Search
+        The solves that start from nothing.
+
     Raises
     ------
     ParameterError
         If no reconstruction has a finite error.
     """
+    start = float(f"{solver.resolved(problem).main_value():.6g}")
+    if solver.iterative and (solver.warm_starts or type(solver.series(problem)) is not Series):
+        start = _walk_on(solver, problem, error, start, step).best_value
+    found = _walk(lambda value: error(solver.with_regularisation(value).solve(problem)), solver, start, step)
+    if not math.isfinite(found.best_error):
+        raise ParameterError(f"{solver.name}: no finite error at any {solver.main_parameter().name} tried")
+    return found
+
+
+def _walk_on(
+    solver: Solver, problem: Problem, error: Callable[[Reconstruction], float], start: float, step: float
+) -> Search:
+    """The same with solves that each go on from the one before; their series ends, and its buffers, with this."""
+    series = solver.series(problem)
+    return _walk(lambda value: error(series.solve(solver.with_regularisation(value))), solver, start, step)
+
+
+def _walk(error: Callable[[float], float], solver: Solver, start: float, step: float) -> Search:
+    """Downhill from a weight, in one direction and, where that is not the way, in the other."""
     found = Search()
     declared = solver.main_parameter()
-    series = solver.series(problem)
 
     def at(value: float) -> float:
         value = float(f"{value:.6g}")
@@ -70,10 +94,9 @@ def search_with_truth(
         if not inside or len(found.tried) >= MOST_POINTS:
             return math.inf
         if value not in found.tried:
-            found.tried[value] = error(series.solve(solver.with_regularisation(value)))
+            found.tried[value] = error(value)
         return found.tried[value]
 
-    start = float(f"{solver.resolved(problem).main_value():.6g}")
     at(start)
     for factor in (step, 1 / step):
         value = start
@@ -81,6 +104,4 @@ def search_with_truth(
             value *= factor
         if value != start:
             break
-    if not math.isfinite(found.best_error):
-        raise ParameterError(f"{solver.name}: no finite error at any {declared.name} tried")
     return found

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import mmap
 import sys
 import threading
 from collections.abc import Callable
@@ -148,9 +149,13 @@ _planner_lock, _import_lock = threading.Lock(), threading.Lock()
 
 
 def _same_layout(array: NDArray) -> NDArray:
-    """Return a zeroed aligned array with the shape and strides of another."""
+    """Return a zeroed aligned array with the shape and strides of another, which leaves no trace once it is let go of.
+
+    Its memory is the system's own: the C library of Linux keeps what a thread freed on top of its heap, for each
+    thread as much as a volume, and trimming does not reach it.
+    """
     span = sum((n - 1) * abs(s) for n, s in zip(array.shape, array.strides, strict=True)) + array.itemsize
-    base = aligned_zeros((span // array.itemsize,), array.dtype)
+    base = np.frombuffer(mmap.mmap(-1, span), array.dtype)
     return np.lib.stride_tricks.as_strided(base, array.shape, array.strides)
 
 

@@ -26,7 +26,7 @@ COARSE = 0.0125
 """Edge of the voxels that it is found on, over the mask's longest extent: 2 mm for a head."""
 PADDING = 1.0
 """Padding over that extent."""
-VOLUMES = 4.0
+VOLUMES = 3.1
 """Volumes of the padded coarse grid that this takes."""
 BACKGROUND_FIELD = "background_field_ppm"
 """Image of a result that holds what a method took for the field of outside sources."""

@@ -13,8 +13,8 @@ from qsm_recon.operators.padding import padded_shape
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
 
-SOLVE_BYTES = 25e6
-"""What a first solve takes whatever its size: plans of transforms, threads, what the allocator keeps."""
+SOLVE_BYTES = 8e6
+"""What a first solve takes whatever its size: compiled kernels, plans of transforms, threads."""
 TENSORS_ON_CORES = 1.5
 """What a process takes over the tensors of torch on the cores: blocks of the allocator, workspaces of transforms."""
 RESULT_VOLUMES = 4
@@ -26,7 +26,7 @@ class Footprint:
 
     def memory_volumes(self) -> float:
         """Most memory that the work itself takes, in volumes of the padded grid and of its precision."""
-        return 7.0
+        return 6.3
 
     def kept_volumes(self) -> float:
         """Volumes of the padded grid that a series keeps beside a solve, from one to the next."""

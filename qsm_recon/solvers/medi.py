@@ -76,7 +76,7 @@ class MorphologySolver(GridSolver):
 
     def memory_volumes(self) -> float:
         """See :meth:`Solver.memory_volumes`."""
-        return 26.0
+        return 24.5
 
     def device_volumes(self) -> float:
         """See :meth:`Solver.device_volumes`."""

@@ -42,7 +42,7 @@ class McTFI(TotalFieldSolver):
 
     def memory_volumes(self) -> float:
         """See :meth:`Solver.memory_volumes`."""
-        return 29.0
+        return 31.0
 
     def device_volumes(self) -> float:
         """See :meth:`Solver.device_volumes`."""

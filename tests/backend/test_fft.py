@@ -4,6 +4,7 @@ import gc
 import itertools
 import json
 import logging
+import mmap
 import os
 import sys
 import weakref
@@ -197,3 +198,26 @@ def test_no_plan_holds_on_to_the_arrays_that_it_was_given(library, monkeypatch):
     del image, spectrum
     gc.collect()
     assert [owner() for owner in owners] == [None, None]
+
+
+def test_planning_leaves_nothing_on_the_heaps_of_threads(monkeypatch):
+    """Each thread kept as much as a volume after it had planned, which the C library does not give back."""
+    pytest.importorskip("pyfftw")
+    planned_on = []
+
+    def recorded(array):
+        made = same_layout(array)
+        planned_on.append(made)
+        return made
+
+    same_layout = fft._same_layout
+    monkeypatch.setattr(fft, "_same_layout", recorded)
+    transform = FourierTransform((6, 10, 14))
+    spectrum = transform.forward(transform.empty_image(), transform.empty_spectrum())
+    transform.inverse(spectrum, transform.empty_image())
+    assert len(planned_on) >= 4
+    for array in planned_on:
+        owner = array
+        while not isinstance(owner, memoryview):
+            owner = owner.base
+        assert isinstance(owner.obj, mmap.mmap)
