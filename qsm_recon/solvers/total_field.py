@@ -90,8 +90,8 @@ class TotalFieldSolver(MorphologySolver):
         low=0.1, high=1e5, kind=float,
     )  # fmt: skip
     smooth_outside: float | None = parameter(
-        None, "1", "weight of the regularisation outside the mask; by default 0 where there is background, else 1",
-        low=0, high=1, kind=float,
+        None, "1", "weight of the regularisation outside the mask and across its surface; by default 0 where there is "
+        "background, else 1", low=0, high=1, kind=float,
     )  # fmt: skip
     background_padding: int = parameter(
         16, "voxels", "zeros added around the image at least where there is background", low=0, high=512
@@ -213,9 +213,11 @@ class TotalFieldSolver(MorphologySolver):
         return result
 
     def _variation(self, problem: Problem, operator: DipoleOperator, smooth: float) -> EdgeWeightedVariation:
-        """The regulariser, with another weight outside the mask."""
+        """The regulariser, with another weight outside the mask and across its surface."""
         inside = padded_mask(operator, problem.mask)
-        edges = np.broadcast_to(np.where(inside, 1.0, smooth).astype(np.float32), (3, *inside.shape)).copy()
+        # A difference has two ends: what ties the mask to its outside at one side only is no property of the head.
+        within = (inside & np.roll(inside, -1, axis) for axis in range(3))
+        edges = np.stack([np.where(both, np.float32(1), np.float32(smooth)) for both in within])
         regularised = self._edges(problem, problem.mask)
         if regularised is not None:
             nx, ny, nz = problem.mask.shape

@@ -46,6 +46,26 @@ def test_a_mirrored_image_has_the_mirrored_map(method, room):
         assert relative_error(solved(axes), usual) < MIRRORED
 
 
+@pytest.mark.parametrize("seen", [True, False])
+def test_the_surface_of_the_mask_has_no_sides_in_a_total_field(seen):
+    """Without a magnitude, which puts edges there, the mask was tied to its outside at one side of each axis only:
+    mirrored maps were 2 % apart, and the NRMSE of phantoms 6 and 15 points larger."""
+    field, mask, magnitude = scan((32, 33, 30), 4)
+    outside = np.zeros(mask.shape, np.float32)
+    outside[3:6, 28:31, 3:6], outside[26:29, 2:5, 20:23] = 5, -3
+    field += np.where(mask, DipoleOperator(Grid(mask.shape), padding=16).forward(outside), 0)
+
+    def solved(axes):
+        total, inside, image = (np.flip(values, axes).copy() for values in (field, mask, magnitude))
+        problem = Problem(total, inside, Grid(mask.shape), magnitude=image if seen else None, field_kind="total")
+        solver = make_solver("tfi", precision="double", max_iterations=2)
+        return np.flip(solver.solve(problem).susceptibility_ppm, axes)
+
+    usual = solved(())
+    for axes in (0, 1, 2):
+        assert relative_error(solved(axes), usual) < 1e-5
+
+
 def test_differences_end_with_the_image_where_there_is_no_padding_only():
     assert boundary_around((16, 15, 12), (16, 20, 12)) == ("neumann", "periodic", "neumann")
     transform = DipoleOperator(Grid((16, 20, 12))).transform
