@@ -27,9 +27,9 @@ def regularisation_voxel_weights(problem: Problem, kind: str) -> NDArray[np.floa
     Returns
     -------
     ndarray or None
-        (3, nx, ny, nz) factors m / max(|∂I|, m), with m the mean of |∂I| over the mask, not below 0.05 and one
-        outside the mask; None for ``"none"``.  For ``"edges"`` they are 0 or 1.  They do not depend on the scale of
-        the image.
+        (3, nx, ny, nz) factors m / max(|∂I|, m), with m the mean of |∂I| between voxels of the mask, not below 0.05,
+        and one where either end of the difference is outside the mask; None for ``"none"``.  For ``"edges"`` they are
+        0 or 1, and 0 across most of the mask's surface.  They do not depend on the scale of the image.
 
     Raises
     ------
@@ -52,10 +52,12 @@ def regularisation_voxel_weights(problem: Problem, kind: str) -> NDArray[np.floa
         return edge_mask(image, problem.mask, problem.grid.voxel_size_mm).astype(np.float32)
     inside = np.where(problem.mask, image, 0).astype(np.float32)
     steps = np.abs(forward_difference(inside, problem.grid.voxel_size_mm))
-    typical = float(steps[:, problem.mask].mean(dtype=np.float64))
+    # Across the mask's surface the image is known at one end only, which says nothing of an edge.
+    known = np.stack([problem.mask & np.roll(problem.mask, -1, axis) for axis in range(3)])
+    typical = float(steps[known].mean(dtype=np.float64)) if known.any() else 0.0
     if typical == 0:
         return None
     weights = np.float32(typical) / np.maximum(steps, np.float32(typical))
     np.maximum(weights, np.float32(SMALLEST_WEIGHT), out=weights)
-    weights[:, ~problem.mask] = 1
+    weights[~known] = 1
     return weights
