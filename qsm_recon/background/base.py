@@ -18,7 +18,7 @@ from qsm_recon.operators.padding import padded_shape, voxels_in
 from qsm_recon.parameters import Method
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
-from qsm_recon.result import Callback, StopReason
+from qsm_recon.result import Callback, StopReason, plainly_answered
 from qsm_recon.terms.weights import data_weight
 from qsm_recon.units import rad_per_ppm
 
@@ -133,7 +133,7 @@ class BackgroundRemoval(Method, ABC):
         offset = float(part.field_ppm[part.mask].mean(dtype=np.float64))
         found = self._remove(
             dataclasses.replace(part, field_ppm=np.where(part.mask, part.field_ppm - offset, 0).astype(np.float32)),
-            callback,
+            plainly_answered(callback),
         )
         if not np.isfinite(found.field_ppm).all():
             raise DataError(f"{self.name}: the local field is not finite; {found.stop_reason}")

@@ -19,7 +19,7 @@ from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.operators.grid import Grid
 from qsm_recon.parameters import Method, Parameter
 from qsm_recon.problem import Problem, finite_in_mask, floating_image
-from qsm_recon.result import Callback, Reconstruction, StopReason
+from qsm_recon.result import Callback, Reconstruction, StopReason, plainly_answered
 from qsm_recon.solvers.default_weights import described_scale
 from qsm_recon.solvers.footprint import Footprint
 from qsm_recon.solvers.guard import background_in, impossible_range
@@ -241,7 +241,8 @@ class Solver(Footprint, Method, ABC):
         start = None if start_ppm is None else region.cut(start_ppm)
         part = region.cut_problem(problem)
         with on_device(device):
-            result = region.embed_result(solver.reconstruction(part, solver._solve(part, callback, start)))
+            found = solver._solve(part, plainly_answered(callback), start)
+            result = region.embed_result(solver.reconstruction(part, found))
             if device_name() != CPU:
                 facts["device"] = device_name()
         result = with_constant(result, problem.field_offset_ppm - before)
@@ -332,7 +333,9 @@ class Series:
         """
         began = time.perf_counter()
         result = self._solve(
-            solver.resolved(self._problem), callback, start_ppm if self._last_ppm is None else self._last_ppm
+            solver.resolved(self._problem),
+            plainly_answered(callback),
+            start_ppm if self._last_ppm is None else self._last_ppm,
         )
         self._last_ppm = result.susceptibility_ppm
         return dataclasses.replace(result, timings_s={**result.timings_s, "solve": time.perf_counter() - began})
