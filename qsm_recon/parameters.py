@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from qsm_recon.errors import ParameterError, did_you_mean
+from qsm_recon.values import plain_value
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Parameter:
         if value is None and self.default is None:
             return
         if self.choices:
-            if value not in self.choices:
+            if not isinstance(value, str) or value not in self.choices:
                 raise ParameterError(f"{self.name}: '{value}' is not accepted{did_you_mean(str(value), self.choices)}")
             return
         number: Any = value
@@ -152,9 +153,11 @@ class Method:
     """BibTeX entries of papers that are not in the package's own bibliography, for methods of other packages."""
 
     def __post_init__(self) -> None:
-        """Check every parameter against its declaration."""
+        """Check every parameter against its declaration; numpy's numbers become Python's."""
         for name, declared in self.declared().items():
-            declared.check(getattr(self, name))
+            value = plain_value(getattr(self, name))
+            object.__setattr__(self, name, value)
+            declared.check(value)
 
     @classmethod
     def declared(cls) -> dict[str, Parameter]:

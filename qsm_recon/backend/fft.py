@@ -269,6 +269,14 @@ class FourierTransform:
         self._columns = _round_up(self.half, ALIGNMENT_BYTES // self.complex_dtype.itemsize)
         self._local = threading.local()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied, or sent to another process: all but the plans, which are made anew there."""
+        return {name: value for name, value in vars(self).items() if name != "_local"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """See :meth:`__getstate__`."""
+        vars(self).update(state, _local=threading.local())
+
     def blocks(self) -> BlockTransforms:
         """Return the block transforms that belong to the calling thread."""
         found = getattr(self._local, "blocks", None)

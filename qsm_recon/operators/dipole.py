@@ -12,6 +12,7 @@ from qsm_recon.backend.device import CPU
 from qsm_recon.errors import DataError, ParameterError, did_you_mean
 from qsm_recon.operators.grid import Grid
 from qsm_recon.operators.padding import padded_shape
+from qsm_recon.values import floating_image
 
 KernelKind = Literal["continuous", "discrete", "green"]
 
@@ -155,6 +156,8 @@ class DipoleOperator:
     ) -> None:
         from qsm_recon.backend.transforms import fourier_transform
 
+        if np.dtype(dtype) not in (np.float32, np.float64):
+            raise ParameterError(f"dtype: expected float32 or float64, found {np.dtype(dtype)}")
         self.grid = grid
         self.padded_grid = grid.resized(padded_shape(grid.shape, padding))
         self.transform = fourier_transform(self.padded_grid.shape, np.dtype(dtype).name, device)
@@ -168,7 +171,7 @@ class DipoleOperator:
         Parameters
         ----------
         susceptibility
-            (nx, ny, nz) map of the grid's shape.
+            (nx, ny, nz) map of the grid's shape; what a masked array hides counts as NaN, as does the field of it.
 
         Returns
         -------
@@ -178,11 +181,12 @@ class DipoleOperator:
         Raises
         ------
         DataError
-            If the shape is not that of the grid.
+            If the shape is not that of the grid, or it does not hold real numbers.
         """
-        if susceptibility.shape != self.grid.shape:
-            raise DataError(f"susceptibility: expected shape {self.grid.shape}, found {susceptibility.shape}")
-        return self._field_of(self.transform.load_image(susceptibility))
+        image = floating_image("susceptibility", susceptibility)
+        if image.shape != self.grid.shape:
+            raise DataError(f"susceptibility: expected shape {self.grid.shape}, found {image.shape}")
+        return self._field_of(self.transform.load_image(image))
 
     adjoint = forward
 

@@ -18,11 +18,12 @@ from qsm_recon.backend.device import CPU, device_name, on_device
 from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.operators.grid import Grid
 from qsm_recon.parameters import Method, Parameter
-from qsm_recon.problem import Problem, finite_in_mask, floating_image
+from qsm_recon.problem import Problem, finite_in_mask
 from qsm_recon.result import Callback, Reconstruction, StopReason, plainly_answered
 from qsm_recon.solvers.default_weights import described_scale
 from qsm_recon.solvers.footprint import Footprint
 from qsm_recon.solvers.guard import background_in, impossible_range
+from qsm_recon.values import floating_image
 
 logger = logging.getLogger(__name__)
 
@@ -226,9 +227,14 @@ class Solver(Footprint, Method, ABC):
         MissingDependencyError, ResourceError
             If the device needs torch and that is not installed, or it is not there.
         DataError
-            If the start is not finite in the mask, or the problem says that its field is total and the method expects
-            a local one.  Where it says nothing, a field that looks total gives a warning in the log and in ``details``.
+            If the problem is none, the start is not finite in the mask, or the problem says that its field is total and
+            the method expects a local one.  Where it says nothing, a field that looks total gives a warning in the log
+            and in ``details``.
         """
+        if not isinstance(problem, Problem):
+            raise DataError(
+                f"problem: expected a Problem, found {type(problem).__name__}; make one: Problem(field_ppm, mask, grid)"
+            )
         facts = {"background_in_field": self.check_field(problem)}
         if start_ppm is not None:
             start_ppm = self._checked_start(problem, start_ppm)
