@@ -75,7 +75,7 @@ def test_voxel_sizes_are_three_numbers(size):
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("affine", ["x", None, np.eye(4) * (1 + 1j), [[1, 2], [3]]])
 def test_affines_are_real_numbers(affine):
-    with pytest.raises(DataError, match="affine: expected a finite .* of real numbers"):
+    with pytest.raises(DataError, match=r"affine: expected a finite .* of real numbers"):
         Grid.from_affine(SHAPE, affine)
 
 
