@@ -257,6 +257,31 @@ def test_notebooks_get_a_session_that_plots(tmp_path, small):
     assert (tmp_path / "figure.png").stat().st_size > 10_000
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"method": "lcurv"}, "selection 'lcurv' is unknown; did you mean 'lcurve'"),
+        ({"count": 1}, "expected two or more points"),
+        ({"affine": np.eye(3)}, "affine: expected a finite"),
+        ({"affine": np.diag([1, 1, 9, 1])}, "affine: voxels of 1×1×9 mm"),
+    ],
+)
+def test_what_is_wrong_is_told_before_the_sweep(tmp_path, small, monkeypatch, wrong, message):
+    """A rule that there is none of was told after it, and a matrix that is no affine was kept."""
+    monkeypatch.setattr(type(SOLVER), "solve", None)
+    with pytest.raises((ParameterError, DataError), match=message):
+        tune(SOLVER, small.problem, tmp_path / "session", **wrong)
+    assert not (tmp_path / "session").exists()
+
+
+def test_an_unknown_rule_is_told_before_any_sweep(small, finished, monkeypatch):
+    monkeypatch.setattr(type(SOLVER), "solve", None)
+    with pytest.raises(ParameterError, match="selection 'lcurv' is unknown"):
+        select_value(SOLVER, small.problem, "lcurv")
+    with pytest.raises(ParameterError, match="selection 'lcurv' is unknown"):
+        run_session(finished, [small.problem], [0.9, 0.8], method="lcurv")
+
+
 def begin(folder, on_disk, *more):
     command = [sys.executable, "-m", "qsm_recon.lcurve", "--algo", "tv", "--points", "12", "--refine", "0", "--quiet"]
     return subprocess.Popen(
