@@ -129,7 +129,19 @@ def parameter(
 
 
 def declared_parameters(method: type) -> dict[str, Parameter]:
-    """Return the parameters of a method's class by name: the main one, then the others in order of declaration."""
+    """Return the parameters of a method's class by name: the main one, then the others in order of declaration.
+
+    Raises
+    ------
+    ParameterError
+        If a field of the class is not made by :func:`parameter`.
+    """
+    for item in dataclasses.fields(method):
+        if "unit" not in item.metadata:
+            raise ParameterError(
+                f"{method.__name__}: its field '{item.name}' is no declared parameter; make it by "
+                f'{item.name}: … = parameter(default, "unit", "help", low=…, high=…)'
+            )
     found = [Parameter(name=item.name, default=item.default, **item.metadata) for item in dataclasses.fields(method)]
     return {item.name: item for item in sorted(found, key=lambda item: not item.main)}
 

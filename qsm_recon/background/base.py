@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.errors import DataError
+from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.operators.grid import Grid
 from qsm_recon.operators.padding import padded_shape, voxels_in
 from qsm_recon.parameters import Method
@@ -123,7 +123,7 @@ class BackgroundRemoval(Method, ABC):
         DataError
             If the images do not fit together, or hold impossible values.
         ParameterError
-            If the parameters leave nothing of the mask.
+            If the parameters leave nothing of the mask, or the method returns images of another shape.
         """
         problem = Problem(total_field_ppm, mask, grid, weight=weight)
         began = time.perf_counter()
@@ -135,6 +135,11 @@ class BackgroundRemoval(Method, ABC):
             dataclasses.replace(part, field_ppm=np.where(part.mask, part.field_ppm - offset, 0).astype(np.float32)),
             plainly_answered(callback),
         )
+        for name, image in {"field_ppm": found.field_ppm, "mask": found.mask}.items():
+            if np.shape(image) != region.shape:
+                raise ParameterError(
+                    f"'{self.name}' returned {name} of shape {np.shape(image)}, expected {region.shape}"
+                )
         if not np.isfinite(found.field_ppm).all():
             raise DataError(f"{self.name}: the local field is not finite; {found.stop_reason}")
         return dataclasses.replace(

@@ -98,8 +98,20 @@ class Solver(Footprint, Method, ABC):
 
     @classmethod
     def main_parameter(cls) -> Parameter:
-        """Return the main regularisation parameter."""
-        return next(declared for declared in cls.declared().values() if declared.main)
+        """Return the main regularisation parameter.
+
+        Raises
+        ------
+        ParameterError
+            If the class declares none.
+        """
+        for declared in cls.declared().values():
+            if declared.main:
+                return declared
+        raise ParameterError(
+            f"{cls.__name__} declares no main parameter; give one of its fields parameter(…, main=True), and the class "
+            "@dataclass(frozen=True)"
+        )
 
     @classmethod
     def help_of(cls, declared: Parameter) -> str:
@@ -273,6 +285,7 @@ class Solver(Footprint, Method, ABC):
 
     def reconstruction(self, problem: Problem, found: Solution | Reconstruction) -> Reconstruction:
         """Mask what was found, and say what made it; what is a reconstruction already stays as it is."""
+        self._require_images(problem, found)
         if isinstance(found, Reconstruction):
             return found
         mask = problem.mask if found.mask is None else found.mask
@@ -293,6 +306,17 @@ class Solver(Footprint, Method, ABC):
             images=found.images,
             fitted_field_ppm=None if found.fitted_field_ppm is None else masked(found.fitted_field_ppm),
         )
+
+    def _require_images(self, problem: Problem, found: Solution | Reconstruction) -> None:
+        """Check what a method gives back: numpy would stretch a plane over the image without a word."""
+        if not isinstance(found, (Solution, Reconstruction)):
+            raise ParameterError(f"'{self.name}' returned {type(found).__name__}, expected a Solution")
+        images = {"susceptibility_ppm": found.susceptibility_ppm, "mask": found.mask, **found.images}
+        for name, image in {**images, "fitted_field_ppm": found.fitted_field_ppm}.items():
+            if image is not None and np.shape(image) != problem.grid.shape:
+                raise ParameterError(
+                    f"'{self.name}' returned {name} of shape {np.shape(image)}, expected {problem.grid.shape}"
+                )
 
     def remarks(self, problem: Problem) -> list[str]:
         """Say what a user should know of how the method will take a problem; the result's warnings have it too."""
