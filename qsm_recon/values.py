@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from qsm_recon.errors import DataError
+from qsm_recon.errors import DataError, ParameterError
 
 
 def real_numbers(values: Any) -> NDArray[np.float64]:
@@ -44,6 +44,20 @@ def real_number(name: str, value: Any, expected: str) -> float:
     if numbers.size != 1 or not math.isfinite(numbers.item()):
         raise DataError(f"{name}: expected {expected}, found {value!r}")
     return float(numbers.item())
+
+
+def precision(dtype: DTypeLike) -> np.dtype[np.floating]:
+    """Return single or double precision as numpy's type.
+
+    Raises
+    ------
+    ParameterError
+        If another type is asked for.
+    """
+    found: np.dtype[Any] = np.dtype(dtype)
+    if found not in (np.float32, np.float64):
+        raise ParameterError(f"dtype: expected float32 or float64, found {found}")
+    return found
 
 
 def plain_value(value: Any) -> Any:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from qsm_recon.backend.device import require_device
+from qsm_recon.backend.fft import FourierTransform
 from qsm_recon.errors import DataError, ParameterError, did_you_mean
-from qsm_recon.operators.dipole import DipoleOperator
+from qsm_recon.operators.dipole import DipoleOperator, dipole_kernel
 from qsm_recon.operators.grid import Grid
 from qsm_recon.operators.padding import padded_shape
 from qsm_recon.problem import Problem, check_echo_times
@@ -138,9 +139,10 @@ def test_the_dipole_operator_takes_lists_and_sees_what_is_hidden():
 
 @pytest.mark.parametrize("dtype", [int, np.float16, complex])
 def test_the_dipole_operator_computes_in_two_precisions(dtype):
-    """All but single was taken for double."""
-    with pytest.raises(ParameterError, match="dtype: expected float32 or float64"):
-        DipoleOperator(Grid(SHAPE), dtype=dtype)
+    """All but single was taken for double, and a kernel of whole numbers was zero nearly everywhere."""
+    for make, argument in ((DipoleOperator, Grid(SHAPE)), (dipole_kernel, Grid(SHAPE)), (FourierTransform, SHAPE)):
+        with pytest.raises(ParameterError, match="dtype: expected float32 or float64"):
+            make(argument, dtype=dtype)
 
 
 @pytest.mark.parametrize("padding", [2.5, (1, 2), (1, -1, 1), "x", None, np.nan])

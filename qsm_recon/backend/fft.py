@@ -28,6 +28,7 @@ from numpy.typing import DTypeLike, NDArray
 from qsm_recon.backend.cache_folder import cache_folder, write_in_one_step
 from qsm_recon.backend.device import CPU, device_name
 from qsm_recon.backend.threads import run_tasks, slab_edges, thread_count
+from qsm_recon.values import precision
 
 logger = logging.getLogger(__name__)
 
@@ -261,7 +262,7 @@ class FourierTransform:
 
     def __init__(self, shape: tuple[int, int, int], dtype: DTypeLike = np.float32) -> None:
         self.shape = shape
-        self.dtype: np.dtype[np.floating] = np.dtype(np.float32 if np.dtype(dtype) == np.float32 else np.float64)
+        self.dtype = precision(dtype)
         self.complex_dtype = np.dtype(np.complex64 if self.dtype == np.float32 else np.complex128)
         self.n_voxels = int(np.prod(shape))
         self.half = shape[2] // 2 + 1

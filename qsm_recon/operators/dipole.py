@@ -12,7 +12,7 @@ from qsm_recon.backend.device import CPU
 from qsm_recon.errors import DataError, ParameterError, did_you_mean
 from qsm_recon.operators.grid import Grid
 from qsm_recon.operators.padding import padded_shape
-from qsm_recon.values import floating_image
+from qsm_recon.values import floating_image, precision
 
 KernelKind = Literal["continuous", "discrete", "green"]
 
@@ -52,6 +52,7 @@ def dipole_kernel(grid: Grid, kind: str = "continuous", dtype: DTypeLike = np.fl
     """
     if kind not in get_args(KernelKind):
         raise ParameterError(f"dipole kernel '{kind}' is unknown{did_you_mean(kind, get_args(KernelKind))}")
+    dtype = precision(dtype)
     if kind == "green":
         return _green_kernel(grid).astype(dtype)
     compute = _continuous if kind == "continuous" else _discrete
@@ -156,8 +157,6 @@ class DipoleOperator:
     ) -> None:
         from qsm_recon.backend.transforms import fourier_transform
 
-        if np.dtype(dtype) not in (np.float32, np.float64):
-            raise ParameterError(f"dtype: expected float32 or float64, found {np.dtype(dtype)}")
         self.grid = grid
         self.padded_grid = grid.resized(padded_shape(grid.shape, padding))
         self.transform = fourier_transform(self.padded_grid.shape, np.dtype(dtype).name, device)
