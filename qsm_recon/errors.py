@@ -62,9 +62,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         ``"; did you mean 'x'?"`` when a near match exists, else the list of the accepted names.
     """
     names = sorted(known)
+    name = str(name)  # something else may have been given for a name
     import difflib  # here, as hardly any run gets a name wrong
 
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    spellings = (name, name.lower())
+    close = [near for text in spellings for near in difflib.get_close_matches(text, names, n=1, cutoff=0.5)]
     if close:
         return f"; did you mean '{close[0]}'? (known: {', '.join(names)})"
     return f"; known: {', '.join(names)}"

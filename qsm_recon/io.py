@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from qsm_recon.backend.memory import require_memory
 from qsm_recon.errors import DataError, ResourceError
@@ -260,26 +259,18 @@ def atomic_write(path: str | Path, write: Callable[[Path], None]) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         clear_abandoned(path.parent)
-        handle, name = tempfile.mkstemp(prefix=unfinished_prefix(), suffix=suffix, dir=path.parent)
+        temporary = path.parent / f"{unfinished_prefix()}{uuid.uuid4().hex}{suffix}"
+        temporary.open("xb").close()  # its mode is what this process gives to files
     except OSError as error:
         raise ResourceError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
-    os.close(handle)
-    temporary = Path(name)
     try:
         write(temporary)
-        temporary.chmod(0o666 & ~_current_umask())
         temporary.replace(path)
     except OSError as error:
         raise ResourceError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
         temporary.unlink(missing_ok=True)
     return path
-
-
-def _current_umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def atomic_write_text(path: str | Path, text: str) -> Path:
@@ -315,7 +306,7 @@ def plain(value: Any) -> Any:
 
 def save_image(
     path: str | Path,
-    data: NDArray,
+    data: ArrayLike,
     affine: NDArray[np.floating],
     scanner_affine: NDArray[np.floating] | Literal["affine"] | None = "affine",
 ) -> Path:
@@ -326,7 +317,8 @@ def save_image(
     path
         A ``.nii`` or ``.nii.gz`` file; its folder is made where missing.
     data
-        Voxel values; booleans are stored as bytes.
+        Voxel values; booleans are stored as bytes, half precision as single, long whole numbers as those of 32 bits,
+        what a masked array hides as NaN or 0.
     affine
         (4, 4) voxel-to-world matrix in mm.
     scanner_affine
@@ -335,13 +327,14 @@ def save_image(
 
     Raises
     ------
+    DataError
+        If it does not hold numbers, or whole numbers of more than 32 bits.
     ResourceError
         If the file cannot be written.
     """
     import nibabel
 
-    stored = data.astype(np.uint8) if data.dtype == bool else data
-    image = nibabel.Nifti1Image(stored, affine)
+    image = nibabel.Nifti1Image(_storable(data, path), affine)
     image.header.set_xyzt_units("mm", "sec")
     if scanner_affine is None:
         unoriented = np.allclose(affine, image.header.get_base_affine(), atol=1e-4)
@@ -356,6 +349,22 @@ def save_image(
     if str(path).endswith(".gz"):
         return atomic_write(path, lambda temporary: write_gzipped(temporary, image.to_bytes()))
     return atomic_write(path, lambda temporary: nibabel.save(image, temporary))
+
+
+def _storable(values: ArrayLike, path: str | Path) -> NDArray:
+    """Values as NIfTI and other tools have them; see :func:`save_image`."""
+    data = np.asarray(values)
+    if isinstance(values, np.ma.MaskedArray):
+        data = np.ma.filled(values, np.nan if data.dtype.kind in "fc" else 0)
+    if data.dtype.kind not in "biufc":
+        raise DataError(f"{path}: expected numbers to write, found {data.dtype}")
+    if data.dtype.kind in "iu" and data.dtype.itemsize > np.dtype(np.int32).itemsize:
+        known = np.iinfo(np.int32)
+        if data.size and not (known.min <= data.min() and data.max() <= known.max):
+            raise DataError(f"{path}: whole numbers beyond 32 bits cannot be written; give floating-point ones")
+        return data.astype(np.int32)
+    smaller = {np.dtype(bool): np.uint8, np.dtype(np.float16): np.float32}
+    return data.astype(smaller.get(data.dtype, data.dtype), copy=False)
 
 
 def axes_to_ras(affine: NDArray[np.floating]) -> tuple[tuple[int, ...], tuple[bool, ...], tuple[float, ...]]:

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from qsm_recon.errors import DataError
 
 
-def binary_mask(data: NDArray, name: str) -> NDArray[np.bool_]:
+def binary_mask(values: ArrayLike, name: str) -> NDArray[np.bool_]:
     """Return a mask as booleans after checking that it is binary and not empty.
 
     Parameters
     ----------
-    data
-        Values 0 and 1 (or 0 and one other positive value).
+    values
+        0 and 1 (or 0 and one other positive value); what a masked array hides counts as 0.
     name
         File or argument named in the error.
 
     Raises
     ------
     DataError
-        If it holds NaN, more than two values, a negative value, or nothing but zeros.
+        If it holds something else than real numbers, NaN, more than two values, a negative value, or nothing but zeros.
     """
+    data = np.asarray(np.ma.filled(values, 0) if isinstance(values, np.ma.MaskedArray) else values)
+    if data.dtype.kind not in "biuf":
+        raise DataError(f"{name}: expected a mask of 0 and 1, or of booleans, found {data.dtype}", argument=name)
     if data.dtype == bool:
         mask = data
     else:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from qsm_recon.errors import ParameterError, did_you_mean
+from qsm_recon.values import plain_value
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Parameter:
         if value is None and self.default is None:
             return
         if self.choices:
-            if value not in self.choices:
+            if not isinstance(value, str) or value not in self.choices:
                 raise ParameterError(f"{self.name}: '{value}' is not accepted{did_you_mean(str(value), self.choices)}")
             return
         number: Any = value
@@ -128,7 +129,19 @@ def parameter(
 
 
 def declared_parameters(method: type) -> dict[str, Parameter]:
-    """Return the parameters of a method's class by name: the main one, then the others in order of declaration."""
+    """Return the parameters of a method's class by name: the main one, then the others in order of declaration.
+
+    Raises
+    ------
+    ParameterError
+        If a field of the class is not made by :func:`parameter`.
+    """
+    for item in dataclasses.fields(method):
+        if "unit" not in item.metadata:
+            raise ParameterError(
+                f"{method.__name__}: its field '{item.name}' is no declared parameter; make it by "
+                f'{item.name}: … = parameter(default, "unit", "help", low=…, high=…)'
+            )
     found = [Parameter(name=item.name, default=item.default, **item.metadata) for item in dataclasses.fields(method)]
     return {item.name: item for item in sorted(found, key=lambda item: not item.main)}
 
@@ -152,9 +165,11 @@ class Method:
     """BibTeX entries of papers that are not in the package's own bibliography, for methods of other packages."""
 
     def __post_init__(self) -> None:
-        """Check every parameter against its declaration."""
+        """Check every parameter against its declaration; numpy's numbers become Python's."""
         for name, declared in self.declared().items():
-            declared.check(getattr(self, name))
+            value = plain_value(getattr(self, name))
+            object.__setattr__(self, name, value)
+            declared.check(value)
 
     @classmethod
     def declared(cls) -> dict[str, Parameter]:

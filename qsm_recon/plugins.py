@@ -11,6 +11,10 @@ from qsm_recon.errors import ParameterError
 logger = logging.getLogger(__name__)
 
 
+FACTS = ("name", "title", "citation")
+"""What a class says of itself, as far as its base asks for it."""
+
+
 class Named(Protocol):
     """What can be found by its name."""
 
@@ -42,7 +46,7 @@ def add_plugins(known: dict[str, type[Kind]], group: str, base: type[Kind], what
     Raises
     ------
     ParameterError
-        If one is not such a class, or takes the name of another.
+        If one is not such a class, lacks its name, title or citation, or takes the name of another.
 
     Notes
     -----
@@ -56,6 +60,12 @@ def add_plugins(known: dict[str, type[Kind]], group: str, base: type[Kind], what
             continue
         if not (isinstance(found, type) and issubclass(found, base)):
             raise ParameterError(f"plug-in '{entry.name}' ({entry.value}) is not a {base.__name__} class")
+        for fact in FACTS:
+            said = any(fact in vars(kind).get("__annotations__", {}) for kind in base.__mro__)
+            if said and not isinstance(getattr(found, fact, None), str):
+                raise ParameterError(
+                    f"plug-in '{entry.name}' ({entry.value}) has no {fact}; declare {fact}: ClassVar[str] = \"…\""
+                )
         if found.name in known:
             raise ParameterError(f"plug-in '{entry.name}' ({entry.value}) takes the name of {what} '{found.name}'")
         known[found.name] = found

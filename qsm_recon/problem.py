@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from qsm_recon.errors import DataError, did_you_mean
 from qsm_recon.operators.grid import Grid
 from qsm_recon.units import rad_per_ppm
+from qsm_recon.values import floating_image, real_number, real_numbers
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class Problem:
         (nx, ny, nz) local (or total) field in ppm of the main field, with the sign of the susceptibility.  Images of
         whole numbers, here and below, are turned into floating point; what a masked array hides counts as NaN.
     mask
-        (nx, ny, nz) boolean; the voxels whose field is known.
+        (nx, ny, nz) boolean; the voxels whose field is known, which those that a masked array hides are not.
     grid
         Geometry.
     magnitude
@@ -69,10 +70,10 @@ class Problem:
     Raises
     ------
     DataError
-        If shapes disagree, an image does not hold numbers of its kind (echoes complex ones, all others real ones), the
-        mask is empty, values inside the mask are not finite, the magnitude or weight is negative or zero everywhere,
-        the reliability exceeds 1, echo times are not positive, increasing and in seconds, or the kind of the field is
-        none of the three.
+        If shapes disagree, the grid is none, an image does not hold numbers of its kind (echoes complex ones, all
+        others real ones), the mask is empty, values inside the mask are not finite, the magnitude or weight is negative
+        or zero everywhere, the reliability exceeds 1, echo times are not positive, increasing and in seconds, field
+        strength or offset is no number, or the kind of the field is none of the three.
     """
 
     field_ppm: NDArray[np.floating]
@@ -93,7 +94,11 @@ class Problem:
     def __post_init__(self) -> None:
         """Validate; replace what is not finite outside the mask by zero; lock the arrays."""
         notes: list[str] = []
-        mask = np.asarray(self.mask)
+        if not isinstance(self.grid, Grid):
+            raise DataError(
+                f"grid: expected a Grid, found {self.grid!r}; give Grid(shape, voxel_size_mm, b0_direction)"
+            )
+        mask = np.ma.filled(self.mask, False) if isinstance(self.mask, np.ma.MaskedArray) else np.asarray(self.mask)
         if mask.dtype != bool:
             raise DataError(
                 f"mask: expected booleans, found {mask.dtype}; use io.binary_mask to convert", argument="mask"
@@ -104,7 +109,7 @@ class Problem:
         object.__setattr__(self, "mask", _locked(mask))
         for name in ("field_ppm", "magnitude", "weight", "field_noise_ppm", "r2star_per_s", "reliability", "echoes"):
             values = getattr(self, name)
-            if values is not None:
+            if values is not None or name == "field_ppm":
                 array = floating_image(name, values)
                 _require_shape(name, array, self.grid.shape)
                 array = finite_in_mask(name, array, mask, notes)
@@ -120,14 +125,24 @@ class Problem:
             raise DataError(
                 f"field kind '{self.field_kind}' is unknown{did_you_mean(self.field_kind, get_args(FieldKind))}"
             )
-        if self.b0_tesla is not None and not 0.01 < self.b0_tesla < 30:
-            raise DataError(f"B0: expected a field strength in tesla, found {self.b0_tesla:g}")
+        if self.b0_tesla is not None:
+            strength = real_number("B0", self.b0_tesla, "a field strength in tesla")
+            if not 0.01 < strength < 30:
+                raise DataError(f"B0: expected a field strength in tesla, found {strength:g}")
+            object.__setattr__(self, "b0_tesla", strength)
+        offset = real_number("field_offset_ppm", self.field_offset_ppm, "a number of ppm")
+        object.__setattr__(self, "field_offset_ppm", offset)
         if self.echoes is not None and self.echoes.shape[3:] != (len(self.echo_times_s),):
             raise DataError(
                 f"echoes: {self.echoes.shape[3]} images but {len(self.echo_times_s)} echo times; give one per echo",
                 argument="echoes",
             )
         object.__setattr__(self, "notes", tuple(notes))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Lock the arrays of a copy, or of what another process sent: neither comes through the checks again."""
+        for name, value in state.items():
+            object.__setattr__(self, name, _locked(value) if isinstance(value, np.ndarray) else value)
 
     def _note_unknown_noise(self, notes: list[str]) -> None:
         """Warn of a noise map that is 0 in most of the mask: those voxels would have no say."""
@@ -192,52 +207,23 @@ class Problem:
 
 
 def check_echo_times(echo_times_s: ArrayLike) -> tuple[float, ...]:
-    """Return echo times (s) as floats after checking them; there may be none.
+    """Return echo times (s) as floats after checking them; there may be none, and they may be a row or a column.
 
     Raises
     ------
     DataError
         If they are not positive and increasing, or look like milliseconds.
     """
-    given = np.atleast_1d(np.asarray(echo_times_s, np.float64))
+    given = real_numbers(echo_times_s)
     times = tuple(float(t) for t in given.ravel())
-    if given.ndim != 1 or not all(np.isfinite(t) and t > 0 for t in times):
-        raise DataError(f"echo times: expected positive numbers of seconds, found {times}")
+    table = given.size > max(given.shape, default=1)
+    if table or not all(np.isfinite(t) and t > 0 for t in times):
+        raise DataError(f"echo times: expected positive numbers of seconds, one per echo, found {echo_times_s!r}")
     if any(t > LONGEST_ECHO_TIME_S for t in times):
         raise DataError(f"echo times: {times} look like milliseconds; give seconds, for example 0.020")
     if any(b <= a for a, b in pairwise(times)):
         raise DataError(f"echo times: {times} do not increase; sort them, and the images with them, and give each once")
     return times
-
-
-def floating_image(name: str, values: ArrayLike) -> NDArray:
-    """Bring an image into single or double precision: differences and squares of whole numbers wrap around.
-
-    Voxels that a masked array hides are not known, and become NaN.
-
-    Parameters
-    ----------
-    name
-        What it is called in errors; ``"echoes"`` are complex, all others real.
-    values
-        The image.
-
-    Raises
-    ------
-    DataError
-        If it holds other numbers, or none.
-    """
-    array, expected = np.asarray(values), "complex" if name == "echoes" else "real"
-    usable = "c" if name == "echoes" else "biuf"
-    if array.dtype.kind not in usable:
-        advice = "magnitude * exp(1j * phase)" if name == "echoes" else "the image itself, or its .real or abs()"
-        raise DataError(f"{name}: expected {expected} numbers, found {array.dtype}; give {advice}", argument=name)
-    smallest, largest = (np.complex64, np.complex128) if name == "echoes" else (np.float32, np.float64)
-    wanted = np.result_type(array.dtype, smallest)
-    array = array.astype(wanted if wanted.itemsize <= np.dtype(largest).itemsize else largest, copy=False)
-    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        return np.where(np.ma.getmaskarray(values), array.dtype.type(np.nan), array)
-    return array
 
 
 def _require_shape(name: str, array: NDArray, shape: tuple[int, int, int]) -> None:

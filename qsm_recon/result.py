@@ -80,8 +80,20 @@ class IterationState:
     provisional: bool = False
 
 
-Callback = Callable[[IterationState], bool | None]
+Callback = Callable[[IterationState], bool | np.bool_ | None]
 """Called after every iteration; returning False stops the solver, which then returns what it has."""
+
+
+def plainly_answered(callback: Callback | None) -> Callback | None:
+    """Return a callback whose answer is Python's False where it is numpy's, as a comparison of arrays gives it."""
+    if callback is None:
+        return None
+
+    def answer(state: IterationState) -> bool | None:
+        given = callback(state)
+        return bool(given) if isinstance(given, np.bool_) else given
+
+    return answer
 
 
 def provisionally(callback: Callback | None) -> Callback | None:

@@ -110,15 +110,7 @@ class Workers:
 
 
 def open_workers(workers: int, memory_gib: float | None, address: str | None) -> Here | Workers:
-    """Start what runs jobs; with no workers and no address, this process does.
-
-    Raises
-    ------
-    ParameterError
-        If the number of workers is negative.
-    """
-    if workers < 0:
-        raise ParameterError(f"workers: expected 0 or more, found {workers}")
+    """Start what runs jobs; with no workers and no address, this process does."""
     return Here() if workers == 0 and address is None else Workers(workers, memory_gib, address)
 
 
@@ -135,7 +127,16 @@ def worker_count(asked: int | None, threads: int, needed_gib: float, available_g
         Memory of the largest job.
     available_gib
         Memory there is.
+
+    Raises
+    ------
+    ParameterError
+        If the number of workers is negative, or that of threads not positive.
     """
+    if asked is not None and asked < 0:
+        raise ParameterError(f"--workers: expected 0 or more, found {asked}")
+    if threads < 1:
+        raise ParameterError(f"--threads: expected at least 1, found {threads}")
     if asked == 0:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)

@@ -99,6 +99,6 @@ def torch_name(name: str) -> str:
     """
     if name == TORCH_CPU:
         return CPU
-    if not _CUDA.fullmatch(name):
+    if not isinstance(name, str) or not _CUDA.fullmatch(name):
         raise ParameterError(f"device: expected cpu, cuda, cuda:N or {TORCH_CPU}, found '{name}'")
     return name

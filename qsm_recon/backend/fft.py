@@ -28,6 +28,7 @@ from numpy.typing import DTypeLike, NDArray
 from qsm_recon.backend.cache_folder import cache_folder, write_in_one_step
 from qsm_recon.backend.device import CPU, device_name
 from qsm_recon.backend.threads import run_tasks, slab_edges, thread_count
+from qsm_recon.values import precision
 
 logger = logging.getLogger(__name__)
 
@@ -261,13 +262,21 @@ class FourierTransform:
 
     def __init__(self, shape: tuple[int, int, int], dtype: DTypeLike = np.float32) -> None:
         self.shape = shape
-        self.dtype: np.dtype[np.floating] = np.dtype(np.float32 if np.dtype(dtype) == np.float32 else np.float64)
+        self.dtype = precision(dtype)
         self.complex_dtype = np.dtype(np.complex64 if self.dtype == np.float32 else np.complex128)
         self.n_voxels = int(np.prod(shape))
         self.half = shape[2] // 2 + 1
         self._stride = _round_up(shape[2], ALIGNMENT_BYTES // self.dtype.itemsize)
         self._columns = _round_up(self.half, ALIGNMENT_BYTES // self.complex_dtype.itemsize)
         self._local = threading.local()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied, or sent to another process: all but the plans, which are made anew there."""
+        return {name: value for name, value in vars(self).items() if name != "_local"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """See :meth:`__getstate__`."""
+        vars(self).update(state, _local=threading.local())
 
     def blocks(self) -> BlockTransforms:
         """Return the block transforms that belong to the calling thread."""

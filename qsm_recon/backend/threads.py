@@ -16,6 +16,8 @@ from qsm_recon.errors import ParameterError
 
 _threads = {"count": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)}
 _pools: dict[int, ThreadPoolExecutor] = {}
+if hasattr(os, "register_at_fork"):  # a forked process has none of their threads, and would wait for them
+    os.register_at_fork(after_in_child=_pools.clear)
 
 
 def thread_count() -> int:

@@ -12,13 +12,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.errors import DataError
+from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.operators.grid import Grid
 from qsm_recon.operators.padding import padded_shape, voxels_in
 from qsm_recon.parameters import Method
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
-from qsm_recon.result import Callback, StopReason
+from qsm_recon.result import Callback, StopReason, plainly_answered
 from qsm_recon.terms.weights import data_weight
 from qsm_recon.units import rad_per_ppm
 
@@ -123,7 +123,7 @@ class BackgroundRemoval(Method, ABC):
         DataError
             If the images do not fit together, or hold impossible values.
         ParameterError
-            If the parameters leave nothing of the mask.
+            If the parameters leave nothing of the mask, or the method returns images of another shape.
         """
         problem = Problem(total_field_ppm, mask, grid, weight=weight)
         began = time.perf_counter()
@@ -133,8 +133,13 @@ class BackgroundRemoval(Method, ABC):
         offset = float(part.field_ppm[part.mask].mean(dtype=np.float64))
         found = self._remove(
             dataclasses.replace(part, field_ppm=np.where(part.mask, part.field_ppm - offset, 0).astype(np.float32)),
-            callback,
+            plainly_answered(callback),
         )
+        for name, image in {"field_ppm": found.field_ppm, "mask": found.mask}.items():
+            if np.shape(image) != region.shape:
+                raise ParameterError(
+                    f"'{self.name}' returned {name} of shape {np.shape(image)}, expected {region.shape}"
+                )
         if not np.isfinite(found.field_ppm).all():
             raise DataError(f"{self.name}: the local field is not finite; {found.stop_reason}")
         return dataclasses.replace(

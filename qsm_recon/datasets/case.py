@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from qsm_recon.datasets.truth import Truth
 from qsm_recon.errors import DataError
 from qsm_recon.problem import Problem
 from qsm_recon.result import Reconstruction
 from qsm_recon.summary import html_table, one_line, sizes
+from qsm_recon.values import real_numbers
+
+SAME_SIZE = 0.02
+"""By this much voxel sizes of affine and grid may differ, relative to these: headers are rounded."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -44,7 +48,8 @@ class Case:
     Raises
     ------
     DataError
-        If an image of the truth has another shape than the problem.
+        If an image of the truth has another shape than the problem, or the affine is no matrix, or one of other voxel
+        sizes than the problem's grid has.
     """
 
     problem: Problem
@@ -58,12 +63,34 @@ class Case:
     stages: dict[str, NDArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check the shapes of the truth."""
+        """Check the affine and the shapes of the truth."""
+        self._check_affine()
         shape = self.problem.grid.shape
         for item in fields(Truth) if self.truth else ():
             image = getattr(self.truth, item.name)
             if isinstance(image, np.ndarray) and image.shape != shape:
                 raise DataError(f"truth {item.name}: shape {image.shape} differs from {shape} of the problem")
+
+    def _check_affine(self) -> None:
+        """The grid is that of the scanner's affine; the world may be another, of a registration that scales."""
+        affine = real_numbers(self.affine)
+        if affine.shape != (4, 4) or not np.isfinite(affine).all():
+            raise DataError(
+                f"affine: expected a finite (4, 4) matrix of real numbers, found shape {affine.shape}",
+                argument="affine",
+            )
+        object.__setattr__(self, "affine", affine)
+        scanner = affine if isinstance(self.scanner_affine, str) else self.scanner_affine
+        if scanner is None:
+            return
+        found, expected = np.linalg.norm(scanner[:3, :3], axis=0), self.problem.grid.voxel_size_mm
+        if not np.allclose(found, expected, rtol=SAME_SIZE, atol=0):
+            raise DataError(
+                f"affine: voxels of {sizes(tuple(float(f'{d:.4g}') for d in found))} mm, but the problem's grid has "
+                f"{sizes(tuple(float(f'{d:.4g}') for d in expected))} mm; make the grid from the affine "
+                "(Grid.from_affine), or give that of the image",
+                argument="affine",
+            )
 
     @property
     def evaluation_mask(self) -> NDArray[np.bool_]:
@@ -103,7 +130,7 @@ class Case:
         """Whether the mask was made rather than given."""
         return self.sources.get("mask", "").startswith("made ")
 
-    def save(self, path: str | Path, image: NDArray | Reconstruction) -> Path:
+    def save(self, path: str | Path, image: ArrayLike | Reconstruction) -> Path:
         """Write an image of the case's shape (.nii or .nii.gz), placed as its input is.
 
         Parameters
@@ -111,12 +138,13 @@ class Case:
         path
             Where to; its folder is made where missing.
         image
-            (nx, ny, nz) values, or a result, of which the susceptibility in ppm is written.
+            (nx, ny, nz) values, or a result, of which the susceptibility in ppm is written.  What a masked array
+            hides is written as NaN or 0; int64 and float16, which other tools do not read, as int32 and float32.
 
         Raises
         ------
         DataError
-            If the image has another shape, or the name does not end in .nii or .nii.gz.
+            If the image has another shape or holds no numbers, or the name does not end in .nii or .nii.gz.
         ResourceError
             If it cannot be written.
         """
@@ -124,8 +152,8 @@ class Case:
 
         values = image.susceptibility_ppm if isinstance(image, Reconstruction) else image
         shape = self.problem.grid.shape
-        if values.shape[:3] != shape:
-            raise DataError(f"{path}: the image has shape {values.shape}, the case '{self.name}' {shape}")
+        if np.shape(values)[:3] != shape:
+            raise DataError(f"{path}: the image has shape {np.shape(values)}, the case '{self.name}' {shape}")
         if not str(path).endswith((".nii", ".nii.gz")):
             raise DataError(f"{path}: expected a name that ends in .nii or .nii.gz")
         return save_image(path, values, self.affine, self.scanner_affine)

@@ -17,9 +17,14 @@ class Interruption:
 
 @contextmanager
 def interruptible() -> Iterator[Interruption]:
-    """Turn the first Ctrl-C into a request to stop; a second one raises KeyboardInterrupt as usual."""
+    """Turn the first Ctrl-C into a request to stop; a second one raises KeyboardInterrupt as usual.
+
+    It stays as it is in other threads than the main one, which get no signals; where it is ignored, as in jobs that a
+    shell runs in the background; and where a program that Python is embedded in handles it, which could not be undone.
+    """
     state = Interruption()
-    if threading.current_thread() is not threading.main_thread():
+    elsewhere = threading.current_thread() is not threading.main_thread()
+    if elsewhere or signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
         yield state
         return
 

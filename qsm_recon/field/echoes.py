@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qsm_recon.errors import DataError
 from qsm_recon.problem import check_echo_times
+from qsm_recon.values import floating_image, real_number
 
 STRONGEST_FIELD_T = 25.0
 LARGEST_PHASE_RAD = 1000.0
@@ -55,7 +55,7 @@ class EchoSeries:
         times = check_echo_times(self.echo_times_s)
         if not times:
             raise DataError("echo times: expected one for each image, found none")
-        check_b0(self.b0_tesla)
+        strength = check_b0(self.b0_tesla)
         magnitude = _series(self.magnitude, "magnitude", len(times))
         phase = _series(self.phase_rad, "phase", len(times))
         if magnitude.shape != phase.shape:
@@ -75,7 +75,7 @@ class EchoSeries:
         object.__setattr__(self, "magnitude", magnitude)
         object.__setattr__(self, "phase_rad", phase)
         object.__setattr__(self, "echo_times_s", times)
-        object.__setattr__(self, "b0_tesla", float(self.b0_tesla))
+        object.__setattr__(self, "b0_tesla", strength)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -129,22 +129,25 @@ def stack_echoes(images: Sequence[ArrayLike], names: Sequence[str], kind: str) -
     return np.stack([array.astype(np.float32, copy=False) for array in arrays], axis=-1)
 
 
-def check_b0(b0_tesla: float) -> None:
-    """Check that the main field is a possible number of tesla.
+def check_b0(b0_tesla: float) -> float:
+    """Return the main field as a float after checking that it is a possible number of tesla.
 
     Raises
     ------
     DataError
         If it is not.
     """
-    if not (math.isfinite(b0_tesla) and 0 < b0_tesla <= STRONGEST_FIELD_T):
-        raise DataError(f"b0_tesla is {b0_tesla:g}: expected a field strength in T, such as 3 or 7")
+    strength = real_number("b0_tesla", b0_tesla, "a field strength in T, such as 3 or 7")
+    if not 0 < strength <= STRONGEST_FIELD_T:
+        raise DataError(f"b0_tesla is {strength:g}: expected a field strength in T, such as 3 or 7")
+    return strength
 
 
 def _series(values: ArrayLike, name: str, echo_count: int) -> NDArray[np.float32]:
     array = np.asarray(values)
     if np.iscomplexobj(array):
         raise DataError(f"{name} is complex: give magnitude and phase apart", argument=name)
+    array = floating_image(name, values)
     if array.ndim == 3 and echo_count == 1:
         array = array[..., np.newaxis]
     if array.ndim != 4 or array.size == 0:

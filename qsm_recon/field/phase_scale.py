@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qsm_recon.errors import DataError, ParameterError, did_you_mean
+from qsm_recon.values import floating_image
 
 logger = logging.getLogger(__name__)
 
@@ -151,8 +152,8 @@ def rescale_phase(
     ParameterError
         If ``unit`` is unknown.
     """
-    values = np.asarray(data)
-    if np.iscomplexobj(values) or values.size == 0:
+    values = floating_image(name, data) if isinstance(data, np.ma.MaskedArray) else np.asarray(data)
+    if values.dtype.kind not in "biuf" or values.size == 0:
         raise DataError(f"{name}: expected real phase values, found {values.dtype} of shape {values.shape}")
     smallest, largest = float(np.min(values)), float(np.max(values))
     if not (math.isfinite(smallest) and math.isfinite(largest)):
@@ -161,7 +162,7 @@ def rescale_phase(
     if unit == "auto":
         chosen = _recognise(values, smallest, largest, name)
     else:
-        chosen = phase_unit(unit)
+        chosen = phase_unit(str(unit))
         if not accept_range:
             _check_stated(chosen, smallest, largest, name)
 

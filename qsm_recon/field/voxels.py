@@ -74,10 +74,9 @@ def check_mask(mask: ArrayLike, shape: tuple[int, int, int]) -> NDArray[np.bool_
     DataError
         If it has another shape than expected, or is none, see :func:`qsm_recon.io.binary_mask`.
     """
-    array = np.asarray(mask)
-    if array.shape != shape:
-        raise DataError(f"mask has shape {array.shape}, but the echoes have shape {shape}", argument="mask")
-    return binary_mask(array, "mask")
+    if np.shape(mask) != shape:
+        raise DataError(f"mask has shape {np.shape(mask)}, but the echoes have shape {shape}", argument="mask")
+    return binary_mask(mask, "mask")
 
 
 def box_around(voxels: NDArray[np.bool_], margin: int = 0) -> tuple[slice, ...]:

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.errors import DataError
-from qsm_recon.metrics.rc2 import CALCIFICATION_LABEL, Variant, linear_fit
+from qsm_recon.metrics.inputs import label_map, two_maps
+from qsm_recon.metrics.rc2 import CALCIFICATION_LABEL, Variant, linear_fit, require_variant
 
 CUBE_MARGIN = 3  # voxels between the label's bounding box and the cube searched for the calcification
 RIM_WIDTH = 4  # of the rim around the cube where streaks are measured
@@ -74,8 +75,14 @@ def segment_calcification(
     Raises
     ------
     DataError
-        If there is no calcification, or (``rc2``) it is too near the border or no threshold suits.
+        If there is no calcification, or (``rc2``) it is too near the border or no threshold suits; if the images do not
+        fit together.
+    ParameterError
+        If the variant is unknown.
     """
+    require_variant(variant)
+    susceptibility, truth, _ = two_maps(susceptibility, truth)
+    labels = label_map(labels, truth)
     indices = np.nonzero(labels == CALCIFICATION_LABEL)
     if indices[0].size == 0:
         raise DataError(f"the label map has no calcification (label {CALCIFICATION_LABEL})")
@@ -87,7 +94,7 @@ def segment_calcification(
     region = np.zeros(labels.shape, dtype=np.uint8)
     region[outer], region[rim], region[cube] = 1, 2, 3
     region = region[outer]
-    local, local_truth = (np.asarray(image[outer], dtype=float) for image in (susceptibility, truth))
+    local, local_truth = susceptibility[outer], truth[outer]
 
     threshold = _threshold(local[region < 3], variant)
     candidates = local[region == 3]
@@ -139,7 +146,7 @@ def calcification_moment_deviation(
         true_moment = (
             calcification_moment(truth, labels)
             if variant == "rc2"
-            else float(np.asarray(truth, dtype=float)[labels == CALCIFICATION_LABEL].sum())
+            else float(np.asarray(truth, dtype=float)[label_map(labels, truth) == CALCIFICATION_LABEL].sum())
         )
     if variant == "community" and segmentation.segmented.size == 0:
         return abs(true_moment)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qsm_recon.errors import DataError, ParameterError, did_you_mean
-from qsm_recon.io import binary_mask
-from qsm_recon.metrics import calcification, rc2, similarity, windows
+from qsm_recon.errors import DataError
+from qsm_recon.metrics import calcification, inputs, rc2, similarity, windows
 from qsm_recon.metrics.scores import OFFICIAL_METRICS, Scores
+from qsm_recon.values import real_number
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +31,8 @@ def evaluate(
     Parameters
     ----------
     susceptibility_ppm
-        Reconstruction in ppm, (x, y, z).  Values that are not finite count as zero, in both definitions.
+        Reconstruction in ppm, (x, y, z).  Values that are not finite, or that a masked array hides, count as zero, in
+        both definitions.
     truth_ppm
         True susceptibility in ppm, of the same shape.
     mask
@@ -55,13 +55,14 @@ def evaluate(
     Raises
     ------
     DataError
-        If shapes differ, the mask is empty or not binary, the truth is not finite in the mask, or the label map
-        does not hold whole numbers.
+        If shapes differ, the maps do not hold real numbers, the mask is empty or not binary, the truth is not finite
+        in the mask, or the label map does not hold whole numbers.
     ParameterError
         If the variant is unknown.
     """
-    if variant not in get_args(rc2.Variant):
-        raise ParameterError(f"variant: unknown definition '{variant}'{did_you_mean(variant, get_args(rc2.Variant))}")
+    rc2.require_variant(variant)
+    if calcification_moment is not None:
+        calcification_moment = real_number("calcification_moment", calcification_moment, "a sum in ppm × voxels")
     recon, truth, region, regions = _checked(susceptibility_ppm, truth_ppm, mask, labels)
     if variant == "community":
         recon, truth = np.where(region, recon, 0.0), np.where(region, truth, 0.0)
@@ -145,23 +146,15 @@ def _checked(
     susceptibility: ArrayLike, truth: ArrayLike, mask: ArrayLike, labels: ArrayLike | None
 ) -> tuple[NDArray, NDArray, NDArray[np.bool_], NDArray | None]:
     """Check the inputs once, and return the maps as float64, the mask as booleans and the labels as integers."""
-    images = {"susceptibility": susceptibility, "truth": truth, "mask": mask, "labels": labels}
-    arrays = {name: np.asarray(image) for name, image in images.items() if image is not None}
-    shape = arrays["truth"].shape
-    for name, image in arrays.items():
-        if image.shape != shape or image.ndim != 3:
-            raise DataError(
-                f"{name}: shape {image.shape} does not fit the truth's {shape}; expected three-dimensional images "
-                "of one shape",
-                argument=name,
-            )
-    region = binary_mask(arrays["mask"], "mask")
-    recon, true = arrays["susceptibility"].astype(float), arrays["truth"].astype(float)
+    if mask is None:
+        raise DataError("mask: expected a mask, found None; give the voxels to evaluate", argument="mask")
+    if np.ndim(truth) != 3:
+        raise DataError(f"truth: expected a three-dimensional image, found shape {np.shape(truth)}", argument="truth")
+    recon, true, region = inputs.two_maps(susceptibility, truth, mask)
     if not np.isfinite(true[region]).all():
         raise DataError(
             "truth: values in the mask are not finite; a truth must be known wherever it is compared", argument="truth"
         )
-    true[~np.isfinite(true)] = 0.0
     lost = ~np.isfinite(recon)
     if lost.any():
         logger.warning(
@@ -169,18 +162,5 @@ def _checked(
             np.count_nonzero(lost),
             np.count_nonzero(lost & region),
         )
-        recon[lost] = 0.0
-    return recon, true, region, None if labels is None else _whole_numbers(arrays["labels"])
-
-
-def _whole_numbers(labels: NDArray) -> NDArray:
-    """Return a label map as integers."""
-    if labels.dtype.kind in "iub":
-        return labels
-    rounded = np.rint(labels)
-    if not np.isfinite(labels).all() or np.abs(labels - rounded).max() > 1e-3:
-        raise DataError(
-            "labels: expected whole numbers; resample a label map with nearest-neighbour interpolation",
-            argument="labels",
-        )
-    return rounded.astype(np.int32)
+    recon, true = (np.where(np.isfinite(image), image, 0.0) for image in (recon, true))
+    return recon, true, region, None if labels is None else inputs.label_map(labels, true)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.errors import DataError, ParameterError, did_you_mean
+from qsm_recon.metrics.inputs import label_map, two_maps
 
 Variant = Literal["rc2", "community"]
 DetrendMethod = Literal["inverse", "lstsq", "rc2-as-run"]
@@ -29,6 +30,18 @@ CALCIFICATION_LABEL = 16
 
 # below this a sum of squares is taken as zero, as in the community scorer
 NEGLIGIBLE = 1e-30
+
+
+def require_variant(variant: str) -> None:
+    """Check the name of a definition.
+
+    Raises
+    ------
+    ParameterError
+        If it is unknown.
+    """
+    if variant not in get_args(Variant):
+        raise ParameterError(f"variant: unknown definition '{variant}'{did_you_mean(variant, get_args(Variant))}")
 
 
 def nrmse(susceptibility: NDArray, truth: NDArray, mask: NDArray) -> float:
@@ -46,7 +59,7 @@ def nrmse(susceptibility: NDArray, truth: NDArray, mask: NDArray) -> float:
     Raises
     ------
     DataError
-        If the mask is empty or the truth is constant in it.
+        If the mask is empty or not binary, the truth is constant in it, or shapes differ.
     """
     r, t, norm = _demeaned(susceptibility, truth, mask)
     return 100.0 * float(np.linalg.norm(r - t)) / norm
@@ -74,7 +87,8 @@ def dnrmse(susceptibility: NDArray, truth: NDArray, mask: NDArray, *, method: De
     Raises
     ------
     DataError
-        If the mask is empty, the truth is constant in it, or (``inverse``) the slope is zero.
+        If the mask is empty or not binary, the truth is constant in it, shapes differ, or (``inverse``) the slope is
+        zero.
     ParameterError
         If the method is unknown.
 
@@ -119,8 +133,13 @@ def linear_slope_deviation(
     Raises
     ------
     DataError
-        If labels are missing.
+        If labels are missing, or the images do not fit together.
+    ParameterError
+        If the variant is unknown.
     """
+    require_variant(variant)
+    susceptibility, truth, _ = two_maps(susceptibility, truth)
+    labels = label_map(labels, truth)
     present = [label for label in DEEP_GREY_LABELS if np.any(labels == label)]
     missing = sorted(set(DEEP_GREY_LABELS) - set(present))
     if variant == "rc2" and missing:
@@ -177,12 +196,8 @@ def _demeaned(
     susceptibility: NDArray, truth: NDArray, mask: NDArray
 ) -> tuple[NDArray[np.floating], NDArray[np.floating], float]:
     """Both maps in the region as demeaned float64 vectors, and the norm of the truth."""
-    region = np.asarray(mask, dtype=bool)
-    r = np.asarray(susceptibility)[region].astype(float)
-    t = np.asarray(truth)[region].astype(float)
-    if t.size == 0:
-        raise DataError("the region of the evaluation is empty")
-    r, t = centred(r), centred(t)
+    recon, true, region = two_maps(susceptibility, truth, mask)
+    r, t = centred(recon[region]), centred(true[region])
     norm = float(np.linalg.norm(t))
     if norm <= NEGLIGIBLE:
         raise DataError("the truth is constant in the region of the evaluation")

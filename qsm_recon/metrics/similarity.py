@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from qsm_recon.errors import DataError, ParameterError, did_you_mean
 from qsm_recon.metrics import windows
+from qsm_recon.metrics.inputs import two_maps
 from qsm_recon.metrics.rc2 import NEGLIGIBLE, centred
 
 Reference = Literal["masked", "fansi"]
@@ -95,8 +96,8 @@ def xsim(
     """
     _require(reference, get_args(WindowedReference))
     if reference == "fansi":
-        r, t = _whole(susceptibility, truth)
-        region = t != 0 if mask is None else np.asarray(mask, dtype=bool)
+        r, t, region = two_maps(susceptibility, truth, mask)
+        region = t != 0 if mask is None else region
         if not region.any():
             raise DataError("the region of the evaluation is empty")
         return xsim_from_moments(windows.gaussian_moments(r, t), region)
@@ -247,7 +248,7 @@ def gxe(
     """
     _require(reference, get_args(Reference))
     if reference == "fansi":
-        r, t = _whole(susceptibility, truth)
+        r, t, _ = two_maps(susceptibility, truth, mask)
         error, detail = (sum(_square_sum(image - np.roll(image, -1, axis)) for axis in (0, 1)) for image in (r - t, t))
     else:
         r, t, region = _masked(susceptibility, truth, mask)
@@ -272,6 +273,8 @@ def _cell(values: NDArray[np.floating], cells: int) -> NDArray[np.intp]:
     """Histogram cell of each value; the outer cells reach half a mean spacing beyond the extreme values."""
     lowest, highest = float(values.min()), float(values.max())
     spacing = (highest - lowest) / max(values.size - 1, 1)
+    if not np.isfinite(spacing):
+        raise DataError("one of the maps is not finite, so that their mutual information is undefined")
     if not spacing > 0:
         raise DataError("one of the maps is constant, so that their mutual information is undefined")
     lower, upper = lowest - spacing / 2, highest + spacing / 2
@@ -283,22 +286,13 @@ def _require(reference: str, known: tuple[str, ...]) -> None:
         raise ParameterError(f"reference: unknown definition '{reference}'{did_you_mean(reference, known)}")
 
 
-def _whole(susceptibility: NDArray, truth: NDArray) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    return np.asarray(susceptibility, dtype=float), np.asarray(truth, dtype=float)
-
-
 def _vectors(
     susceptibility: NDArray, truth: NDArray, mask: NDArray | None, reference: str
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """Both maps as vectors over the mask, or over the whole arrays for the ``fansi`` definition."""
     _require(reference, get_args(Reference))
-    if reference == "fansi" or mask is None:
-        r, t = _whole(susceptibility, truth)
-        return r.ravel(), t.ravel()
-    region = np.asarray(mask, dtype=bool)
-    if not region.any():
-        raise DataError("the mask is empty")
-    return np.asarray(susceptibility)[region].astype(float), np.asarray(truth)[region].astype(float)
+    r, t, region = two_maps(susceptibility, truth, mask)
+    return (r.ravel(), t.ravel()) if reference == "fansi" else (r[region], t[region])
 
 
 def _masked(
@@ -309,11 +303,10 @@ def _masked(
     A filter that takes zeros beyond the border gives inside the mask what it gives on the whole image, without any
     margin; another needs its half width as a margin.
     """
-    region = np.ones(np.shape(truth), dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
+    recon, true, region = two_maps(susceptibility, truth, mask)
     box = windows.bounding_box(region, margin)
-    region = region[box]
-    r, t = (np.where(region, np.asarray(image)[box], 0.0).astype(float) for image in (susceptibility, truth))
-    return r, t, region
+    r, t = (np.where(region[box], image[box], 0.0) for image in (recon, true))
+    return r, t, region[box]
 
 
 def _relative(error: float, norm: float) -> float:

@@ -12,6 +12,7 @@ from qsm_recon.backend.device import CPU
 from qsm_recon.errors import DataError, ParameterError, did_you_mean
 from qsm_recon.operators.grid import Grid
 from qsm_recon.operators.padding import padded_shape
+from qsm_recon.values import floating_image, precision
 
 KernelKind = Literal["continuous", "discrete", "green"]
 
@@ -51,6 +52,7 @@ def dipole_kernel(grid: Grid, kind: str = "continuous", dtype: DTypeLike = np.fl
     """
     if kind not in get_args(KernelKind):
         raise ParameterError(f"dipole kernel '{kind}' is unknown{did_you_mean(kind, get_args(KernelKind))}")
+    dtype = precision(dtype)
     if kind == "green":
         return _green_kernel(grid).astype(dtype)
     compute = _continuous if kind == "continuous" else _discrete
@@ -168,7 +170,7 @@ class DipoleOperator:
         Parameters
         ----------
         susceptibility
-            (nx, ny, nz) map of the grid's shape.
+            (nx, ny, nz) map of the grid's shape; what a masked array hides counts as NaN, as does the field of it.
 
         Returns
         -------
@@ -178,11 +180,12 @@ class DipoleOperator:
         Raises
         ------
         DataError
-            If the shape is not that of the grid.
+            If the shape is not that of the grid, or it does not hold real numbers.
         """
-        if susceptibility.shape != self.grid.shape:
-            raise DataError(f"susceptibility: expected shape {self.grid.shape}, found {susceptibility.shape}")
-        return self._field_of(self.transform.load_image(susceptibility))
+        image = floating_image("susceptibility", susceptibility)
+        if image.shape != self.grid.shape:
+            raise DataError(f"susceptibility: expected shape {self.grid.shape}, found {image.shape}")
+        return self._field_of(self.transform.load_image(image))
 
     adjoint = forward
 

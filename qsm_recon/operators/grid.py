@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qsm_recon.errors import DataError
+from qsm_recon.values import real_numbers
 
 LARGEST_SHEAR_DEG = 2.0
 """Voxel axes that are further than this from right angles are no rounding of a scanner's."""
@@ -29,7 +30,7 @@ class Grid:
     Raises
     ------
     DataError
-        If a size is not positive, or the direction is not a finite non-zero 3-vector.
+        If a size is not positive or no number, or the direction is not a finite non-zero 3-vector.
     """
 
     shape: tuple[int, int, int]
@@ -38,14 +39,14 @@ class Grid:
 
     def __post_init__(self) -> None:
         """Validate and normalise the three members."""
-        shape = tuple(int(n) for n in self.shape)
-        if len(shape) != 3 or min(shape) < 1:
-            raise DataError(f"grid shape: expected three positive sizes, found {self.shape}")
-        voxel_size = tuple(float(d) for d in self.voxel_size_mm)
-        if len(voxel_size) != 3 or not all(np.isfinite(d) and d > 0 for d in voxel_size):
-            raise DataError(f"voxel size: expected three positive lengths in mm, found {self.voxel_size_mm}")
-        object.__setattr__(self, "shape", shape)
-        object.__setattr__(self, "voxel_size_mm", voxel_size)
+        sizes = real_numbers(self.shape)
+        if sizes.shape != (3,) or not (np.isfinite(sizes).all() and (sizes >= 1).all() and (sizes % 1 == 0).all()):
+            raise DataError(f"grid shape: expected three positive sizes, whole numbers, found {self.shape!r}")
+        lengths = real_numbers(self.voxel_size_mm)
+        if lengths.shape != (3,) or not (np.isfinite(lengths).all() and (lengths > 0).all()):
+            raise DataError(f"voxel size: expected three positive lengths in mm, found {self.voxel_size_mm!r}")
+        object.__setattr__(self, "shape", tuple(int(n) for n in sizes))
+        object.__setattr__(self, "voxel_size_mm", tuple(lengths.tolist()))
         object.__setattr__(self, "b0_direction", unit_vector(self.b0_direction))
 
     @property
@@ -85,9 +86,12 @@ class Grid:
         DataError
             If the affine is singular or not finite, its axes are not at right angles, or the direction is not a vector.
         """
-        matrix = np.asarray(affine, dtype=float)
+        matrix = real_numbers(affine)
         if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
-            raise DataError(f"affine: expected a finite (4, 4) matrix, found shape {matrix.shape}", argument="affine")
+            raise DataError(
+                f"affine: expected a finite (4, 4) matrix of real numbers, found shape {matrix.shape}",
+                argument="affine",
+            )
         columns = matrix[:3, :3]
         voxel_size = np.linalg.norm(columns, axis=0)
         if voxel_size.min() <= 0 or abs(np.linalg.det(columns / voxel_size)) < 1e-3:
@@ -137,10 +141,7 @@ def unit_vector(direction: ArrayLike) -> tuple[float, float, float]:
     DataError
         If it is not three finite numbers, or has no length.
     """
-    try:
-        vector = np.asarray(direction, dtype=float)
-    except (TypeError, ValueError):
-        vector = np.zeros(0)
+    vector = real_numbers(direction)
     length = float(np.linalg.norm(vector)) if vector.shape == (3,) else 0.0
     if not (np.isfinite(length) and length > 0):
         raise DataError(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.errors import ParameterError
+from qsm_recon.values import real_numbers
 
 BEYOND_A_CUT = 1.25
 """Reach where the mask touches the image's border, over that elsewhere: best on the whole on slabs cut out of
@@ -66,14 +67,15 @@ def padded_shape(shape: tuple[int, int, int], padding: int | tuple[int, int, int
     Raises
     ------
     ParameterError
-        If a padding is negative.
+        If a padding is negative or no whole number, or there are neither one nor three.
     """
     from qsm_recon.backend.fft import fast_length
 
-    margins = (padding,) * 3 if isinstance(padding, int) else padding
-    if min(margins) < 0:
-        raise ParameterError(f"padding: expected non-negative numbers of voxels, found {padding}")
-    nx, ny, nz = (fast_length(n + margin) for n, margin in zip(shape, margins, strict=True))
+    given = real_numbers(padding)
+    if given.shape not in ((), (3,)) or not ((given >= 0) & (given % 1 == 0)).all():
+        raise ParameterError(f"padding: expected non-negative numbers of voxels, one or three, found {padding!r}")
+    margins = np.broadcast_to(given, 3)
+    nx, ny, nz = (fast_length(n + int(margin)) for n, margin in zip(shape, margins, strict=True))
     return (nx, ny, nz)
 
 

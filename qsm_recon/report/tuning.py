@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qsm_recon.datasets.case import Case
 from qsm_recon.report.described_session import DescribedSession
 from qsm_recon.select.pick import Pick
 from qsm_recon.select.tune import Follower, run_session
@@ -79,13 +80,20 @@ def tune(
     -------
     TuningSession
         ``.pick()``, ``.picks()``, ``.plot()``, ``.susceptibility_ppm(point)`` and ``.write_page()``.
+
+    Raises
+    ------
+    ParameterError, DataError
+        If rule, parameter, sweep or affine is wrong, before anything is written, or the folder holds another session.
     """
+    from qsm_recon.select.choosers import rule
     from qsm_recon.select.path import sweep_values
     from qsm_recon.select.session import SessionCase
 
     matrix = np.diag([*problem.grid.voxel_size_mm, 1.0]) if affine is None else affine
-    case = SessionCase.of(name, problem, matrix, [])
-    session = TuningSession.open(folder, solver, parameter, [case])
+    checked = Case(problem, matrix, name).affine
+    rule(method)
     values = sweep_values(solver.resolved(problem), parameter, **sweep)
+    session = TuningSession.open(folder, solver, parameter, [SessionCase.of(name, problem, checked, [])])
     run_session(session, [problem], values, method=method, follower=follower)
     return session

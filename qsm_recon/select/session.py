@@ -29,6 +29,7 @@ from qsm_recon.select.pick import Pick
 from qsm_recon.select.risk import SpectralMisfit
 from qsm_recon.select.session_case import SessionCase, fingerprint, require_different
 from qsm_recon.solvers.base import Solver
+from qsm_recon.unfinished import clear_abandoned
 from qsm_recon.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -301,8 +302,8 @@ class Session:
 
     def _drop_damaged(self) -> None:
         """Forget points whose file is missing or altered, and clear what a killed process left behind."""
-        for leftover in [*self.folder.glob(".*"), *self.folder.glob("points/.*")]:
-            leftover.unlink(missing_ok=True)
+        for folder in (self.folder, self.folder / POINTS):  # which may hold other people's hidden files
+            clear_abandoned(folder)
         intact = []
         for point in self.points:
             path = self.folder / point.file

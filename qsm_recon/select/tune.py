@@ -92,6 +92,7 @@ def select_value(
     ResourceError
         If it does not fit into memory.
     """
+    rule(method)  # a wrong name is to be known before the sweep, which takes many solves
     require_rounds(refinements)
     require_memory_to_sweep(solver, problem)
     follower = follower or Follower()
@@ -209,10 +210,11 @@ def run_session(
     Raises
     ------
     ParameterError
-        If the problems are not the session's data sets, or the number of refinements is negative.
+        If the problems are not the session's data sets, the rule is unknown, or the number of refinements is negative.
     ResourceError
         If one of them does not fit into memory.
     """
+    rule(method)
     require_rounds(refinements)
     for problem in problems:
         require_memory_to_sweep(session.solver(values[0]), problem)

@@ -18,11 +18,12 @@ from qsm_recon.backend.device import CPU, device_name, on_device
 from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.operators.grid import Grid
 from qsm_recon.parameters import Method, Parameter
-from qsm_recon.problem import Problem, finite_in_mask, floating_image
-from qsm_recon.result import Callback, Reconstruction, StopReason
+from qsm_recon.problem import Problem, finite_in_mask
+from qsm_recon.result import Callback, Reconstruction, StopReason, plainly_answered
 from qsm_recon.solvers.default_weights import described_scale
 from qsm_recon.solvers.footprint import Footprint
 from qsm_recon.solvers.guard import background_in, impossible_range
+from qsm_recon.values import floating_image
 
 logger = logging.getLogger(__name__)
 
@@ -97,8 +98,20 @@ class Solver(Footprint, Method, ABC):
 
     @classmethod
     def main_parameter(cls) -> Parameter:
-        """Return the main regularisation parameter."""
-        return next(declared for declared in cls.declared().values() if declared.main)
+        """Return the main regularisation parameter.
+
+        Raises
+        ------
+        ParameterError
+            If the class declares none.
+        """
+        for declared in cls.declared().values():
+            if declared.main:
+                return declared
+        raise ParameterError(
+            f"{cls.__name__} declares no main parameter; give one of its fields parameter(…, main=True), and the class "
+            "@dataclass(frozen=True)"
+        )
 
     @classmethod
     def help_of(cls, declared: Parameter) -> str:
@@ -226,9 +239,14 @@ class Solver(Footprint, Method, ABC):
         MissingDependencyError, ResourceError
             If the device needs torch and that is not installed, or it is not there.
         DataError
-            If the start is not finite in the mask, or the problem says that its field is total and the method expects
-            a local one.  Where it says nothing, a field that looks total gives a warning in the log and in ``details``.
+            If the problem is none, the start is not finite in the mask, or the problem says that its field is total and
+            the method expects a local one.  Where it says nothing, a field that looks total gives a warning in the log
+            and in ``details``.
         """
+        if not isinstance(problem, Problem):
+            raise DataError(
+                f"problem: expected a Problem, found {type(problem).__name__}; make one: Problem(field_ppm, mask, grid)"
+            )
         facts = {"background_in_field": self.check_field(problem)}
         if start_ppm is not None:
             start_ppm = self._checked_start(problem, start_ppm)
@@ -241,7 +259,8 @@ class Solver(Footprint, Method, ABC):
         start = None if start_ppm is None else region.cut(start_ppm)
         part = region.cut_problem(problem)
         with on_device(device):
-            result = region.embed_result(solver.reconstruction(part, solver._solve(part, callback, start)))
+            found = solver._solve(part, plainly_answered(callback), start)
+            result = region.embed_result(solver.reconstruction(part, found))
             if device_name() != CPU:
                 facts["device"] = device_name()
         result = with_constant(result, problem.field_offset_ppm - before)
@@ -266,6 +285,7 @@ class Solver(Footprint, Method, ABC):
 
     def reconstruction(self, problem: Problem, found: Solution | Reconstruction) -> Reconstruction:
         """Mask what was found, and say what made it; what is a reconstruction already stays as it is."""
+        self._require_images(problem, found)
         if isinstance(found, Reconstruction):
             return found
         mask = problem.mask if found.mask is None else found.mask
@@ -286,6 +306,17 @@ class Solver(Footprint, Method, ABC):
             images=found.images,
             fitted_field_ppm=None if found.fitted_field_ppm is None else masked(found.fitted_field_ppm),
         )
+
+    def _require_images(self, problem: Problem, found: Solution | Reconstruction) -> None:
+        """Check what a method gives back: numpy would stretch a plane over the image without a word."""
+        if not isinstance(found, (Solution, Reconstruction)):
+            raise ParameterError(f"'{self.name}' returned {type(found).__name__}, expected a Solution")
+        images = {"susceptibility_ppm": found.susceptibility_ppm, "mask": found.mask, **found.images}
+        for name, image in {**images, "fitted_field_ppm": found.fitted_field_ppm}.items():
+            if image is not None and np.shape(image) != problem.grid.shape:
+                raise ParameterError(
+                    f"'{self.name}' returned {name} of shape {np.shape(image)}, expected {problem.grid.shape}"
+                )
 
     def remarks(self, problem: Problem) -> list[str]:
         """Say what a user should know of how the method will take a problem; the result's warnings have it too."""
@@ -332,7 +363,9 @@ class Series:
         """
         began = time.perf_counter()
         result = self._solve(
-            solver.resolved(self._problem), callback, start_ppm if self._last_ppm is None else self._last_ppm
+            solver.resolved(self._problem),
+            plainly_answered(callback),
+            start_ppm if self._last_ppm is None else self._last_ppm,
         )
         self._last_ppm = result.susceptibility_ppm
         return dataclasses.replace(result, timings_s={**result.timings_s, "solve": time.perf_counter() - began})

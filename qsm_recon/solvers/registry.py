@@ -56,7 +56,7 @@ def find_solver(name: str) -> type[Solver]:
         If there is none, with the nearest name.
     """
     known = solvers()
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise ParameterError(f"algorithm '{name}' is unknown{did_you_mean(name, known)}")
     return known[name]
 

@@ -55,11 +55,17 @@ def check_term(term: Fidelity | Regulariser) -> None:
 
 
 def _check(laws: Laws, name: str) -> None:
-    broken = []
+    broken: list[str] = []
+    cause: Exception | None = None
     for law in laws.names():
         try:
             laws.check(law)
         except BrokenLawError as error:
             broken.append(f"{law}: {error}")
+        except Exception as error:  # of the class that is tried, whatever it is
+            broken.append(f"{law}: it raised {type(error).__name__}: {error}")
+            cause = error
     if broken:
-        raise BrokenLawError(f"{name} breaks {len(broken)} of {len(laws.names())} laws\n" + "\n".join(broken))
+        raise BrokenLawError(
+            f"{name} breaks {len(broken)} of {len(laws.names())} laws\n" + "\n".join(broken)
+        ) from cause

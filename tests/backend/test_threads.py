@@ -1,5 +1,7 @@
 """Cutting work into slabs and running it on threads."""
 
+import multiprocessing
+import os
 import threading
 
 import numpy as np
@@ -51,3 +53,18 @@ def test_error_in_a_task_reaches_the_caller(threads):
 def test_number_of_threads_must_be_positive(count):
     with pytest.raises(ParameterError, match="threads"):
         set_thread_count(count)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_forked_process_has_threads_of_its_own(threads):
+    """It has none of those that its parent started, and waited for them for ever."""
+    threads(2)
+    run_tasks([lambda: 1, lambda: 2])
+    process = multiprocessing.get_context("fork").Process(target=run_tasks, args=([lambda: 1, lambda: 2],))
+    process.start()
+    process.join(20)
+    ended = process.exitcode
+    process.kill()
+    process.join()
+    assert ended == 0

@@ -16,7 +16,7 @@ from benchmarks.suite.runner import Planned, RunSettings, run_plan
 from benchmarks.suite.schedule import worker_count
 from benchmarks.suite.stages import ONE_SET, Data, stage_one, stage_two
 from benchmarks.suite.store import Store, read_rows
-from qsm_recon.errors import DataError
+from qsm_recon.errors import DataError, ParameterError
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNTED = """
@@ -178,6 +178,11 @@ def test_workers_fit_into_memory():
     assert worker_count(8, 1, needed_gib=20.0, available_gib=7.0) == 1
     assert worker_count(0, 1, needed_gib=2.0, available_gib=7.0) == 0
     assert worker_count(2, 1, needed_gib=0.0, available_gib=7.0) == 2
+    with pytest.raises(ParameterError, match="--workers: expected 0 or more, found -1"):
+        worker_count(-1, 1, needed_gib=2.0, available_gib=7.0)
+    for threads in (0, -2):
+        with pytest.raises(ParameterError, match=f"--threads: expected at least 1, found {threads}"):
+            worker_count(None, threads, needed_gib=2.0, available_gib=7.0)
 
 
 def test_jobs_run_on_workers_of_their_own(head, tmp_path):

@@ -72,6 +72,56 @@ def test_what_does_not_fit_is_not_written(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [(int, np.int32), (np.uint64, np.int32), (np.uint8, np.uint8), (np.float16, np.float32), (float, np.float64)],
+)
+def test_any_array_of_numbers_is_written(tmp_path, given, stored):
+    """nibabel refuses numpy's own integers, and half precision, in its words."""
+    case = own_arrays()
+    labels = np.arange(np.prod(SHAPE)).reshape(SHAPE) % 9
+    written = nibabel.load(case.save(tmp_path / "labels.nii", labels.astype(given)))
+    assert written.get_data_dtype() == stored
+    assert np.array_equal(written.get_fdata(), labels)
+    assert np.array_equal(nibabel.load(case.save(tmp_path / "list.nii", labels.tolist())).get_fdata(), labels)
+
+
+def test_what_is_hidden_is_not_written(tmp_path):
+    case = own_arrays()
+    hidden = ~case.problem.mask
+    field = np.ma.array(np.where(hidden, 999, case.problem.field_ppm), mask=hidden)
+    written = nibabel.load(case.save(tmp_path / "field.nii", field)).get_fdata()
+    assert np.array_equal(np.isnan(written), hidden)
+    labels = np.ma.array(np.full(SHAPE, 7), mask=hidden)
+    assert np.array_equal(nibabel.load(case.save(tmp_path / "labels.nii", labels)).get_fdata(), 7 * ~hidden)
+
+
+def test_what_holds_no_numbers_is_not_written(tmp_path):
+    case = own_arrays()
+    for values, message in (
+        (None, r"the image has shape \(\)"),
+        (np.full(SHAPE, "x"), "expected numbers to write, found <U1"),
+        (np.full(SHAPE, 2**40), "whole numbers beyond 32 bits"),
+    ):
+        with pytest.raises(DataError, match=message):
+            case.save(tmp_path / "chi.nii", values)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_affine_of_other_voxels_is_refused():
+    """Maps were written in another size than they were computed in."""
+    problem = own_arrays().problem
+    with pytest.raises(DataError, match=r"voxels of 1×1×1 mm, but the problem's grid has 1×1\.5×2 mm"):
+        Case(problem, np.eye(4), "mine")
+    for affine in (None, "x", np.eye(3), AFFINE * 1j, AFFINE * np.nan):
+        with pytest.raises(DataError, match=r"affine: expected a finite \(4, 4\) matrix"):
+            Case(problem, affine, "mine")
+    registered = AFFINE @ np.diag([1.2, 1.2, 1.2, 1])
+    assert Case(problem, registered, "mine", scanner_affine=AFFINE).affine is not None
+    assert Case(problem, registered, "mine", scanner_affine=None).affine is not None
+    assert Case(problem, AFFINE.tolist(), "mine").affine.shape == (4, 4)
+
+
 def test_repr_is_one_short_line():
     case = own_arrays()
     inside = int(case.problem.mask.sum())

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from documentation.names import require_names
 
+from qsm_recon.errors import ParameterError
+from qsm_recon.select.path import require_number
+
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
@@ -44,3 +47,15 @@ def test_runs(path):
     execute = runpy.run_path(str(FOLDER / "execute.py"))["execute"]
     code = [cell for cell in execute(path).cells if cell.cell_type == "code"]
     assert all(cell.execution_count for cell in code)
+
+
+def test_the_own_solver_cannot_be_swept_as_its_notebook_says():
+    """It said that ``--select auto`` has what it needs."""
+    cells = json.loads((FOLDER / "5_own_solver.ipynb").read_text("utf-8"))["cells"]
+    first, declared = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"][:2]
+    names = {"__name__": "own"}
+    exec(first, names)
+    exec(declared, names)
+    with pytest.raises(ParameterError, match="'iterations' of 'landweber' is not a real number"):
+        require_number(names["Landweber"](), "iterations")
+    assert "What it does not take is `--select`" in "".join(cells[-1]["source"])

@@ -30,6 +30,14 @@ def problem():
     return Problem(field, np.ones(SHAPE, bool), Grid(SHAPE))
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """Ctrl-C is heard as in a terminal; what a shell starts in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def endless(name="tv"):
     return make_solver(name, max_iterations=1_000_000, tolerance=0.0, residual_tolerance=0.0)
 
@@ -72,6 +80,22 @@ def test_second_ctrl_c_raises():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_ctrl_c_that_is_ignored_stays_so(problem):
+    """As it is in what a shell starts in the background, which Ctrl-C in the terminal is not meant for."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    result = make_solver("tv", max_iterations=5, tolerance=0.0).solve(problem, callback=press)
+    assert result.iterations == 5
+    assert result.stop_reason == StopReason.ITERATION_LIMIT
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_handler_of_a_program_around_python_is_left_alone(problem, monkeypatch):
+    """Python knows it as None, which cannot be put back: a solve from Julia or MATLAB would have ended in TypeError."""
+    monkeypatch.setattr(signal, "getsignal", lambda _number: None)
+    monkeypatch.setattr(signal, "signal", None)
+    assert make_solver("tv", max_iterations=3, tolerance=0.0).solve(problem).iterations == 3
+
+
 def test_works_in_a_thread_that_may_not_handle_signals(problem):
     results = []
     thread = threading.Thread(target=lambda: results.append(make_solver("tv", max_iterations=3).solve(problem)))
@@ -94,6 +118,24 @@ def test_callback_stops_the_solver(problem):
     assert result.stop_reason == "the callback asked to stop"
     assert result.iterations == 5
     assert [state.values["objective"] for state in seen] == result.history["objective"]
+
+
+@pytest.mark.parametrize("solver", [endless(), make_solver("ndi", update_tolerance=0.0), make_solver("medi")])
+def test_false_of_numpy_stops_as_well(problem, solver):
+    """A comparison with an array's element is one."""
+    answers = np.array([True, False])
+    result = solver.solve(problem, callback=lambda state: answers[min(state.iteration - 1, 1)])
+    assert result.iterations == 2
+    assert result.stop_reason == StopReason.CALLBACK
+    series = solver.series(problem).solve(solver, callback=lambda _state: answers[1])
+    assert series.iterations == 1
+
+
+def test_false_of_numpy_stops_a_removal_as_well(problem):
+    removal = ProjectionOntoDipoleFields(tolerance=0.0)
+    found = removal.remove(problem.field_ppm, problem.mask, problem.grid, callback=lambda _state: np.False_)
+    assert found.iterations == 1
+    assert found.stop_reason == StopReason.CALLBACK
 
 
 def press(state):

@@ -77,3 +77,17 @@ def test_an_earlier_report_returns_where_a_later_run_cannot_be_put_in_place(tmp_
         write()
     assert (tmp_path / REPORT_NAME).read_text() == "earlier"
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no umask")
+def test_what_is_written_has_the_mode_of_other_files_and_the_umask_stays(tmp_path, monkeypatch):
+    """To ask for it is to set it, which two threads at a time left at 0."""
+    before = os.umask(0o027)
+    try:
+        monkeypatch.setattr(os, "umask", None)
+        written = atomic_write_text(tmp_path / "new" / "scores.json", "{}")
+        assert atomic_write_text(written, "[]").read_text("utf-8") == "[]"
+    finally:
+        monkeypatch.undo()
+        assert os.umask(before) == 0o027
+    assert written.stat().st_mode & 0o777 == 0o640

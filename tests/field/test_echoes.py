@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
-from qsm_recon.errors import DataError
+from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.field.echoes import EchoSeries, stack_echoes
+from qsm_recon.field.phase_scale import rescale_phase
+from qsm_recon.field.voxels import check_mask
 
 TIMES = (0.004, 0.012, 0.020)
 
@@ -87,3 +89,40 @@ def test_stacking_images_names_the_odd_one_out():
         stack_echoes([a, np.zeros((2, 3, 5))], ["e1.nii", "e2.nii"], "phase")
     with pytest.raises(DataError, match="at least one image"):
         stack_echoes([], [], "phase")
+
+
+@pytest.mark.parametrize("b0", ["3", None, True, [3.0, 7.0], 3j])
+def test_field_strength_is_a_number(b0):
+    with pytest.raises(DataError, match="b0_tesla: expected a field strength in T, such as 3 or 7, found"):
+        series(b0_tesla=b0)
+    assert series(b0_tesla=np.array([[3.0]])).b0_tesla == 3.0  # as files of MATLAB hold it
+
+
+@pytest.mark.parametrize("name", ["magnitude", "phase_rad"])
+def test_hidden_and_foreign_values_are_no_measurement(name):
+    """What a masked array hides was taken as measured."""
+    image = getattr(series(), name)
+    hidden = np.zeros(image.shape, bool)
+    hidden[1, 1, 1] = True
+    short = name.removesuffix("_rad")
+    with pytest.raises(
+        DataError, match=rf"{short} holds \d+ values that are not finite, the first at voxel \(1, 1, 1\)"
+    ):
+        series(**{name: np.ma.array(image, mask=hidden)})
+    with pytest.raises(DataError, match=f"{short}: expected real numbers, found object"):
+        series(**{name: image.astype(object)})
+
+
+def test_hidden_phase_is_not_known():
+    phase = np.linspace(-np.pi, np.pi, 1000)
+    with pytest.raises(DataError, match="phase: 1 values are not finite"):
+        rescale_phase(np.ma.array(phase, mask=phase == phase[7]))
+    with pytest.raises(DataError, match="phase: expected real phase values, found <U1"):
+        rescale_phase("x", "rad")
+    with pytest.raises(ParameterError, match="phase unit '5' is unknown"):
+        rescale_phase(phase, 5)
+
+
+def test_hidden_voxels_are_outside_the_mask():
+    hidden = np.arange(24).reshape(2, 3, 4) % 2 == 0
+    assert np.array_equal(check_mask(np.ma.array(np.ones((2, 3, 4), bool), mask=hidden), (2, 3, 4)), ~hidden)

@@ -18,6 +18,7 @@ from qsm_recon.select.path import sweep_values
 from qsm_recon.select.session import SessionCase
 from qsm_recon.select.tune import refined_values, run_session, select_value
 from qsm_recon.solvers.registry import make_solver
+from qsm_recon.unfinished import unfinished_prefix
 
 SOLVER = make_solver("tikhonov", regularisation_weight=0.02)
 VALUES = sweep_values(SOLVER, count=7)
@@ -48,6 +49,17 @@ def test_what_is_stored_is_what_was_computed(finished, small):
         expected = again.solver(point.value).solve(small.problem)
         np.testing.assert_array_equal(again.susceptibility_ppm(point), expected.susceptibility_ppm)
         assert point.data_cost == expected.details["fidelity"]
+
+
+def test_hidden_files_of_others_stay(session_copy):
+    """``tune(..., ".")`` took ``.gitignore`` and ``.env`` of the folder with it when the session was opened again."""
+    for place in (session_copy, session_copy / "points"):
+        (place / ".gitignore").write_text("*")
+        (place / ".ipynb_checkpoints").mkdir()
+    TuningSession.open(session_copy)
+    for place in (session_copy, session_copy / "points"):
+        assert (place / ".gitignore").read_text() == "*"
+        assert (place / ".ipynb_checkpoints").is_dir()
 
 
 def test_refined_points_surround_the_pick(finished):
@@ -245,6 +257,31 @@ def test_notebooks_get_a_session_that_plots(tmp_path, small):
     assert (tmp_path / "figure.png").stat().st_size > 10_000
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"method": "lcurv"}, "selection 'lcurv' is unknown; did you mean 'lcurve'"),
+        ({"count": 1}, "expected two or more points"),
+        ({"affine": np.eye(3)}, "affine: expected a finite"),
+        ({"affine": np.diag([1, 1, 9, 1])}, "affine: voxels of 1×1×9 mm"),
+    ],
+)
+def test_what_is_wrong_is_told_before_the_sweep(tmp_path, small, monkeypatch, wrong, message):
+    """A rule that there is none of was told after it, and a matrix that is no affine was kept."""
+    monkeypatch.setattr(type(SOLVER), "solve", None)
+    with pytest.raises((ParameterError, DataError), match=message):
+        tune(SOLVER, small.problem, tmp_path / "session", **wrong)
+    assert not (tmp_path / "session").exists()
+
+
+def test_an_unknown_rule_is_told_before_any_sweep(small, finished, monkeypatch):
+    monkeypatch.setattr(type(SOLVER), "solve", None)
+    with pytest.raises(ParameterError, match="selection 'lcurv' is unknown"):
+        select_value(SOLVER, small.problem, "lcurv")
+    with pytest.raises(ParameterError, match="selection 'lcurv' is unknown"):
+        run_session(finished, [small.problem], [0.9, 0.8], method="lcurv")
+
+
 def begin(folder, on_disk, *more):
     command = [sys.executable, "-m", "qsm_recon.lcurve", "--algo", "tv", "--points", "12", "--refine", "0", "--quiet"]
     return subprocess.Popen(
@@ -264,7 +301,8 @@ def test_a_killed_session_goes_on_where_it_was(tmp_path, on_disk, points_before)
     first.communicate()
     index = json.loads((folder / "session.json").read_text())  # whole, whenever it was
     assert len(index["points"]) in (points_before - 1, points_before, points_before + 1)
-    (folder / "points" / ".half-written.npz").write_bytes(b"half")
+    half = unfinished_prefix().replace(f"-{os.getpid()}-", f"-{first.pid}-")
+    (folder / "points" / f"{half}written.npz").write_bytes(b"half")
     kept = {folder / point["file"]: (folder / point["file"]).stat().st_mtime_ns for point in index["points"]}
     second = begin(folder, on_disk, "--set", "tolerance=0", "--set", "max_iterations=150")
     printed, errors = second.communicate(timeout=120)

@@ -37,6 +37,21 @@ class Impostor(Scaled):
     name = "tkd"
 
 
+@dataclass(frozen=True)
+class Nameless(Solver):
+    title: ClassVar[str] = "The field"
+    citation: ClassVar[str] = "nobody"
+    factor: float = parameter(3.0, "1", "what to multiply by", low=0, high=10, main=True)
+
+    def _solve(self, problem, callback, start_ppm):
+        return None
+
+
+class Untitled(Nameless):
+    name = "untitled"
+    title = None
+
+
 not_a_solver = 7
 '''
 
@@ -95,6 +110,14 @@ def test_broken_plugin_is_reported_and_left_out(install):
     ("entry", "message"),
     [
         ("tkd = tiny_plugin:Impostor", "plug-in 'tkd' (tiny_plugin:Impostor) takes the name of solver 'tkd'"),
+        (
+            "none = tiny_plugin:Nameless",
+            "plug-in 'none' (tiny_plugin:Nameless) has no name; declare name: ClassVar[str] = \"…\"",
+        ),
+        (
+            "none = tiny_plugin:Untitled",
+            "plug-in 'none' (tiny_plugin:Untitled) has no title; declare title: ClassVar[str] = \"…\"",
+        ),
         ("seven = tiny_plugin:not_a_solver", "plug-in 'seven' (tiny_plugin:not_a_solver) is not a Solver class"),
     ],
 )

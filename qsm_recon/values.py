@@ -1,0 +1,95 @@
+"""What counts as a number, or as an image of numbers, where Python code gives it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from qsm_recon.errors import DataError, ParameterError
+
+
+def real_numbers(values: Any) -> NDArray[np.float64]:
+    """Return real numbers in double precision, in the shape that they have; one NaN where these are something else.
+
+    Texts, truth values and complex numbers are something else, and so is None.
+    """
+    try:
+        array = np.asarray(values)
+    except ValueError:  # rows of different lengths
+        return np.full(1, np.nan)
+    return array.astype(np.float64) if array.dtype.kind in "iuf" else np.full(1, np.nan)
+
+
+def real_number(name: str, value: Any, expected: str) -> float:
+    """Return one finite number; it may be an array's only element, as files of MATLAB hold it.
+
+    Parameters
+    ----------
+    name
+        What it is called in errors.
+    value
+        What was given.
+    expected
+        What was expected, for errors.
+
+    Raises
+    ------
+    DataError
+        If it is none.
+    """
+    numbers = real_numbers(value)
+    if numbers.size != 1 or not math.isfinite(numbers.item()):
+        raise DataError(f"{name}: expected {expected}, found {value!r}")
+    return float(numbers.item())
+
+
+def precision(dtype: DTypeLike) -> np.dtype[np.floating]:
+    """Return single or double precision as numpy's type.
+
+    Raises
+    ------
+    ParameterError
+        If another type is asked for.
+    """
+    found: np.dtype[Any] = np.dtype(dtype)
+    if found not in (np.float32, np.float64):
+        raise ParameterError(f"dtype: expected float32 or float64, found {found}")
+    return found
+
+
+def plain_value(value: Any) -> Any:
+    """Return Python's number, truth value or text where numpy's was given, and all else as it is."""
+    return value.item() if isinstance(value, (np.generic, np.ndarray)) and value.ndim == 0 else value
+
+
+def floating_image(name: str, values: ArrayLike) -> NDArray:
+    """Bring an image into single or double precision: differences and squares of whole numbers wrap around.
+
+    Voxels that a masked array hides are not known, and become NaN.
+
+    Parameters
+    ----------
+    name
+        What it is called in errors; ``"echoes"`` are complex, all others real.
+    values
+        The image.
+
+    Raises
+    ------
+    DataError
+        If it holds other numbers, or none.
+    """
+    array, expected = np.asarray(values), "complex" if name == "echoes" else "real"
+    usable = "c" if name == "echoes" else "biuf"
+    if array.dtype.kind not in usable:
+        advice = "magnitude * exp(1j * phase)" if name == "echoes" else "the image itself, or its .real or abs()"
+        raise DataError(f"{name}: expected {expected} numbers, found {array.dtype}; give {advice}", argument=name)
+    smallest, largest = (np.complex64, np.complex128) if name == "echoes" else (np.float32, np.float64)
+    wanted = np.result_type(array.dtype, smallest)
+    array = array.astype(wanted if wanted.itemsize <= np.dtype(largest).itemsize else largest, copy=False)
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        return np.where(np.ma.getmaskarray(values), array.dtype.type(np.nan), array)
+    return array
