@@ -60,9 +60,12 @@ class ScanSettings:
         Raises
         ------
         DataError
-            If its affine is degenerate or does not tell the direction (naming the file), or the direction is no vector.
+            If its affine is degenerate, contradicts the stated voxel size or does not tell the direction (naming the
+            file), or the direction is no vector.
         """
         nx, ny, nz = image.data.shape[:3]
+        if image.contradiction:
+            raise DataError(f"{image.path}: {image.contradiction}; correct the one that is wrong")
         affine = image.affine if image.scanner_affine is None else image.scanner_affine
         if self.b0_direction is None and image.scanner_affine is None:
             raise DataError(
