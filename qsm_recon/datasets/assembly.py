@@ -115,9 +115,7 @@ class Assembly:
         if self.acquisition.b0_tesla is None or not self.acquisition.echo_times_s:
             raise ParameterError("phase: the field strength in T (--b0) and the echo times in s (--te) are needed")
         series = EchoSeries(magnitude, phase_rad, self.acquisition.echo_times_s, self.acquisition.b0_tesla)
-        found = turned_slices(series, mask)
-        if found is not None:
-            axis, turned = found
+        for axis, turned in turned_slices(series, mask):
             along = np.where(turned, np.float32(np.pi), np.float32(0)).reshape(
                 [-1 if a == axis else 1 for a in range(4)]
             )

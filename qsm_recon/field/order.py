@@ -95,7 +95,11 @@ def order_test(echoes: EchoSeries, mask: NDArray[np.bool_]) -> OrderTest:
     def mean(misfit: NDArray[np.float64]) -> float:
         return float(np.average(misfit, weights=weight)) / echoes.echo_count
 
-    times, alike = np.asarray(echoes.echo_times_s), np.ones(phase.shape)  # whose magnitude may be in any order
+    used = weight > 0
+    times, alike = (
+        np.asarray(echoes.echo_times_s),
+        np.repeat(used[:, None] * 1.0, phase.shape[1], axis=1),
+    )  # in any order
     plain, readout = _misfits_in_order(alike, phase, times)
     best, order = plain, list[int]()
     for tried in _other_orders(echoes.echo_count):
@@ -104,7 +108,7 @@ def order_test(echoes: EchoSeries, mask: NDArray[np.bool_]) -> OrderTest:
             best, order = misfit, tried
     better = (
         mean(best) < (1 - EXPLAINED) * mean(plain)
-        and np.median(best) < (1 - EXPLAINED_IN_MOST) * np.median(plain)
+        and np.median(best[used]) < (1 - EXPLAINED_IN_MOST) * np.median(plain[used])
         and mean(best) < AS_WELL_AS_A_READOUT * mean(readout)
     )
     return OrderTest(
@@ -139,7 +143,8 @@ def _misfits_in_order(
     if times.size > 3:
         return plain, split * (times.size - 2) / (times.size - 3)
     voxels = (BLOCK // AVERAGED) ** 3
-    turned = np.exp(2j * (intercepts[:, 0] - intercepts[:, 1])).reshape(-1, voxels)  # four times the half difference
+    turned = magnitude[:, 0] * np.exp(2j * (intercepts[:, 0] - intercepts[:, 1]))  # four times the half difference
+    turned = turned.reshape(-1, voxels)
     half = np.repeat(np.angle(turned.mean(axis=1)) / 4, voxels)
     _, _, block = fit_groups(magnitude, phase - half[:, None] * np.array([1, -1, 1]), times, 1)
     return plain, np.minimum(plain, block)
