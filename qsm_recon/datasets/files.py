@@ -12,7 +12,7 @@ from qsm_recon.datasets.assembly import Assembly, ScanSettings
 from qsm_recon.datasets.case import Case
 from qsm_recon.datasets.echo_files import EchoReading, check_echo_values, load_parts, load_polar, read_echoes
 from qsm_recon.datasets.echo_order import check_strength
-from qsm_recon.datasets.field_range import check_field_range, check_field_unit, to_ppm, unusual_spread
+from qsm_recon.datasets.field_range import check_field_range, check_field_unit, to_ppm, unusual_spread, wraps
 from qsm_recon.datasets.images import (
     EchoImages,
     PathLike,
@@ -187,8 +187,9 @@ def _read_field(
         gathered.notes.append(note)
     if not accept_range:
         check_field_range(field_ppm, inside, unit, str(path))
-        if unusual := unusual_spread(field_ppm, inside):
-            gathered.warn(f"{path}: {unusual}")
+        for doubt in (unusual_spread(field_ppm, inside), wraps(values, inside)):
+            if doubt is not None:
+                gathered.warn(f"{path}: {doubt}")
     gathered.parts.update(field_ppm=field_ppm.astype(np.float32, copy=False), mask=inside)
     gathered.sources["field"] = str(path)
     if echoes is not None:
