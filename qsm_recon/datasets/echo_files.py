@@ -115,7 +115,7 @@ def read_echoes(
     ------
     DataError
         If the files do not fit together or cannot be a magnitude and its phase, or their JSON files say other echo
-        times or another field strength.
+        times or another field strength, or impossible ones.
     ParameterError
         If the field strength is missing.
     """
@@ -162,7 +162,10 @@ def _from_sidecars(
     """Take what is missing from the JSON files beside the phase, and check all against those beside either image."""
     notes = []
     if not acquisition.echo_times_s and (times := sidecar_values(phase.paths, "EchoTime")):
-        acquisition = replace(acquisition, echo_times_s=times)
+        try:
+            acquisition = replace(acquisition, echo_times_s=times)
+        except DataError as error:
+            raise DataError(f"{phase.paths[0]}: EchoTime of its JSON file: {error}") from error
         notes.append(f"echo times from the JSON files beside the phase: {', '.join(f'{t:g}' for t in times)} s")
     if acquisition.b0_tesla is None:
         strengths = set(sidecar_values(phase.paths, "MagneticFieldStrength"))

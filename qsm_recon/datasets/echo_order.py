@@ -91,13 +91,17 @@ def counting_numbers(paths: Sequence[Path]) -> tuple[int, ...]:
 
 
 def sidecar_values(paths: Sequence[Path], name: str) -> tuple[float, ...]:
-    """A number from the JSON file beside every image; empty unless each has it.
+    """A number from the JSON file beside every image, or the list of them that is beside a single image of all echoes.
+
+    Empty unless each has it.
 
     Raises
     ------
     DataError
         If a JSON file cannot be read.
     """
+    if len(paths) == 1 and isinstance(several := _sidecar_field(paths[0], name), list):
+        return tuple(map(float, several)) if all(map(_is_number, several)) else ()
     values = [value for path in paths if (value := _sidecar_value(path, name)) is not None]
     return tuple(values) if len(values) == len(paths) else ()
 
@@ -113,10 +117,10 @@ def check_times(paths: Sequence[Path], echo_times_s: Sequence[float]) -> None:
     stored = sidecar_values(paths, "EchoTime")
     if len(stored) != len(echo_times_s):
         return
-    for path, given, time in zip(paths, echo_times_s, stored, strict=True):
+    for echo, (given, time) in enumerate(zip(echo_times_s, stored, strict=True)):
         if abs(given - time) > SAME_TIME * time:
             raise DataError(
-                f"{path}: its JSON file says an echo time of {time:g} s, but {given:g} s is given; correct the one "
+                f"{paths[min(echo, len(paths) - 1)]}: its JSON file says an echo time of {time:g} s, but {given:g} s is given; correct the one "
                 "that is wrong (--te, or EchoTime)"
             )
 
@@ -147,9 +151,18 @@ def same_strength(first: float, second: float) -> bool:
 
 def _sidecar_value(path: Path, name: str) -> float | None:
     """A number from the JSON file beside an image; None where there is none."""
+    value = _sidecar_field(path, name)
+    return float(value) if _is_number(value) else None
+
+
+def _sidecar_field(path: Path, name: str) -> Any:
+    """A field of the JSON file beside an image; None where there is none."""
     sidecar = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
-    value: Any = read_json(sidecar).get(name) if sidecar.is_file() else None
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    return read_json(sidecar).get(name) if sidecar.is_file() else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _as_a_shell_lists(paths: Sequence[Path]) -> bool:
