@@ -52,13 +52,12 @@ def in_order(paths: Sequence[Path], kind: str) -> tuple[tuple[Path, ...], str | 
     numbers = echo_numbers(paths) or counting_numbers(paths)
     if not numbers or _increasing(numbers):
         return tuple(paths), None
-    if _as_a_shell_lists(paths) and sorted(numbers) == list(range(min(numbers), min(numbers) + len(numbers))):
+    shown = ", ".join(f"{number:g}" for number in numbers)
+    if _as_a_shell_lists(paths) and sorted(numbers) == [min(numbers) + n for n in range(len(numbers))]:
         ordered = [path for _, path in sorted(zip(numbers, paths, strict=True))]
-        given = ", ".join(map(str, numbers))
-        return tuple(ordered), f"{kind}: files given in alphabetical order ({given}) put into that of their numbers"
+        return tuple(ordered), f"{kind}: files given in alphabetical order ({shown}) put into that of their numbers"
     raise DataError(
-        f"{kind}: the file names say echoes {', '.join(map(str, numbers))}; give the files in the order of the echo "
-        f"times (first {paths[0]})"
+        f"{kind}: the file names say echoes {shown}; give the files in the order of the echo times (first {paths[0]})"
     )
 
 
@@ -79,15 +78,27 @@ def echo_numbers(paths: Iterable[Path]) -> tuple[int, ...]:
     return tuple(int(match[1]) for match in found if match) if all(found) else ()
 
 
-def counting_numbers(paths: Sequence[Path]) -> tuple[int, ...]:
-    """The numbers in which file names differ; empty unless that is all they differ in, and at one place."""
-    parts = [re.split(r"(\d+)", path.name) for path in paths]
+def counting_numbers(paths: Sequence[Path]) -> tuple[float, ...]:
+    """The numbers in which file names differ, whole or decimal ones; empty unless that is all they differ in.
+
+    Of files of one name in several folders the folders are looked at.
+    """
+    alike = len({path.name for path in paths}) == 1
+    parts = [re.split(r"(\d+)", str(path) if alike else path.name) for path in paths]
     if len({len(part) for part in parts}) != 1:
         return ()
-    differing = [place for place, texts in enumerate(zip(*parts, strict=True)) if len(set(texts)) > 1]
-    if len(differing) != 1 or differing[0] % 2 == 0:
+    columns = list(zip(*parts, strict=True))
+    differing = [place for place, texts in enumerate(columns) if len(set(texts)) > 1]
+    if not differing or differing[0] % 2 == 0:
         return ()
-    return tuple(int(part[differing[0]]) for part in parts)
+    whole = columns[differing[0]]
+    if len(differing) == 1:
+        return tuple(map(int, whole))
+    # 4.1 and 12.3: a number with a fraction, unless the whole parts repeat and 1.10 may come after 1.9
+    joined = differing == [differing[0], differing[0] + 2] and set(columns[differing[0] + 1]) == {"."}
+    if not joined or len(set(whole)) < len(whole):
+        return ()
+    return tuple(float(f"{first}.{second}") for first, second in zip(whole, columns[differing[1]], strict=True))
 
 
 def sidecar_values(paths: Sequence[Path], name: str) -> tuple[float, ...]:
@@ -119,8 +130,9 @@ def check_times(paths: Sequence[Path], echo_times_s: Sequence[float]) -> None:
         return
     for echo, (given, time) in enumerate(zip(echo_times_s, stored, strict=True)):
         if abs(given - time) > SAME_TIME * time:
+            path = paths[min(echo, len(paths) - 1)]
             raise DataError(
-                f"{paths[min(echo, len(paths) - 1)]}: its JSON file says an echo time of {time:g} s, but {given:g} s is given; correct the one "
+                f"{path}: its JSON file says an echo time of {time:g} s, but {given:g} s is given; correct the one "
                 "that is wrong (--te, or EchoTime)"
             )
 
