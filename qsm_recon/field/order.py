@@ -73,8 +73,8 @@ def order_test(echoes: EchoSeries, mask: NDArray[np.bool_]) -> OrderTest:
     """Find out whether echoes are in another order than their times.
 
     Voxels all over the mask are fitted with the echoes in other orders: all of them up to five echoes, else exchanges
-    of two, of neighbours in pairs, rotations, and odd before even echoes.  What an odd/even phase of a readout explains,
-    or better a phase that each echo has everywhere, is not laid on the order.
+    of two, of neighbours in pairs, rotations, and odd before even echoes.  What an odd/even phase of a readout explains
+    is not laid on the order, nor what a phase does that each echo has everywhere.
 
     Parameters
     ----------
