@@ -161,7 +161,7 @@ def turned_slices(echoes: EchoSeries, mask: NDArray[np.bool_]) -> list[tuple[int
     """
     box, found = box_around(mask), []
     amplitude, angle = (np.ascontiguousarray(part[..., 0][box]) for part in (echoes.magnitude, echoes.phase_rad))
-    amplitude *= mask[box]
+    amplitude = amplitude * mask[box]
     signal = np.empty(amplitude.shape, np.complex64)
     signal.real, signal.imag = amplitude * np.cos(angle), amplitude * np.sin(angle)
     for axis in range(3):

@@ -110,6 +110,15 @@ def test_usual_slices_are_left_alone(times):
     assert turned_slices(*noise) == []
 
 
+def test_a_mask_of_the_whole_image_is_as_good_as_another():
+    """Of one echo the magnitude itself, which is not to be written to, was in hand there: a traceback."""
+    sign = np.where(np.arange(SHAPE[2]) % 2, -1.0, 1.0)
+    echoes, _ = series(EVEN[:1], sign=sign)
+    ((axis, turned),) = turned_slices(echoes, np.ones(SHAPE, bool))
+    assert axis == 2
+    assert np.array_equal(turned[2:14], sign[2:14] < 0) or np.array_equal(turned[2:14], sign[2:14] > 0)
+
+
 @pytest.mark.parametrize("along", [(0, 1), (0, 1, 2)])
 def test_signs_that_alternate_along_several_axes_are_all_found(along):
     """A reconstruction that leaves out the shift of its Fourier transform writes a chequerboard."""
