@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qsm_recon.errors import DataError
+from qsm_recon.file_names import sidecar_of
 from qsm_recon.io import read_json
 
 NAMED_ECHO = re.compile(r"(?:echo[-_]?|_e)0*(\d+)(?![0-9A-Za-z])", re.IGNORECASE)
@@ -169,7 +170,7 @@ def _sidecar_value(path: Path, name: str) -> float | None:
 
 def _sidecar_field(path: Path, name: str) -> Any:
     """A field of the JSON file beside an image; None where there is none."""
-    sidecar = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+    sidecar = sidecar_of(path)
     return read_json(sidecar).get(name) if sidecar.is_file() else None
 
 

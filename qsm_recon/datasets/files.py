@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +23,7 @@ from qsm_recon.datasets.truth import load_truth
 from qsm_recon.errors import DataError, ParameterError, did_you_mean
 from qsm_recon.field.estimate import METHODS
 from qsm_recon.field.masking import field_mask
+from qsm_recon.file_names import plain_name
 from qsm_recon.io import Image, load_image, load_mask, require_same_geometry
 from qsm_recon.problem import FieldKind, finite_in_mask, require_non_negative
 
@@ -135,7 +135,7 @@ def case_from_files(
         arguments = reference, gathered.parts["mask"], gathered.sources, gathered.notes, calcification_moment
         known = load_truth(truth, labels, evaluation_mask, *arguments)
     gathered.field_kind = field_kind
-    return gathered.finish(reference, name or _plain_name(reference.path), known)
+    return gathered.finish(reference, name or plain_name(reference.path), known)
 
 
 def _check_combination(
@@ -237,7 +237,3 @@ def _read_weight(gathered: Assembly, path: PathLike, reference: Image) -> None:
     require_non_negative(str(path), values, mask)
     gathered.parts["weight"] = values
     gathered.sources["weight"] = str(path)
-
-
-def _plain_name(path: Path) -> str:
-    return path.name.removesuffix(".gz").removesuffix(".nii")

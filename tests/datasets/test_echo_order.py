@@ -1,10 +1,11 @@
-"""What file names say of the order of echoes."""
+"""What file names, and JSON files of these names, say of echoes."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from qsm_recon.datasets.echo_order import counting_numbers, in_order
+from qsm_recon.datasets.echo_order import check_strength, counting_numbers, in_order, sidecar_values
 from qsm_recon.errors import DataError
 
 
@@ -44,3 +45,12 @@ def test_echo_times_in_names_have_fractions():
 def test_other_differences_say_at_most_what_they_counted(names):
     numbers = counting_numbers([Path(name) for name in names])
     assert numbers in ((), (9, 10, 11))
+
+
+@pytest.mark.parametrize("ending", ["nii", "nii.gz", "NII.GZ", "mgz", "mgh", "img", "hdr"])
+def test_the_json_file_beside_an_image_is_found_whatever_its_format(tmp_path, ending):
+    image = tmp_path / f"a.nii_1.5mm.{ending}"
+    (tmp_path / "a.nii_1.5mm.json").write_text(json.dumps({"EchoTime": 0.004, "MagneticFieldStrength": 7}))
+    assert sidecar_values([image], "EchoTime") == (0.004,)
+    with pytest.raises(DataError, match="says a field strength of 7 T, but 3 T is given"):
+        check_strength([image], 3)
