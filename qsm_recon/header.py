@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ SMALLEST_VOXEL_MM, LARGEST_VOXEL_MM = 2e-3, 100.0
 """Voxels of magnetic resonance images lie between these, from microscopy to localisers."""
 LARGEST_TURN_DEG = 1.0
 """Rounding in headers turns axes by less."""
+SAME_SIZE = 0.01
+"""Voxel sizes that differ by less than this fraction are the same: rounding, and a little shear."""
 ALIGNED = 2
 """Code of a NIfTI form; higher ones are template spaces."""
 
@@ -34,11 +36,14 @@ class Geometry:
         not say.
     orientation
         Where ``scanner_affine`` comes from, or why there is none, in words.
+    contradiction
+        What the header says of the size of the voxels besides, in words; empty where it agrees with itself.
     """
 
     affine: NDArray[np.floating]
     scanner_affine: NDArray[np.floating] | None
     orientation: str
+    contradiction: str = ""
 
 
 def read_geometry(stored: Any, path: Path) -> Geometry:
@@ -56,7 +61,9 @@ def read_geometry(stored: Any, path: Path) -> Geometry:
     if not _usable(affine):
         return Geometry(affine, affine, "the affine")  # for the grid to refuse
     if hasattr(header, "get_qform"):
-        return _nifti_geometry(header, affine, unit)
+        found = _nifti_geometry(header, affine, unit)
+        matrix = affine if found.scanner_affine is None else found.scanner_affine
+        return replace(found, contradiction=_other_size(header, matrix, unit))
     if hasattr(header, "sizeof_hdr"):  # with a .mat file too: SPM keeps there how a user turned the image
         return Geometry(affine, None, "an Analyze header does not say how the voxel axes are oriented")
     if "goodRASFlag" in (header.keys() if hasattr(header, "keys") else ()) and not header["goodRASFlag"]:
@@ -145,6 +152,19 @@ def _usable(matrix: NDArray[np.floating]) -> bool:
     columns = matrix[:3, :3]
     sizes = np.linalg.norm(columns, axis=0)
     return bool(np.isfinite(matrix).all() and sizes.min() > 0 and abs(np.linalg.det(columns / sizes)) > 1e-3)
+
+
+def _other_size(header: Any, matrix: NDArray[np.floating], unit: str) -> str:
+    """Say by how much the voxel sizes of an affine differ from those that the header states (pixdim), where they do.
+
+    Sizes that are not positive state nothing.
+    """
+    columns = np.linalg.norm(matrix[:3, :3], axis=0)
+    stated = np.array([float(size) for size in header["pixdim"][1:4]]) * MM_PER_UNIT[unit]
+    if not (np.isfinite(stated).all() and stated.min() > 0) or np.allclose(columns, stated, rtol=SAME_SIZE, atol=0):
+        return ""
+    first, second = (" × ".join(f"{size:.4g}" for size in sizes) for sizes in (columns, stated))
+    return f"its header gives voxels of {first} mm by the affine (sform) and of {second} mm by pixdim"
 
 
 def _describe(forms: dict[str, tuple[NDArray[np.floating], int]]) -> str:

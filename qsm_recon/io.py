@@ -44,6 +44,8 @@ class Image:
         Where the scanner's axes are, and how that is known or why not; see :class:`qsm_recon.header.Geometry`.
     complex_valued
         Whether the file holds complex numbers, of which ``data`` is one part.
+    contradiction
+        What its header says of the size of the voxels besides, see :class:`qsm_recon.header.Geometry`.
     """
 
     data: NDArray
@@ -52,6 +54,7 @@ class Image:
     scanner_affine: NDArray[np.floating] | None = None
     orientation: str = "its orientation is not known"
     complex_valued: bool = False
+    contradiction: str = ""
 
 
 def load_image(
@@ -111,7 +114,10 @@ def load_image(
         )
     with np.errstate(over="ignore"):  # beyond single precision is infinite, which is for the reader to refuse
         values = np.ascontiguousarray(data, dtype=kind)
-    return Image(values, geometry.affine, path, geometry.scanner_affine, geometry.orientation, complex_valued)
+    return Image(
+        values, geometry.affine, path, geometry.scanner_affine, geometry.orientation, complex_valued,
+        geometry.contradiction,
+    )  # fmt: skip
 
 
 def _voxels(stored: Any, path: Path, kind: np.dtype | None) -> NDArray:

@@ -143,6 +143,34 @@ def test_voxel_sizes_are_the_scanners_where_a_template_stretches_them(write, tmp
     assert case.problem.grid.voxel_size_mm == pytest.approx((1, 1, 1))
 
 
+def restated(path, *sizes):
+    """Write other voxel sizes into the pixdim of an uncompressed image, as a program that edits one of the two does."""
+    content = bytearray(path.read_bytes())
+    content[80:92] = np.array(sizes, "<f4").tobytes()
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("code", [1, 2])
+def test_an_affine_and_voxel_sizes_that_contradict_each_other_are_refused(write, code):
+    """Slices of 2 mm taken for 1 mm make another dipole kernel and a wrong map, without a word before."""
+    forms = {"sform": (turned(30), code), "qform": (np.eye(4), 0)}
+    mask = write("mask.nii.gz", np.ones(SHAPE, np.uint8), **forms)
+    field = restated(write("field.nii", **forms), 1, 1, 2)
+    with pytest.raises(DataError, match=r"field\.nii: its header gives .* 1 × 1 × 1 mm .* 1 × 1 × 2 mm by pixdim"):
+        case_from_files(field=field, mask=mask)
+    for same in ((1.002, 1, 0.999), (0, 0, 0), (1, 1, -1), (1, 1, np.nan)):  # rounding, and what states nothing
+        case = case_from_files(field=restated(field, *same), mask=mask)
+        assert case.problem.grid.voxel_size_mm == pytest.approx((1, 1, 1))
+    plain = write("field.nii.gz", **forms)
+    assert case_from_files(field=plain, mask=restated(write("mask.nii", np.ones(SHAPE, "u1"), **forms), 1, 1, 2))
+
+
+def test_voxel_sizes_in_metres_agree_with_themselves(write):
+    form = (np.diag([1e-3, 1e-3, 2e-3, 1.0]), 1)
+    assert load_image(write(sform=form, qform=form, unit="meter")).contradiction == ""
+
+
 @pytest.mark.parametrize("kind", [nibabel.AnalyzeImage, nibabel.Spm99AnalyzeImage])
 def test_analyze_files_need_a_direction(tmp_path, kind):
     rng = np.random.default_rng(0)

@@ -21,6 +21,7 @@ import numpy as np
 
 from qsm_recon.commands.line import EXIT_DONE, CommandParser, add_version_option, run_command
 from qsm_recon.errors import DataError, ParameterError
+from qsm_recon.file_names import plain_name
 from qsm_recon.io import Image, load_image, load_mask, require_same_geometry, write_json
 from qsm_recon.metrics import OFFICIAL_METRICS, SIMILARITY_METRICS, Scores, combine_cases, evaluate, rank
 from qsm_recon.metrics.plausibility import other_unit
@@ -209,7 +210,7 @@ def _figure_names(files: Sequence[Path]) -> dict[Path, str]:
     """Name for each file's figure: its own name, with its folders where that is not unique."""
     if len(set(files)) < len(files):
         raise ParameterError("a map is given twice")
-    names = {path: path.name.removesuffix(".gz").removesuffix(".nii") for path in files}
+    names = {path: plain_name(path) for path in files}
     taken = list(names.values())
     unique: dict[Path, str] = {}
     for path, name in names.items():

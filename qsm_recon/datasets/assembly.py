@@ -31,6 +31,10 @@ logger = logging.getLogger(__name__)
 LARGEST_RESIDUAL = 0.15
 """Median relative residual of the fit above which something is wrong: that of noise alone at an SNR of about 5."""
 
+OPEN_SHARE, OPEN_LINE = 0.6, 1e-3
+"""Pairs at fringe lines with an open end, as a share of all open jumps and of the mask's voxels, above which the phase
+itself is wrong: strong sources leave a quarter of their jumps like that, coils combined wrongly nearly all."""
+
 
 @dataclass(frozen=True)
 class ScanSettings:
@@ -60,9 +64,12 @@ class ScanSettings:
         Raises
         ------
         DataError
-            If its affine is degenerate or does not tell the direction (naming the file), or the direction is no vector.
+            If its affine is degenerate, contradicts the stated voxel size or does not tell the direction (naming the
+            file), or the direction is no vector.
         """
         nx, ny, nz = image.data.shape[:3]
+        if image.contradiction:
+            raise DataError(f"{image.path}: {image.contradiction}; correct the one that is wrong")
         affine = image.affine if image.scanner_affine is None else image.scanner_affine
         if self.b0_direction is None and image.scanner_affine is None:
             raise DataError(
@@ -112,9 +119,7 @@ class Assembly:
         if self.acquisition.b0_tesla is None or not self.acquisition.echo_times_s:
             raise ParameterError("phase: the field strength in T (--b0) and the echo times in s (--te) are needed")
         series = EchoSeries(magnitude, phase_rad, self.acquisition.echo_times_s, self.acquisition.b0_tesla)
-        found = turned_slices(series, mask)
-        if found is not None:
-            axis, turned = found
+        for axis, turned in turned_slices(series, mask):
             along = np.where(turned, np.float32(np.pi), np.float32(0)).reshape(
                 [-1 if a == axis else 1 for a in range(4)]
             )
@@ -179,6 +184,7 @@ class Assembly:
         self._note_order(order)
         self._note_bipolar(series, test, fitted=fitted)
         self._note_residual(estimate)
+        self._note_open_fringes(estimate)
         doubt = estimate.report.get("voxels_in_doubt", 0)
         if doubt:
             self.notes.append(
@@ -216,6 +222,16 @@ class Assembly:
             self.warn(
                 f"echoes: they do not follow one frequency (median relative residual {residual:.2g}, usually below "
                 f"{LARGEST_RESIDUAL:g}); check echo times, the order of the images, the unit of the phase"
+            )
+
+    def _note_open_fringes(self, estimate: FieldEstimate) -> None:
+        """Warn of a phase that turns around lines, which no unwrapping makes continuous."""
+        fringes, jumps = estimate.report["open_fringes"], estimate.report["open_jumps"]
+        if fringes > OPEN_SHARE * jumps and fringes > OPEN_LINE * int(estimate.mask.sum()):
+            self.warn(
+                f"phase: fringe lines with open ends ({fringes} pairs of neighbours are a turn apart), around which "
+                "the map is wrong; the phases of the coils were combined wrongly: combine them anew, or give several "
+                "echoes, whose differences are free of it"
             )
 
     def warn(self, text: str) -> None:

@@ -115,7 +115,7 @@ def read_echoes(
     ------
     DataError
         If the files do not fit together or cannot be a magnitude and its phase, or their JSON files say other echo
-        times or another field strength.
+        times or another field strength, or impossible ones.
     ParameterError
         If the field strength is missing.
     """
@@ -130,7 +130,11 @@ def read_echoes(
         raise DataError(
             f"{phase.source}: {phase.count} image(s) but {n_times} echo time(s); give one in seconds per echo (--te)"
         )
-    inside = np.zeros(phase.data.shape[:3], bool) if mask is None else mask.data
+    if mask is None:
+        inside = np.zeros(phase.data.shape[:3], bool)
+        _take_signal_from_unknown(magnitude, phase, gathered.notes)
+    else:
+        inside = mask.data
     amplitude = check_echo_values(magnitude, inside, gathered.notes, non_negative=True)
     angle = _phase_in_rad(phase, check_echo_values(phase, inside, gathered.notes), reading, gathered.notes)
     _require_not_exchanged(magnitude, inside)
@@ -158,7 +162,10 @@ def _from_sidecars(
     """Take what is missing from the JSON files beside the phase, and check all against those beside either image."""
     notes = []
     if not acquisition.echo_times_s and (times := sidecar_values(phase.paths, "EchoTime")):
-        acquisition = replace(acquisition, echo_times_s=times)
+        try:
+            acquisition = replace(acquisition, echo_times_s=times)
+        except DataError as error:
+            raise DataError(f"{phase.paths[0]}: EchoTime of its JSON file: {error}") from error
         notes.append(f"echo times from the JSON files beside the phase: {', '.join(f'{t:g}' for t in times)} s")
     if acquisition.b0_tesla is None:
         strengths = set(sidecar_values(phase.paths, "MagneticFieldStrength"))
@@ -174,6 +181,20 @@ def _from_sidecars(
         check_times(image.paths, acquisition.echo_times_s)
         check_strength(image.paths, acquisition.b0_tesla)
     return acquisition, notes
+
+
+def _take_signal_from_unknown(magnitude: EchoImages, phase: EchoImages, notes: list[str]) -> None:
+    """Set voxels to zero that are not finite in an echo, for a mask that is made to leave them out."""
+    images = magnitude.data, phase.data
+    if all(np.isfinite(image.min()) and np.isfinite(image.max()) for image in images):
+        return
+    unknown = ~(np.isfinite(magnitude.data).all(axis=3) & np.isfinite(phase.data).all(axis=3))
+    for image in images:
+        image[unknown] = 0
+    notes.append(
+        f"{phase.source}: {int(unknown.sum())} voxels are NaN or infinite in an echo of phase or magnitude, and count "
+        "as without signal"
+    )
 
 
 def _phase_in_rad(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qsm_recon.errors import DataError
+from qsm_recon.file_names import sidecar_of
 from qsm_recon.io import read_json
 
 NAMED_ECHO = re.compile(r"(?:echo[-_]?|_e)0*(\d+)(?![0-9A-Za-z])", re.IGNORECASE)
@@ -52,13 +53,12 @@ def in_order(paths: Sequence[Path], kind: str) -> tuple[tuple[Path, ...], str | 
     numbers = echo_numbers(paths) or counting_numbers(paths)
     if not numbers or _increasing(numbers):
         return tuple(paths), None
-    if _as_a_shell_lists(paths) and sorted(numbers) == list(range(min(numbers), min(numbers) + len(numbers))):
+    shown = ", ".join(f"{number:g}" for number in numbers)
+    if _as_a_shell_lists(paths) and sorted(numbers) == [min(numbers) + n for n in range(len(numbers))]:
         ordered = [path for _, path in sorted(zip(numbers, paths, strict=True))]
-        given = ", ".join(map(str, numbers))
-        return tuple(ordered), f"{kind}: files given in alphabetical order ({given}) put into that of their numbers"
+        return tuple(ordered), f"{kind}: files given in alphabetical order ({shown}) put into that of their numbers"
     raise DataError(
-        f"{kind}: the file names say echoes {', '.join(map(str, numbers))}; give the files in the order of the echo "
-        f"times (first {paths[0]})"
+        f"{kind}: the file names say echoes {shown}; give the files in the order of the echo times (first {paths[0]})"
     )
 
 
@@ -79,25 +79,41 @@ def echo_numbers(paths: Iterable[Path]) -> tuple[int, ...]:
     return tuple(int(match[1]) for match in found if match) if all(found) else ()
 
 
-def counting_numbers(paths: Sequence[Path]) -> tuple[int, ...]:
-    """The numbers in which file names differ; empty unless that is all they differ in, and at one place."""
-    parts = [re.split(r"(\d+)", path.name) for path in paths]
+def counting_numbers(paths: Sequence[Path]) -> tuple[float, ...]:
+    """The numbers in which file names differ, whole or decimal ones; empty unless that is all they differ in.
+
+    Of files of one name in several folders the folders are looked at.
+    """
+    alike = len({path.name for path in paths}) == 1
+    parts = [re.split(r"(\d+)", str(path) if alike else path.name) for path in paths]
     if len({len(part) for part in parts}) != 1:
         return ()
-    differing = [place for place, texts in enumerate(zip(*parts, strict=True)) if len(set(texts)) > 1]
-    if len(differing) != 1 or differing[0] % 2 == 0:
+    columns = list(zip(*parts, strict=True))
+    differing = [place for place, texts in enumerate(columns) if len(set(texts)) > 1]
+    if not differing or differing[0] % 2 == 0:
         return ()
-    return tuple(int(part[differing[0]]) for part in parts)
+    whole = columns[differing[0]]
+    if len(differing) == 1:
+        return tuple(map(int, whole))
+    # 4.1 and 12.3: a number with a fraction, unless the whole parts repeat and 1.10 may come after 1.9
+    joined = differing == [differing[0], differing[0] + 2] and set(columns[differing[0] + 1]) == {"."}
+    if not joined or len(set(whole)) < len(whole):
+        return ()
+    return tuple(float(f"{first}.{second}") for first, second in zip(whole, columns[differing[1]], strict=True))
 
 
 def sidecar_values(paths: Sequence[Path], name: str) -> tuple[float, ...]:
-    """A number from the JSON file beside every image; empty unless each has it.
+    """A number from the JSON file beside every image, or the list of them that is beside a single image of all echoes.
+
+    Empty unless each has it.
 
     Raises
     ------
     DataError
         If a JSON file cannot be read.
     """
+    if len(paths) == 1 and isinstance(several := _sidecar_field(paths[0], name), list):
+        return tuple(map(float, several)) if all(map(_is_number, several)) else ()
     values = [value for path in paths if (value := _sidecar_value(path, name)) is not None]
     return tuple(values) if len(values) == len(paths) else ()
 
@@ -113,8 +129,9 @@ def check_times(paths: Sequence[Path], echo_times_s: Sequence[float]) -> None:
     stored = sidecar_values(paths, "EchoTime")
     if len(stored) != len(echo_times_s):
         return
-    for path, given, time in zip(paths, echo_times_s, stored, strict=True):
+    for echo, (given, time) in enumerate(zip(echo_times_s, stored, strict=True)):
         if abs(given - time) > SAME_TIME * time:
+            path = paths[min(echo, len(paths) - 1)]
             raise DataError(
                 f"{path}: its JSON file says an echo time of {time:g} s, but {given:g} s is given; correct the one "
                 "that is wrong (--te, or EchoTime)"
@@ -147,9 +164,18 @@ def same_strength(first: float, second: float) -> bool:
 
 def _sidecar_value(path: Path, name: str) -> float | None:
     """A number from the JSON file beside an image; None where there is none."""
-    sidecar = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
-    value: Any = read_json(sidecar).get(name) if sidecar.is_file() else None
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    value = _sidecar_field(path, name)
+    return float(value) if _is_number(value) else None
+
+
+def _sidecar_field(path: Path, name: str) -> Any:
+    """A field of the JSON file beside an image; None where there is none."""
+    sidecar = sidecar_of(path)
+    return read_json(sidecar).get(name) if sidecar.is_file() else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _as_a_shell_lists(paths: Sequence[Path]) -> bool:

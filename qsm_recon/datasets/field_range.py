@@ -21,6 +21,9 @@ SMALLEST_DEVIATION_PPM = {"ppm": 1e-4, "ppb": 1e-4, "Hz": 1e-3, "rad": 1e-3, "ra
 USUAL_LOCAL_SPREAD_PPM = 0.02
 """Half of the voxels of a head deviate much less than this from the median of a local field (0.002 to 0.006 in those
 at hand)."""
+MOST_OF_RANGE, FEWEST_JUMPS = 0.7, 20
+"""Share of the range of all values by which neighbours differ at a wrap, and the fewest such pairs that count.  Fields
+of heads at hand have none, those beside the smallest bleedings 8, and wrapped ones from 70 to some thousands."""
 SMOOTH_RATIO = 6.0
 """Median deviation over median second difference, above which a field is smooth: background, not a wrong unit."""
 
@@ -166,4 +169,33 @@ def unusual_spread(field_ppm: NDArray[np.floating], mask: NDArray[np.bool_]) -> 
     return (
         f"the field varies as finely as a local one, but half of its voxels deviate by {spread:.2g} ppm from its "
         "median, several times as much as in a head; if that is not expected check unit, field strength and echo time"
+    )
+
+
+def wraps(field: NDArray[np.floating], mask: NDArray[np.bool_]) -> str | None:
+    """Describe a field that looks wrapped: neighbours that differ by most of the range of its values.
+
+    A wrapped phase, and a frequency that is one divided by a time, end at plus and minus half a turn, and jump from one
+    end to the other between neighbours.  A field that is not wrapped hardly does so anywhere, in whatever unit.
+
+    Parameters
+    ----------
+    field
+        Field map of any unit.
+    mask
+        Where to look.
+    """
+    inside = field[mask]
+    low, high = float(inside.min()), float(inside.max())
+    jumps = 0
+    for axis in range(3):
+        values, known = np.moveaxis(field, axis, 0), np.moveaxis(mask, axis, 0)
+        steps = np.abs(values[1:] - values[:-1])[known[1:] & known[:-1]]
+        jumps += int(np.count_nonzero(steps > MOST_OF_RANGE * (high - low)))
+    if jumps < FEWEST_JUMPS:
+        return None
+    return (
+        f"the field looks wrapped: {jumps} pairs of neighbours differ by most of the range of its values, "
+        f"{low:.4g} to {high:.4g}; unwrap it, or give phase and magnitude of the echoes (--phase, --magnitude), which "
+        "are unwrapped here"
     )

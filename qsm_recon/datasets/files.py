@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +11,7 @@ from qsm_recon.datasets.assembly import Assembly, ScanSettings
 from qsm_recon.datasets.case import Case
 from qsm_recon.datasets.echo_files import EchoReading, check_echo_values, load_parts, load_polar, read_echoes
 from qsm_recon.datasets.echo_order import check_strength
-from qsm_recon.datasets.field_range import check_field_range, check_field_unit, to_ppm, unusual_spread
+from qsm_recon.datasets.field_range import check_field_range, check_field_unit, to_ppm, unusual_spread, wraps
 from qsm_recon.datasets.images import (
     EchoImages,
     PathLike,
@@ -24,6 +23,7 @@ from qsm_recon.datasets.truth import load_truth
 from qsm_recon.errors import DataError, ParameterError, did_you_mean
 from qsm_recon.field.estimate import METHODS
 from qsm_recon.field.masking import field_mask
+from qsm_recon.file_names import plain_name
 from qsm_recon.io import Image, load_image, load_mask, require_same_geometry
 from qsm_recon.problem import FieldKind, finite_in_mask, require_non_negative
 
@@ -135,7 +135,7 @@ def case_from_files(
         arguments = reference, gathered.parts["mask"], gathered.sources, gathered.notes, calcification_moment
         known = load_truth(truth, labels, evaluation_mask, *arguments)
     gathered.field_kind = field_kind
-    return gathered.finish(reference, name or _plain_name(reference.path), known)
+    return gathered.finish(reference, name or plain_name(reference.path), known)
 
 
 def _check_combination(
@@ -187,8 +187,9 @@ def _read_field(
         gathered.notes.append(note)
     if not accept_range:
         check_field_range(field_ppm, inside, unit, str(path))
-        if unusual := unusual_spread(field_ppm, inside):
-            gathered.warn(f"{path}: {unusual}")
+        for doubt in (unusual_spread(field_ppm, inside), wraps(values, inside)):
+            if doubt is not None:
+                gathered.warn(f"{path}: {doubt}")
     gathered.parts.update(field_ppm=field_ppm.astype(np.float32, copy=False), mask=inside)
     gathered.sources["field"] = str(path)
     if echoes is not None:
@@ -236,7 +237,3 @@ def _read_weight(gathered: Assembly, path: PathLike, reference: Image) -> None:
     require_non_negative(str(path), values, mask)
     gathered.parts["weight"] = values
     gathered.sources["weight"] = str(path)
-
-
-def _plain_name(path: Path) -> str:
-    return path.name.removesuffix(".gz").removesuffix(".nii")

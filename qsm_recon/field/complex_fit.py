@@ -125,7 +125,7 @@ def fit_complex_echoes(
     if bipolar and echoes.echo_count < 3:
         raise DataError(f"the bipolar phase term needs at least 3 echoes, found {echoes.echo_count}")
     if echoes.echo_count == 1:
-        return _fit_single_echo(echoes, voxels, noise_sigma)
+        return _fit_single_echo(voxels, noise_sigma, grid)
     pairs, spacing, even = echo_pairs(voxels.echo_times, 2 if bipolar else 1)
     period = 1.0 / spacing
     group = (np.arange(voxels.echo_times.size) % (2 if bipolar else 1)).astype(np.intp)
@@ -287,20 +287,31 @@ def _split_intercepts(intercept: NDArray[np.float64]) -> tuple[NDArray[np.float6
     return np.angle(np.exp(1j * (intercept[:, 0] - bipolar))), bipolar
 
 
-def _fit_single_echo(echoes: EchoSeries, voxels: VoxelList, noise_sigma: float | None) -> FrequencyFit:
+def _fit_single_echo(voxels: VoxelList, noise_sigma: float | None, grid: Grid | None) -> FrequencyFit:
     """Frequency of one echo: spatially unwrapped phase over 2 pi TE, initial phase taken to be 0."""
-    echo_time = echoes.echo_times_s[0]
+    echo_time = float(voxels.echo_times[0])
     period = 1.0 / echo_time
     information = (voxels.magnitude[:, 0].astype(np.float64) * echo_time) ** 2
     level = noise_level(voxels, None, parameters=1, sigma=noise_sigma)
-    noise = voxels.scatter(level.frequency_noise(information))
-    fitted = voxels.restricted(information > 0)
-    frequency = voxels.scatter(voxels.phase[:, 0].astype(np.float64) * period / (2.0 * math.pi)) * fitted
-    unwrapping = unwrap_in_space(frequency, fitted, period, noise)
-    frequency += np.float32(period) * unwrapping.turns
-    zero = np.zeros_like(frequency)
+    noise, determined = level.frequency_noise(information), information > 0
+    fitted = voxels.restricted(determined)
+    frequency = np.where(determined, voxels.phase[:, 0].astype(np.float64) * period / (2.0 * math.pi), 0.0)
+    unwrapping = unwrap_in_space(voxels.scatter(frequency), fitted, period, voxels.scatter(noise))
+    frequency += period * unwrapping.turns[voxels.mask]
+    none, group = np.zeros(voxels.count), np.zeros(1, np.intp)
+    left = Fitted(frequency, noise, none, none[:, None].copy(), determined, group, period, level, even=True)
+    settlement = settle(voxels, left, grid)
+    zero = np.zeros(voxels.mask.shape, np.float32)
     report = describe(voxels, fitted, period, unwrapping, level) | {"initial_phase": "taken to be 0 (single echo)"}
-    return FrequencyFit(frequency, zero, noise, zero, fitted, report=report)
+    return FrequencyFit(
+        voxels.scatter(np.where(determined, frequency, 0.0)),
+        zero,
+        voxels.scatter(noise),
+        zero,
+        fitted,
+        reliability=voxels.scatter(settlement.reliability),
+        report=report | settlement.report,
+    )
 
 
 def describe(
@@ -316,6 +327,7 @@ def describe(
         "aliased": unwrapping.aliased,
         "unwrapped_voxels": int(np.count_nonzero(unwrapping.turns)),
         "open_jumps": unwrapping.open_jumps,
+        "open_fringes": unwrapping.open_fringes,
         "mask_voxels": voxels.count,
         "undetermined_voxels": undetermined,
         "noise_sigma": level.sigma,

@@ -22,6 +22,7 @@ EXPLAINED, EXPLAINED_IN_MOST = 0.4, 0.15
 the right order hardly any takes anything away."""
 AS_WELL_AS_A_READOUT = 1.5
 """Another order explains a wrong one as well as an odd/even phase in every voxel does, and a readout's far worse."""
+OFFSET_ROUNDS = 4
 LARGEST_GROWTH = 1.05
 """Signal decays; its sum over the mask grows from one echo to the next only where they are in another order."""
 
@@ -73,7 +74,7 @@ def order_test(echoes: EchoSeries, mask: NDArray[np.bool_]) -> OrderTest:
 
     Voxels all over the mask are fitted with the echoes in other orders: all of them up to five echoes, else exchanges
     of two, of neighbours in pairs, rotations, and odd before even echoes.  What an odd/even phase of a readout explains
-    is not laid on the order.
+    is not laid on the order, nor what a phase does that each echo has everywhere.
 
     Parameters
     ----------
@@ -95,7 +96,11 @@ def order_test(echoes: EchoSeries, mask: NDArray[np.bool_]) -> OrderTest:
     def mean(misfit: NDArray[np.float64]) -> float:
         return float(np.average(misfit, weights=weight)) / echoes.echo_count
 
-    times, alike = np.asarray(echoes.echo_times_s), np.ones(phase.shape)  # whose magnitude may be in any order
+    used = weight > 0
+    times, alike = (
+        np.asarray(echoes.echo_times_s),
+        np.repeat(used[:, None] * 1.0, phase.shape[1], axis=1),
+    )  # in any order
     plain, readout = _misfits_in_order(alike, phase, times)
     best, order = plain, list[int]()
     for tried in _other_orders(echoes.echo_count):
@@ -104,8 +109,9 @@ def order_test(echoes: EchoSeries, mask: NDArray[np.bool_]) -> OrderTest:
             best, order = misfit, tried
     better = (
         mean(best) < (1 - EXPLAINED) * mean(plain)
-        and np.median(best) < (1 - EXPLAINED_IN_MOST) * np.median(plain)
+        and np.median(best[used]) < (1 - EXPLAINED_IN_MOST) * np.median(plain[used])
         and mean(best) < AS_WELL_AS_A_READOUT * mean(readout)
+        and mean(best) < mean(_misfit_with_offsets(alike, phase, times))
     )
     return OrderTest(
         bool(better or growth > LARGEST_GROWTH),
@@ -139,10 +145,23 @@ def _misfits_in_order(
     if times.size > 3:
         return plain, split * (times.size - 2) / (times.size - 3)
     voxels = (BLOCK // AVERAGED) ** 3
-    turned = np.exp(2j * (intercepts[:, 0] - intercepts[:, 1])).reshape(-1, voxels)  # four times the half difference
+    turned = magnitude[:, 0] * np.exp(2j * (intercepts[:, 0] - intercepts[:, 1]))  # four times the half difference
+    turned = turned.reshape(-1, voxels)
     half = np.repeat(np.angle(turned.mean(axis=1)) / 4, voxels)
     _, _, block = fit_groups(magnitude, phase - half[:, None] * np.array([1, -1, 1]), times, 1)
     return plain, np.minimum(plain, block)
+
+
+def _misfit_with_offsets(
+    magnitude: NDArray[np.float64], phase: NDArray[np.float64], times: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Misfit of every voxel where each echo may have a phase of its own, the same everywhere (as of eddy currents)."""
+    offsets = np.zeros(times.size)
+    for _ in range(OFFSET_ROUNDS):
+        frequency, intercepts, misfit = fit_groups(magnitude, phase - offsets, times, 1)
+        error = phase - offsets - intercepts - 2 * np.pi * frequency[:, None] * times
+        offsets = offsets + np.angle(np.sum(magnitude * np.exp(1j * error), axis=0))
+    return misfit
 
 
 def _other_orders(count: int) -> list[list[int]]:

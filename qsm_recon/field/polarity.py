@@ -14,6 +14,9 @@ from qsm_recon.field.voxels import box_around, check_mask
 
 BLOCK = 4
 LARGEST_SAMPLE = 16_000
+FEW_BLOCKS = 16
+USABLE_SHARE = 0.5
+"""Share of a block's voxels that must be in the mask and have signal where there are fewer whole blocks than that."""
 SMALLEST_BIPOLAR_RAD = 0.05
 """A smaller phase between odd and even echoes moves the field by less than 1 Hz at usual echo spacings."""
 SMALLEST_BIPOLAR_RAD_OF_THREE = 0.1
@@ -71,32 +74,35 @@ def bipolar_test(echoes: EchoSeries, mask: NDArray[np.bool_]) -> BipolarTest:
     if echoes.echo_count < 3:
         return BipolarTest(False, 0.0, 0.0, 0.0, 0)
     magnitude, phase = sample_voxels(echoes, mask)
-    if len(phase) == 0:
+    used = magnitude[:, 0] > 0
+    if not used.any():
         return BipolarTest(False, 0.0, 0.0, 0.0, 0)
     times = np.asarray(echoes.echo_times_s)
     common, _, plain = fit_groups(magnitude, phase, times, 1)
     frequency, intercepts, split = fit_groups(magnitude, phase, times, 2, common)
     power = np.maximum(np.sum(magnitude**2, axis=1), np.finfo(float).tiny)
-    residual, residual_with = (float(np.median(np.sqrt(misfit / power))) for misfit in (plain, split))
+    residual, residual_with = (float(np.median(np.sqrt(misfit / power)[used])) for misfit in (plain, split))
     # The alias of the frequency moves the phase by a quarter turn, which four times it does not see.
-    turned = np.exp(4j * 0.5 * (intercepts[:, 0] - intercepts[:, 1])).reshape(-1, BLOCK**3)
-    mean = turned.mean(axis=1)
+    turned = (used * np.exp(4j * 0.5 * (intercepts[:, 0] - intercepts[:, 1]))).reshape(-1, BLOCK**3)
+    voxels = used.reshape(turned.shape).sum(axis=1)
+    mean = turned.sum(axis=1) / voxels
     typical = float(np.median(np.abs(np.angle(mean)))) / 4
-    scatter = np.sqrt(np.maximum(-2 * np.log(np.clip(np.abs(mean), 1e-6, 1.0)), 1e-12) / turned.shape[1])
+    scatter = np.sqrt(np.maximum(-2 * np.log(np.clip(np.abs(mean), 1e-6, 1.0)), 1e-12) / voxels)
     significant = float(np.median(np.abs(np.angle(mean)) / scatter)) > SIGNIFICANT
     count = echoes.echo_count
     limit = SMALLEST_BIPOLAR_RAD_OF_THREE if count == 3 else SMALLEST_BIPOLAR_RAD
     explained = count == 3 or residual_with**2 / (count - 3) < (1 - EXPLAINED) * residual**2 / (count - 2)
     spacing = np.diff(times)
-    turns = np.exp(4j * np.pi * float(spacing.min()) * frequency).reshape(turned.shape)
+    turns = (used * np.exp(4j * np.pi * float(spacing.min()) * frequency)).reshape(turned.shape)
     even = np.ptp(spacing) <= EVEN_SPACING * spacing.min()  # else another order does not look bipolar
     present = typical > limit and significant and explained and not (even and _follow_each_other(turned, turns))
     period = _period_of_aliases(times)
     if present and period is not None:  # the phase is that of any alias: is that of the nearest one nothing?
         _, intercepts, _ = fit_groups(magnitude, phase, times, 2, common, 1.0 / period)
-        typical = 0.5 * float(np.median(np.abs(np.angle(np.exp(1j * (intercepts[:, 0] - intercepts[:, 1]))))))
+        apart = intercepts[used, 0] - intercepts[used, 1]
+        typical = 0.5 * float(np.median(np.abs(np.angle(np.exp(1j * apart)))))
         present = typical > SMALLEST_BIPOLAR_RAD
-    return BipolarTest(bool(present), typical, residual, residual_with, len(phase))
+    return BipolarTest(bool(present), typical, residual, residual_with, int(used.sum()))
 
 
 def _period_of_aliases(times: NDArray[np.float64]) -> float | None:
@@ -134,10 +140,11 @@ def _follow_each_other(phase: NDArray[np.complex128], frequency: NDArray[np.comp
     return size > 0 and abs(float(np.mean(first * second))) > FOLLOWING * size
 
 
-def turned_slices(echoes: EchoSeries, mask: NDArray[np.bool_]) -> tuple[int, NDArray[np.bool_]] | None:
+def turned_slices(echoes: EchoSeries, mask: NDArray[np.bool_]) -> list[tuple[int, NDArray[np.bool_]]]:
     """Find slices whose signal is turned by half a turn against their neighbours'.
 
-    Some scanners write every other slice with the opposite sign.  Between neighbouring slices of a real object the
+    Some scanners write every other slice with the opposite sign, and a reconstruction that leaves out the shift of the
+    Fourier transform does so along every axis that it transforms.  Between neighbouring slices of a real object the
     phase hardly changes: a product that is negative on nearly the whole slice is no field.
 
     Parameters
@@ -149,12 +156,12 @@ def turned_slices(echoes: EchoSeries, mask: NDArray[np.bool_]) -> tuple[int, NDA
 
     Returns
     -------
-    axis, turned
-        The slice axis, and which slices along it are to be turned back; None where there are none.
+    list of (axis, turned)
+        Every axis along which there are such slices, and which of them are to be turned back.
     """
-    box = box_around(mask)
+    box, found = box_around(mask), []
     amplitude, angle = (np.ascontiguousarray(part[..., 0][box]) for part in (echoes.magnitude, echoes.phase_rad))
-    amplitude *= mask[box]
+    amplitude = amplitude * mask[box]
     signal = np.empty(amplitude.shape, np.complex64)
     signal.real, signal.imag = amplitude * np.cos(angle), amplitude * np.sin(angle)
     for axis in range(3):
@@ -171,28 +178,46 @@ def turned_slices(echoes: EchoSeries, mask: NDArray[np.bool_]) -> tuple[int, NDA
         opposite = float(size[agreement < -COHERENT].sum() / size.sum())
         if coherent >= COHERENT_SHARE and opposite >= TURNED_SHARE:
             turned = np.concatenate([[False], np.cumsum(agreement < 0) % 2 == 1])
-            return axis, turned if 2 * turned.sum() <= turned.size else ~turned
-    return None
+            found.append((axis, turned if 2 * turned.sum() <= turned.size else ~turned))
+    return found
 
 
 def sample_voxels(
     echoes: EchoSeries, mask: NDArray[np.bool_], largest: int = LARGEST_SAMPLE
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Magnitude and phase, both (voxels, echoes), of blocks of voxels all over the mask, block after block."""
-    corners = _sample_blocks(check_mask(mask, echoes.shape), echoes.magnitude[..., 0], largest)
+    """Magnitude and phase, both (voxels, echoes), of blocks of voxels all over the mask, block after block.
+
+    Voxels of a block that the mask leaves out, or that have no signal in the first echo, have the magnitude 0.
+    """
+    usable = check_mask(mask, echoes.shape) & (echoes.magnitude[..., 0] > 0)
+    corners = _sample_blocks(usable, largest)
     offsets = np.argwhere(np.ones((BLOCK,) * 3, bool))
     where = tuple((corners[:, None] + offsets).reshape(-1, 3).T)
-    return echoes.magnitude[where].astype(np.float64), echoes.phase_rad[where].astype(np.float64)
+    magnitude = echoes.magnitude[where].astype(np.float64)
+    magnitude[~usable[where]] = 0
+    return magnitude, echoes.phase_rad[where].astype(np.float64)
 
 
-def _sample_blocks(mask: NDArray[np.bool_], magnitude: NDArray, largest: int) -> NDArray[np.intp]:
-    """First voxels of blocks that lie wholly inside the mask and have signal, evenly chosen."""
-    nx, ny, nz = (n // BLOCK for n in mask.shape)
-    usable = (mask & (magnitude > 0))[: nx * BLOCK, : ny * BLOCK, : nz * BLOCK]
-    full = usable.reshape(nx, BLOCK, ny, BLOCK, nz, BLOCK).all(axis=(1, 3, 5))
-    corners = np.argwhere(full) * BLOCK
+def _sample_blocks(usable: NDArray[np.bool_], largest: int) -> NDArray[np.intp]:
+    """First voxels of blocks of usable voxels, evenly chosen.
+
+    Blocks are whole ones; where these are few, as in a mask full of holes or a few slices, they are those of which half
+    is usable, from where the usable voxels begin.
+    """
+    corners = _blocks(usable, [0, 0, 0], 1.0)
+    if len(corners) < FEW_BLOCKS:
+        partly = _blocks(usable, [part.start for part in box_around(usable)], USABLE_SHARE)
+        corners = max(corners, partly, key=len)
     step = max(1, math.ceil(len(corners) * BLOCK**3 / largest))
     return corners[step // 2 :: step]
+
+
+def _blocks(usable: NDArray[np.bool_], start: list[int], share: float) -> NDArray[np.intp]:
+    """First voxels of blocks, laid side by side from a voxel on, of which a share of the voxels is usable."""
+    counts = [(size - first) // BLOCK for size, first in zip(usable.shape, start, strict=True)]
+    tiled = usable[tuple(slice(first, first + n * BLOCK) for first, n in zip(start, counts, strict=True))]
+    shares = tiled.reshape([n for count in counts for n in (count, BLOCK)]).mean(axis=(1, 3, 5))
+    return np.argwhere(shares >= share) * BLOCK + start
 
 
 def fit_groups(

@@ -17,6 +17,8 @@ RELIABLE_NOISE_RAD = 0.6
 """Voxels whose wrapped phase is noisier than this follow their neighbours instead of leading them."""
 SMALLEST_REGION = 0.01
 """Regions of reliable voxels smaller than this fraction of the largest one follow too."""
+NEARLY_WHOLE = 0.25
+"""How near to a whole number of turns a step is a wrap, whatever the field."""
 NEIGHBOURHOOD_VOXELS = 1.5
 """Width (standard deviation) of the neighbourhood that noisy voxels follow."""
 
@@ -29,6 +31,7 @@ class Unwrapping:
     regions: int
     aliased: bool
     open_jumps: int
+    open_fringes: int = 0
 
 
 def unwrap_in_space(
@@ -60,7 +63,8 @@ def unwrap_in_space(
     -------
     Unwrapping
         ``frequency_hz + turns * period_hz`` is continuous.  ``open_jumps`` counts the neighbouring reliable pairs
-        that still differ by more than half a period (phase singularities, sources too strong for the voxels).
+        that still differ by more than half a period (phase singularities, sources too strong for the voxels);
+        ``open_fringes`` those of them whose wrapped difference is small: a fringe line that ends inside the mask.
 
     Notes
     -----
@@ -88,7 +92,7 @@ def unwrap_in_space(
     reliable = inside & (spread * 2.0 * math.pi < RELIABLE_NOISE_RAD)
     if not reliable.any():
         reliable = inside
-    aliased = _jumps(scaled, reliable) > 0
+    aliased = _jumps(scaled, reliable)[0] > 0
     leaders, regions = _regions(reliable)
     moved = np.zeros(inside.shape)
     if aliased:
@@ -101,7 +105,7 @@ def unwrap_in_space(
         reference = _neighbourhood_mean(scaled + moved, leaders, spread)
         moved[followers] = np.rint((reference - scaled)[followers])
     turns[box] = moved
-    open_jumps = _jumps(scaled + moved, reliable)
+    open_jumps, open_fringes = _jumps(scaled + moved, reliable)
     if aliased:
         logger.info(
             "frequency aliased (period %.4g Hz): %d voxels moved, %d neighbouring pairs still half a period apart",
@@ -109,7 +113,7 @@ def unwrap_in_space(
             int(np.count_nonzero(moved)),
             open_jumps,
         )
-    return Unwrapping(turns, len(regions), aliased, open_jumps)
+    return Unwrapping(turns, len(regions), aliased, open_jumps, open_fringes)
 
 
 def _offset(turns: NDArray[np.floating], moved: NDArray[np.floating], sign: NDArray[np.floating] | None) -> float:
@@ -121,14 +125,17 @@ def _offset(turns: NDArray[np.floating], moved: NDArray[np.floating], sign: NDAr
     return offset
 
 
-def _jumps(turns: NDArray[np.floating], mask: NDArray[np.bool_]) -> int:
-    """Count neighbouring pairs inside the mask that differ by more than half a turn."""
-    count = 0
+def _jumps(turns: NDArray[np.floating], mask: NDArray[np.bool_]) -> tuple[int, int]:
+    """Count neighbouring pairs inside the mask that differ by more than half a turn, and those by nearly whole ones."""
+    count, whole = 0, 0
     for axis in range(turns.ndim):
         both = np.logical_and(*_neighbours(mask, axis))
         first, second = _neighbours(turns, axis)
-        count += int(np.count_nonzero(both & (np.abs(second - first) > 0.5)))
-    return count
+        steps = (second - first)[both]
+        steps = steps[np.abs(steps) > 0.5]
+        count += steps.size
+        whole += int(np.count_nonzero(np.abs(steps - np.rint(steps)) < NEARLY_WHOLE))
+    return count, whole
 
 
 def _neighbours(array: NDArray, axis: int) -> tuple[NDArray, NDArray]:

@@ -13,6 +13,8 @@ from qsm_recon.operators.grid import Grid
 from qsm_recon.operators.padding import padded_shape
 
 SUBDIVISIONS = 5
+WIDER = 1.05
+"""A ball so much wider than the mask's box sticks out by more than rounding; it needs no transform to tell."""
 STICKS_OUT = 1e-5
 """Share of a ball that counts as none: rounding.  What sticks out leaves that share of the whole background behind."""
 
@@ -164,6 +166,10 @@ class SphericalDifference:
         radii = sorted(set(radii_mm), reverse=True)
         if not radii or not all(np.isfinite(r) and r > 0 for r in radii):
             raise ParameterError(f"spherical mean: expected positive radii in mm, found {list(radii_mm)}")
+        widest = 0.5 * WIDER * smallest_extent_mm(mask, grid)
+        radii = [radius for radius in radii if radius <= widest] or [radii[-1]]
+        if radii[0] > widest:
+            raise _none_fits(radii[0])
         reach = [int(np.ceil(radii[0] / size + 0.5)) for size in grid.voxel_size_mm]
         margin = tuple(max(r, 2 * r + 1 - n) for r, n in zip(reach, grid.shape, strict=True))
         self._transform = PaddedTransform(grid.shape, margin, dtype)  # type: ignore[arg-type]
@@ -182,10 +188,7 @@ class SphericalDifference:
                 self.kernels.append(kernel)
                 self.valid |= fits
         if not self.regions:
-            raise ParameterError(
-                f"spherical mean: no ball of {radii[-1]:g} mm fits in the mask; choose a smaller radius, "
-                f"or a method that does not erode"
-            )
+            raise _none_fits(radii[-1])
 
     def forward(self, image: NDArray) -> NDArray[np.floating]:
         """A x; zero where no ball fits."""
@@ -208,3 +211,20 @@ class SphericalDifference:
     def filtered(self, image: NDArray, k_space_filter: NDArray) -> NDArray[np.floating]:
         """Multiply the transform of an image by a filter on the padded grid's half-spectrum."""
         return self._transform.inverse(self._transform.forward(image) * k_space_filter)
+
+
+def smallest_extent_mm(mask: NDArray[np.bool_], grid: Grid) -> float:
+    """Length of the shortest edge of the box around a mask, in mm; 0 where it is empty."""
+    lines = (mask.any(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3))
+    filled = [np.flatnonzero(line) for line in lines]
+    return min(
+        float((places[-1] - places[0] + 1) * size) if places.size else 0.0
+        for places, size in zip(filled, grid.voxel_size_mm, strict=True)
+    )
+
+
+def _none_fits(radius_mm: float) -> ParameterError:
+    return ParameterError(
+        f"spherical mean: no ball of {radius_mm:g} mm fits in the mask; choose a smaller radius, or a method that does "
+        "not erode"
+    )

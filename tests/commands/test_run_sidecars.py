@@ -10,7 +10,7 @@ from qsm_recon.cohort.__main__ import main as cohort
 from qsm_recon.io import load_image
 from qsm_recon.lcurve import main as lcurve
 
-B0_TESLA = 7.0
+B0_TESLA, TIMES = 7.0, (0.004, 0.012, 0.020, 0.028)
 STRENGTH = "MagneticFieldStrength"
 
 
@@ -84,3 +84,23 @@ def test_in_a_study_magnitude_and_phase_are_of_one_strength(files, scan, run, ca
     assert "sub-1_echo-1_part-mag_MEGRE.nii.gz: MagneticFieldStrength 3 T differs from 7 T of" in line
     assert cohort(["set", "results", "participant", "--algo", "tkd", "--quiet"]) != 0
     assert "MagneticFieldStrength 3 T differs from 7 T of" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("files")
+def test_a_list_of_echo_times_belongs_to_all_echoes_of_one_image(inputs, run):
+    given = (*inputs.echoes_without_times, "--algo", "tkd", "--quiet")
+    assert "4 image(s) but 0 echo time(s); give one in seconds per echo (--te)" in refusal(run(*given))
+    for times, words in (
+        ((4, 12, 20, 28), "phases.nii.gz: EchoTime of its JSON file: echo times: (4.0, 12.0, 20.0, 28.0) look like"),
+        (TIMES[:3], "4 image(s) but 3 echo time(s)"),
+        (["0.004", "0.012", "0.020", "0.028"], "4 image(s) but 0 echo time(s)"),
+    ):
+        sidecar("phases.nii.gz", EchoTime=list(times))
+        assert words in refusal(run(*given))
+    sidecar("phases.nii.gz", EchoTime=list(TIMES))
+    assert run(*given).code == 0
+    assert json.loads(Path("out/report.json").read_text())["input"]["echo_times_s"] == list(TIMES)
+    sidecar("magnitudes.nii.gz", EchoTime=[*TIMES[:3], 0.030])
+    done = run(*given, "--out", "other")
+    assert done.code == 2
+    assert "magnitudes.nii.gz: its JSON file says an echo time of 0.03 s, but 0.028 s is given" in done.err

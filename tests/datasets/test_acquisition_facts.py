@@ -217,6 +217,20 @@ def test_a_phase_of_the_other_sign(scan, files, read):
     assert np.corrcoef(case.problem.field_ppm[mask], scan.field_ppm[mask])[0, 1] < -0.99
 
 
+def test_a_phase_that_is_nowhere_known_is_no_signal_where_no_mask_leaves_it_out(scan, files, read):
+    """Division of zero by zero while coils are combined; it was a phase of 0 with the weight of its magnitude."""
+    unknown = scan.mask & (np.random.default_rng(2).random(scan.mask.shape) < 0.02)
+    phase, magnitude = scan.phase.copy(), scan.magnitude.copy()
+    phase[unknown, 1:] = np.nan
+    magnitude[3:6, 9:12, 8] = np.inf
+    unknown[3:6, 9:12, 8] = True
+    case, error = read(phase=files.write("holes", phase), magnitude=files.write("bright", magnitude), mask=None)
+    assert error < 1e-3  # 0.05 where those voxels count
+    assert not (case.problem.mask & unknown).any()
+    assert noted(case, "holes.nii.gz", f"{unknown.sum()} voxels", "count as without signal")
+    assert not noted(case, "outside the mask")
+
+
 @pytest.mark.parametrize("echoes", [1, 4])
 def test_slices_of_alternating_sign_are_mended(scan, files, echoes):
     flipped = scan.phase + np.pi * (np.arange(18) % 2)[:, None]
@@ -292,6 +306,17 @@ def test_a_field_six_times_too_large_is_warned_of(scan, files):
     assert noted(wrong, "warning", "wrong.nii.gz", "check unit")
     smooth = case_from_files(field=files.write("smooth", 0.3 * scan.affine[0, 0] * scan.field_ppm), mask=files.mask)
     assert not noted(smooth, "warning")
+
+
+@pytest.mark.parametrize(("unit", "per_rad"), [("rad", 1.0), ("Hz", 1 / (2 * np.pi * 0.02)), ("rad/s", 50.0)])
+def test_a_wrapped_field_is_warned_of(scan, files, unit, per_rad):
+    """Phase at one echo time that nobody unwrapped: most methods make a wrong map of it."""
+    times = (0.02,) if unit == "rad" else ()
+    right = (4.5 * scan.field_ppm / np.abs(scan.field_ppm[scan.mask]).max()).astype(np.float32)
+    for name, phase in (("right", right), ("wrong", wrapped(right))):
+        given = files.write(name, (per_rad * phase).astype(np.float32))
+        case = case_from_files(field=given, field_unit=unit, mask=files.mask, b0_tesla=3.0, echo_times_s=times)
+        assert noted(case, "warning", "looks wrapped", "wrong.nii.gz", "--phase") == (name == "wrong")
 
 
 # ---- thin slabs ----

@@ -141,3 +141,16 @@ def test_an_unlikely_range_can_be_insisted_on(scan, files):
 def test_a_constant_offset_does_not_make_a_range_impossible(scan, files):
     case = case_from_files(field=files.write("offset", scan.field_ppm + 3), mask=files.mask)
     assert case.problem.field_ppm.mean() > 2.9
+
+
+def test_a_phase_with_open_ended_fringe_lines_is_warned_of(scan, files):
+    """Of one echo the map was seven times as wrong as large, without a word; differences of echoes are free of it."""
+    x, y, _ = np.meshgrid(*[np.linspace(-1, 1, n) for n in scan.mask.shape], indexing="ij")
+    twist = np.arctan2(y - 0.3, x - 0.25) - np.arctan2(y + 0.4, x + 0.35)
+    for name, further, count in (("twisted", twist, 1), ("several", twist, 4), ("usual", 0 * x, 1)):
+        phase = np.angle(np.exp(1j * (scan.phase + further[..., None])))[..., :count].astype(np.float32)
+        case = case_from_files(
+            phase=files.write(name, phase), magnitude=files.write("some", scan.magnitude[..., :count]),
+            mask=files.mask, b0_tesla=scan.b0, echo_times_s=scan.times[:count],
+        )  # fmt: skip
+        assert any("warning" in note and "open ends" in note for note in case.notes) == (name == "twisted")

@@ -89,3 +89,21 @@ def test_difference_refuses_balls_that_do_not_fit():
         SphericalDifference(Grid(mask.shape, (1, 1, 4)), mask, (1.5,))
     with pytest.raises(ParameterError, match="positive radii"):
         SphericalDifference(Grid(mask.shape), mask, (0.0, 3.0))
+
+
+def test_balls_wider_than_the_mask_cost_nothing():
+    """A mouse in voxels of 0.1 mm: balls of up to 12 mm took a grid of 300 voxels along each axis, for no voxel."""
+    grid = Grid((40, 36, 32), (0.1, 0.1, 0.1), (0, 0, 1))
+    x, y, z = np.meshgrid(*[np.arange(n) - n / 2 for n in grid.shape], indexing="ij")
+    mask = x**2 + y**2 + z**2 < 14**2
+    operator = SphericalDifference(grid, mask, (12.0, 7.0, 2.0, 0.5))
+    alone = SphericalDifference(grid, mask, (0.5,))
+    assert operator.radii_mm == [0.5]
+    assert operator.kernels[0].size == alone.kernels[0].size
+    image = np.where(mask, np.cos(x) + y * z, 0).astype(np.float32)
+    np.testing.assert_allclose(operator.forward(image), alone.forward(image), rtol=1e-6)
+    for radii in ((12.0, 2.0), (2.0,)):
+        with pytest.raises(ParameterError, match="no ball of 2 mm fits in the mask"):
+            SphericalDifference(grid, mask, radii)
+    with pytest.raises(ParameterError, match="no ball of 2 mm fits in the mask"):
+        SphericalDifference(grid, np.zeros_like(mask), (2.0,))
