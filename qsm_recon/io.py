@@ -21,6 +21,7 @@ from qsm_recon.gzipped import read_voxels, write_gzipped
 from qsm_recon.header import read_geometry
 from qsm_recon.masks import binary_mask
 from qsm_recon.unfinished import clear_abandoned, unfinished_prefix
+from qsm_recon.values import storable
 
 AFFINE_TOLERANCE_MM, AFFINE_TOLERANCE_VOXELS = 1e-2, 0.05
 """Affines may differ by the smaller of the two."""
@@ -340,7 +341,7 @@ def save_image(
     """
     import nibabel
 
-    image = nibabel.Nifti1Image(_storable(data, path), affine)
+    image = nibabel.Nifti1Image(storable(path, data), affine)
     image.header.set_xyzt_units("mm", "sec")
     if scanner_affine is None:
         unoriented = np.allclose(affine, image.header.get_base_affine(), atol=1e-4)
@@ -355,22 +356,6 @@ def save_image(
     if str(path).endswith(".gz"):
         return atomic_write(path, lambda temporary: write_gzipped(temporary, image.to_bytes()))
     return atomic_write(path, lambda temporary: nibabel.save(image, temporary))
-
-
-def _storable(values: ArrayLike, path: str | Path) -> NDArray:
-    """Values as NIfTI and other tools have them; see :func:`save_image`."""
-    data = np.asarray(values)
-    if isinstance(values, np.ma.MaskedArray):
-        data = np.ma.filled(values, np.nan if data.dtype.kind in "fc" else 0)
-    if data.dtype.kind not in "biufc":
-        raise DataError(f"{path}: expected numbers to write, found {data.dtype}")
-    if data.dtype.kind in "iu" and data.dtype.itemsize > np.dtype(np.int32).itemsize:
-        known = np.iinfo(np.int32)
-        if data.size and not (known.min <= data.min() and data.max() <= known.max):
-            raise DataError(f"{path}: whole numbers beyond 32 bits cannot be written; give floating-point ones")
-        return data.astype(np.int32)
-    smaller = {np.dtype(bool): np.uint8, np.dtype(np.float16): np.float32}
-    return data.astype(smaller.get(data.dtype, data.dtype), copy=False)
 
 
 def axes_to_ras(affine: NDArray[np.floating]) -> tuple[tuple[int, ...], tuple[bool, ...], tuple[float, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -93,3 +94,35 @@ def floating_image(name: str, values: ArrayLike) -> NDArray:
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         return np.where(np.ma.getmaskarray(values), array.dtype.type(np.nan), array)
     return array
+
+
+def storable(name: str | Path, values: ArrayLike) -> NDArray:
+    """Return an image as NIfTI and other tools have them.
+
+    Truth values become bytes, half precision single, long whole numbers those of 32 bits; what a masked array hides
+    becomes NaN or 0.
+
+    Parameters
+    ----------
+    name
+        The file, for errors.
+    values
+        The image.
+
+    Raises
+    ------
+    DataError
+        If it does not hold numbers, or whole numbers of more than 32 bits.
+    """
+    data = np.asarray(values)
+    if isinstance(values, np.ma.MaskedArray):
+        data = np.ma.filled(values, np.nan if data.dtype.kind in "fc" else 0)
+    if data.dtype.kind not in "biufc":
+        raise DataError(f"{name}: expected numbers to write, found {data.dtype}")
+    if data.dtype.kind in "iu" and data.dtype.itemsize > np.dtype(np.int32).itemsize:
+        known = np.iinfo(np.int32)
+        if data.size and not (known.min <= data.min() and data.max() <= known.max):
+            raise DataError(f"{name}: whole numbers beyond 32 bits cannot be written; give floating-point ones")
+        return data.astype(np.int32)
+    smaller = {np.dtype(bool): np.uint8, np.dtype(np.float16): np.float32}
+    return data.astype(smaller.get(data.dtype, data.dtype), copy=False)
