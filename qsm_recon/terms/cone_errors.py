@@ -31,8 +31,8 @@ USUAL_SHARE = 0.04
 scales).  It stays in the errors: the constants of default weights were decided with it."""
 LEAST_LEFT = 0.5
 """Of the power off the cone that must not be near it, for a shell to tell errors from susceptibility."""
-LARGE_SHARE = 0.25
-"""That share where it is not voxels that are nearly cubes, whose coarse shells have up to 0.2."""
+LARGE_EXCESS = 0.25
+"""What of it is more than usual where most that shows near the cone is susceptibility."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ def cone_errors(bins: SpectralBins, spectrum: NDArray[np.complexfloating], windo
     window
         (nx, ny, nz) what it was multiplied by, so that the mask ends smoothly.
     """
+    # Small masks of cubes scatter more than usual too, and default weights were decided with that.
+    elongated = min(max(bins.grid.voxel_size_mm) / min(bins.grid.voxel_size_mm) - 1, 1.0)
     size = float(np.square(window, dtype=np.float64).sum())
     kernel = dipole_kernel(bins.grid)
     squared_kernel = np.square(kernel)
@@ -77,7 +79,7 @@ def cone_errors(bins: SpectralBins, spectrum: NDArray[np.complexfloating], windo
     seen = radii.mean(density)
     counts, bounds = _fine_counts(bins), np.full_like(cone, np.inf)
     fine = float(np.average(cone, weights=counts))
-    if not radii.any:
+    if elongated == 0 or not radii.any:
         return ConeErrors(fine, cone, bounds)
     most = min(float(np.nanmin(seen)), fine)
     fine, shells = most, cone
@@ -86,7 +88,7 @@ def cone_errors(bins: SpectralBins, spectrum: NDArray[np.complexfloating], windo
         expected = bins.mean(bins.scattered(squared_kernel * radii.spread(susceptibility), window))
         expected_off = _off_cone(bins, expected)
         share = np.divide(bins.cone(expected), expected_off, out=np.zeros_like(off), where=expected_off > 0)
-        excess = np.clip(share - USUAL_SHARE, 0, 1)
+        excess = np.clip(share - USUAL_SHARE, 0, 1) * elongated
         left = 1 - excess
         told = left >= LEAST_LEFT
         shells = np.divide(cone - excess * off, left, out=np.minimum(cone, off), where=told)
@@ -94,7 +96,7 @@ def cone_errors(bins: SpectralBins, spectrum: NDArray[np.complexfloating], windo
         weight = np.where(told, counts, 0)
         # Errors do not exceed what is seen at any scale, where nothing else is known of them.
         fine = float(np.average(shells, weights=weight)) if weight.any() else most
-        large = share > LARGE_SHARE
+        large = excess > LARGE_EXCESS
         if large[COARSE_SHELLS:].any():
             bounds = np.where(large, np.where(told, shells, fine), np.inf)
     return ConeErrors(fine, shells, bounds)

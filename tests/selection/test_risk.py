@@ -18,6 +18,7 @@ from qsm_recon.solvers.continued import ContinuedSeries
 from qsm_recon.solvers.direct import Tikhonov
 from qsm_recon.solvers.registry import make_solver
 from qsm_recon.solvers.total_variation import LinearTV
+from qsm_recon.terms.cone_errors import cone_errors
 from qsm_recon.terms.field_scale import field_scale
 from qsm_recon.terms.field_spectrum import SHELL_EDGES, TRUSTED_BAND, SpectralBins
 from qsm_recon.units import rad_per_ppm
@@ -240,9 +241,15 @@ def test_long_voxels_do_not_pass_for_errors():
     assert error(LinearTV(regularisation_weight=pick.value)) < 0.15
 
 
-def test_voxels_that_are_cubes_have_no_bounds_on_their_errors():
-    problem, _ = textured(0.003)
-    assert np.isinf(field_scale(problem).error_bounds).all()
+def test_what_shows_near_the_cone_of_cubes_is_error():
+    """The constants of default weights were decided with that."""
+    for shape in (SHAPE, (20, 24, 18)):
+        problem, _ = textured(0.003, shape)
+        bins = SpectralBins.padded(problem.grid)
+        spectrum, window = bins.transform(problem.field_ppm), np.ones(shape, np.float32)
+        found, cone = cone_errors(bins, spectrum, window), bins.cone(bins.power(spectrum) / window.sum())
+        np.testing.assert_allclose(found.shells, cone, rtol=1e-6)
+        assert np.isinf(found.bounds).all()
 
 
 def test_power_seen_through_a_window_is_scattered_by_it():
