@@ -83,6 +83,9 @@ class ConeMonitor:
         view = transform.spectrum_view(bands)
         for mark, (low, high) in enumerate((CONE_BAND, OUTER_BAND), start=1):
             view[ring & (size >= low) & (size <= high)] = mark
+        # Elsewhere one frequency of a pair ±k is there: no axis may count for more than another.
+        for plane in {0, transform.half - 1} if transform.shape[2] % 2 == 0 else {0}:
+            view[..., plane][_second_of_pair(transform.shape[:2])] = 0
         self._counts = [int((bands == mark).sum()) for mark in (1, 2)]
         self._bands = transform.array(bands)
 
@@ -99,6 +102,14 @@ class ConeMonitor:
         parts = self._transform.for_rows(lambda _slab, _start, a, b: band_sums(spectrum, self._bands, a, b, half))
         inner, outer = np.sum(parts, axis=0)
         return float(inner / self._counts[0] / max(outer / self._counts[1], TINY))
+
+
+def _second_of_pair(shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Frequencies of a plane that is a spectrum of its own whose opposites come before them."""
+    nx, ny = shape
+    place = np.arange(nx)[:, None] * ny + np.arange(ny)
+    opposite = (-np.arange(nx) % nx)[:, None] * ny + -np.arange(ny) % ny
+    return place > opposite
 
 
 class Descent(Loop):

@@ -25,6 +25,7 @@ from qsm_recon.result import Reconstruction, heed
 from qsm_recon.select.costs import SettledCosts
 from qsm_recon.solvers.base import Series, Solver
 from qsm_recon.solvers.constant_field import constant_of_field
+from qsm_recon.solvers.default_weights import scale_of
 from qsm_recon.terms.field_spectrum import KERNEL_EDGES, TRUSTED_BAND, SpectralBins
 from qsm_recon.terms.weights import data_weight
 from qsm_recon.units import rad_per_ppm
@@ -129,7 +130,7 @@ class RiskProbe:
         fitted, seen = self._region.cut(result.fitted_field_ppm), self._mask & self._region.cut(result.mask)
         residual = self._bins.transform(np.where(seen, self._field - fitted, 0) * self._weight)
         power = self._bins.power(residual) / max(float(np.count_nonzero(seen)), 1.0)
-        errors = self._bins.cone(power)
+        errors = np.minimum(self._bins.cone(power), scale_of(self._problem).error_bounds)
         off = self._bins.counts[:, TRUSTED_BAND:]
         expected = float((off * errors[:, None]).sum())
         if expected <= 0:

@@ -9,14 +9,11 @@ import numpy as np
 
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
+from qsm_recon.terms.cone_errors import COARSE_SHELLS, cone_errors
 from qsm_recon.terms.field_spectrum import KERNEL_EDGES, SHELL_EDGES, TRUSTED_BAND, SpectralBins
 
 TAPER_VOXELS = 3
 """Half the width that the mask is tapered over, so that its edge does not leak into the cone."""
-COARSE_SHELLS = 3
-"""Shells (|k| below 0.18 of Nyquist's) that do not count: background, where there is any, is there."""
-FINE_SHELLS = 6
-"""First of the shells (|k| from half of Nyquist's on) that the errors are read off."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +30,16 @@ class FieldScale:
         Root mean square of the susceptibility at the same scales.
     voxel_mm
         Edge of a cube of the voxel's volume.
+    error_bounds
+        What the power of the errors does not exceed in shells whose cone shows mostly susceptibility, in ppm²; see
+        :class:`qsm_recon.terms.cone_errors.ConeErrors`.
     """
 
     error_ppm: float
     gradient_ppm_per_mm: float
     susceptibility_ppm: float
     voxel_mm: float
+    error_bounds: tuple[float, ...] = ()
 
     @property
     def coarseness(self) -> float:
@@ -71,15 +72,19 @@ def field_scale(problem: Problem) -> FieldScale:
         known = known[tuple(nearest)]
     mean = float(known[part.mask].mean(dtype=np.float64))  # which means nothing
     field = np.where(part.mask, known - mean, 0) * window
-    power = bins.power(bins.transform(field.astype(np.float32))) / float(np.square(window, dtype=np.float64).sum())
-    errors = bins.cone(power)
-    fine = bins.counts.sum(axis=1)[FINE_SHELLS:]
-    error = math.sqrt(float(np.average(errors[FINE_SHELLS:], weights=fine)) if fine.any() else float(errors.mean()))
+    spectrum = bins.transform(field.astype(np.float32))
+    power = bins.power(spectrum) / float(np.square(window, dtype=np.float64).sum())
+    errors = cone_errors(bins, spectrum, window)
+    error = math.sqrt(errors.fine)
     voxel = float(np.prod(part.grid.voxel_size_mm)) ** (1 / 3)
     spread = max(float(np.std(known[part.mask], dtype=np.float64)), 1e-12)
-    susceptibility, gradient = _susceptibility(bins, power, errors)
+    susceptibility, gradient = _susceptibility(bins, power, errors.shells)
     return FieldScale(
-        max(error, 1e-6 * spread), max(gradient, 1e-6 * spread / voxel), max(susceptibility, 1e-6 * spread), voxel
+        max(error, 1e-6 * spread),
+        max(gradient, 1e-6 * spread / voxel),
+        max(susceptibility, 1e-6 * spread),
+        voxel,
+        tuple(errors.bounds.tolist()),
     )
 
 

@@ -50,7 +50,7 @@ class SpectralBins:
         twice[0] = 1
         if nz % 2 == 0:
             twice[-1] = 1
-        self._twice = twice
+        self.twice = twice
         self.counts = self._sum(np.broadcast_to(twice, (nx, ny, twice.size)))
 
     @classmethod
@@ -68,8 +68,42 @@ class SpectralBins:
 
     def power(self, first: NDArray[np.complexfloating], second: NDArray | None = None) -> NDArray[np.float64]:
         """Mean of |X|², or of the real part of conj(X) Y, in each bin; (shells, bands), 0 where there is no sample."""
-        product = np.square(first.real) + np.square(first.imag) if second is None else (first.conj() * second).real
-        return self._sum(product * self._twice) / np.maximum(self.counts, 1)
+        return self.mean(
+            np.square(first.real) + np.square(first.imag) if second is None else (first.conj() * second).real
+        )
+
+    def mean(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Mean of real values on the half-spectrum in each bin; (shells, bands), 0 where there is no sample."""
+        return self._sum(values * self.twice) / np.maximum(self.counts, 1)
+
+    def scattered(self, power: NDArray[np.floating], window: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Expected power of a random image of some spectrum that is seen through a window only.
+
+        Parameters
+        ----------
+        power
+            Power per voxel on the half-spectrum.
+        window
+            Factor on the image, at most as large as the grid.
+
+        Returns
+        -------
+        ndarray
+            The same of the product, per voxel and square of the window: every frequency gets from its neighbours what
+            the window's edge scatters.
+        """
+        import scipy.fft
+
+        from qsm_recon.backend.threads import thread_count
+
+        spectrum = self.transform(window)
+        # The covariance of the product is that of the image times the window's correlation with itself.
+        overlap = scipy.fft.irfftn(
+            np.square(spectrum.real) + np.square(spectrum.imag), self.grid.shape, workers=thread_count()
+        )
+        overlap *= scipy.fft.irfftn(power, self.grid.shape, workers=thread_count())
+        size = float(np.square(window, dtype=np.float64).sum())
+        return scipy.fft.rfftn(overlap, workers=thread_count()).real / size
 
     def cone(self, power: NDArray[np.float64]) -> NDArray[np.float64]:
         """Mean over the cone of each shell; of all shells together where a shell has too few samples."""
