@@ -22,6 +22,8 @@ EXPLAINED, EXPLAINED_IN_MOST = 0.4, 0.15
 the right order hardly any takes anything away."""
 AS_WELL_AS_A_READOUT = 1.5
 """Another order explains a wrong one as well as an odd/even phase in every voxel does, and a readout's far worse."""
+SCREENED, FINALISTS = 200, 5
+"""Voxels that all orders are tried on, and how many of the orders on all voxels: many echoes have hundreds of them."""
 OFFSET_ROUNDS = 4
 LARGEST_GROWTH = 1.05
 """Signal decays; its sum over the mask grows from one echo to the next only where they are in another order."""
@@ -103,7 +105,7 @@ def order_test(echoes: EchoSeries, mask: NDArray[np.bool_]) -> OrderTest:
     )  # in any order
     plain, readout = _misfits_in_order(alike, phase, times)
     best, order = plain, list[int]()
-    for tried in _other_orders(echoes.echo_count):
+    for tried in _promising(_other_orders(echoes.echo_count), phase, times, weight):
         _, _, misfit = fit_groups(alike, phase[:, tried], times, 1)
         if mean(misfit) < mean(best):
             best, order = misfit, tried
@@ -121,6 +123,19 @@ def order_test(echoes: EchoSeries, mask: NDArray[np.bool_]) -> OrderTest:
         growth,
         growing,
     )
+
+
+def _promising(
+    orders: list[list[int]], phase: NDArray[np.float64], times: NDArray[np.float64], weight: NDArray[np.float64]
+) -> list[list[int]]:
+    """The orders that fit some of the voxels, all over the mask, best; best first."""
+    used = np.flatnonzero(weight)
+    some = used[:: max(1, used.size // SCREENED)]
+    alike, few = np.ones((some.size, times.size)), phase[some]
+    misfits = [
+        float(np.average(fit_groups(alike, few[:, tried], times, 1)[2], weights=weight[some])) for tried in orders
+    ]
+    return [orders[n] for n in np.argsort(misfits, kind="stable")[:FINALISTS]]
 
 
 def _averaged(
