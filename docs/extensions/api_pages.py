@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.ext.autodoc.mock import mock
 
 import qsm_recon
 from qsm_recon.backend.jit import Kernel
@@ -64,7 +65,8 @@ def show_functions(app: Sphinx) -> None:
         path = PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py")
         if not path.is_file() or "backend.jit import" not in path.read_text("utf-8"):
             continue
-        module = import_module(name)
+        with mock(app.config.autodoc_mock_imports):  # of which autodoc alone would know
+            module = import_module(name)
         for key, value in list(vars(module).items()):
             if isinstance(value, Kernel):
                 setattr(module, key, value.function)
