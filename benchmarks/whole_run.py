@@ -211,24 +211,31 @@ def _distance(first: Path, second: Path) -> float:
 def whole_table(rows: Sequence[dict[str, Any]]) -> str:
     """Old and new, command by command."""
     lines = [
-        [f"`{row['command']}`", f"{row['old_cpu_s']:.2f} → {row['new_cpu_s']:.2f}", number(row["ratio"], 2),
+        [f"`{row['command']}`", row.get("baseline", ""),
+         f"{row['old_cpu_s']:.2f} → {row['new_cpu_s']:.2f}", number(row["ratio"], 2),
          f"{row['old_outside_s']:.2f} → {row['new_outside_s']:.2f}", number(row["ratio_outside"], 2),
          f"{row['old_peak_mib']:.0f} → {row['new_peak_mib']:.0f}",
          "" if row["distance"] is None else f"{row['distance']:.1e}"]
         for row in rows
     ]  # fmt: skip
-    head = ["command", "CPU s", "ratio", "outside the solve, CPU s", "ratio", "peak MiB", "maps differ by"]
+    head = ["command", "beside", "CPU s", "ratio", "outside the solve, CPU s", "ratio", "peak MiB", "maps differ by"]
     return markdown(head, lines)
 
 
 def stages_table(rows: Sequence[dict[str, Any]]) -> str:
-    """CPU seconds of every stage, old and new, command by command."""
+    """CPU seconds of every stage, old and new, command by command; a table for each build that this one is beside."""
+    baselines = dict.fromkeys(row.get("baseline", "") for row in rows)
+    groups = ([row for row in rows if row.get("baseline", "") == name] for name in baselines)
+    return "\n\n".join(_stages_beside(name, group) for name, group in zip(baselines, groups, strict=True))
+
+
+def _stages_beside(baseline: str, rows: Sequence[dict[str, Any]]) -> str:
     order = dict.fromkeys(["imports", *STAGES.values(), OTHER, END])
     lines = []
     for stage in order:
         pairs = [(row["old_stages_s"].get(stage, 0.0), row["new_stages_s"].get(stage, 0.0)) for row in rows]
         lines.append([stage, *(f"{old:.2f} → {new:.2f}" if max(old, new) >= 0.005 else "" for old, new in pairs)])
-    return markdown(["stage, CPU s", *(f"`{row['command']}`" for row in rows)], lines)
+    return markdown([f"stage, CPU s, beside {baseline}", *(f"`{row['command']}`" for row in rows)], lines)
 
 
 if __name__ == "__main__":
