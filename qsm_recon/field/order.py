@@ -99,10 +99,8 @@ def order_test(echoes: EchoSeries, mask: NDArray[np.bool_]) -> OrderTest:
         return float(np.average(misfit, weights=weight)) / echoes.echo_count
 
     used = weight > 0
-    times, alike = (
-        np.asarray(echoes.echo_times_s),
-        np.repeat(used[:, None] * 1.0, phase.shape[1], axis=1),
-    )  # in any order
+    times = np.asarray(echoes.echo_times_s)
+    alike = np.repeat(used[:, None] * 1.0, phase.shape[1], axis=1)  # in any order
     plain, readout = _misfits_in_order(alike, phase, times)
     best, order = plain, list[int]()
     for tried in _promising(_other_orders(echoes.echo_count), phase, times, weight):
