@@ -2,7 +2,8 @@
 
 From what ``python -m benchmarks.rc2`` stored: the five leaders with error maps, spider plots, stage 1 against stage 2,
 SNR 100 against 1000 (Bland-Altman), correlation of metrics, and metrics by class of method and of input.  A figure
-whose rows or maps are not stored is left out, with a line that says so.  PNG files beside the tables.
+whose rows or maps are not stored is left out, with a line that says so; ``--solve`` makes maps that are not kept again,
+at the weights of the rows.  PNG files beside the tables.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from benchmarks.rc2 import table_name
 from benchmarks.suite import plots
 from benchmarks.suite.cases import load
 from benchmarks.suite.command import guarded
-from benchmarks.suite.record import Row
+from benchmarks.suite.execute import execute
+from benchmarks.suite.job import Job
+from benchmarks.suite.record import Record, Row
+from benchmarks.suite.runner import provenance
 from benchmarks.suite.stages import EACH, ONE_SET
 from benchmarks.suite.standings import PAIR, Submission, submissions
 from benchmarks.suite.store import STORE, SUITE_RESULTS, Store, read_rows
@@ -25,9 +29,12 @@ from qsm_recon.io import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 SHOWN_CASE = "SIM2"
 DOTS_PER_INCH = 110
+SAME_NRMSE = 0.1
+"""Points; a map that was solved again is said to differ from its row beyond them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,15 +45,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", choices=("full", "reduced"), default="reduced", help="of the phantom")
     parser.add_argument("--store", type=Path, default=STORE, metavar="DIR", help="maps")
     parser.add_argument("--results", type=Path, default=SUITE_RESULTS, metavar="DIR", help="tables, and where to write")
+    parser.add_argument("--solve", action="store_true", help="solve for maps that are not kept, at the rows' weights")
+    parser.add_argument("--threads", type=int, default=1, help="of each solve (default 1)")
     options = parser.parse_args(arguments)
-    return guarded(lambda: _Drawing(options.size, options.results, Store(options.store)).draw())
+    threads = options.threads if options.solve else 0
+    return guarded(lambda: _Drawing(options.size, options.results, Store(options.store), threads).draw())
 
 
 class _Drawing:
-    """All figures of one size of the phantom."""
+    """All figures of one size of the phantom; ``threads`` solve for maps that are not kept, unless that is 0."""
 
-    def __init__(self, size: str, results: Path, store: Store) -> None:
-        self._size, self._results, self._store = size, results, store
+    def __init__(self, size: str, results: Path, store: Store, threads: int) -> None:
+        self._size, self._results, self._store, self._threads = size, results, store, threads
         rows = {stage: _paired(read_rows(table_name(stage, size), results)) for stage in (1, 2)}
         self._first = submissions(rows[1], ONE_SET, "SNR1")
         self._second = {snr: submissions(rows[2], EACH, snr) for snr in ("SNR1", "SNR2")}
@@ -70,10 +80,10 @@ class _Drawing:
 
     def _top_five(self, name: str, found: Sequence[Submission], title: str) -> None:
         shown = plots.leaders(found)
-        maps = {id(one): self._store.load_map(one.records[SHOWN_CASE].key) for one in shown}
+        maps = {id(one): self._map(one.records[SHOWN_CASE]) for one in shown}
         kept = [one for one in shown if maps[id(one)] is not None]
         if len(kept) < len(shown):
-            print(f"{name}: {len(shown) - len(kept)} of {len(shown)} maps are not kept here; rc2 computes them again")
+            print(f"{name}: {len(shown) - len(kept)} of {len(shown)} maps are not there; --solve makes them again")
         if not kept:
             return
         case = load(kept[0].records[SHOWN_CASE].job["case"])
@@ -82,6 +92,24 @@ class _Drawing:
         heading = f"{title}: the leaders on {SHOWN_CASE}, {self._size} phantom"
         truth = case.truth.susceptibility_ppm
         self._save(name, plots.top_five(kept, images, truth, case.evaluation_mask, heading))
+
+    def _map(self, record: Record) -> NDArray | None:
+        """The map of a row: kept, or solved for again by the present program, at the weight of the row."""
+        kept = self._store.load_map(record.key)
+        if kept is not None or not self._threads:
+            return kept
+        job = Job.again(record.job, record.weight)
+        known = self._store.find(job.key())
+        if known is None or not self._store.map_path(known.key).is_file():
+            print(f"solving again: {job}", flush=True)
+            known = execute(job, self._store, threads=self._threads, keep_map=True, provenance=provenance())
+        if known.failed:
+            print(f"{job}: {known.failed}")
+            return None
+        was, now = record.metrics.get("nrmse"), known.metrics.get("nrmse")
+        if was is not None and now is not None and abs(now - was) > SAME_NRMSE:
+            print(f"{job}: NRMSE {now:.2f}, {was:.2f} in the table, whose row is of another build")
+        return self._store.load_map(known.key)
 
     def _save(self, name: str, figure: Figure) -> None:
         path = self._results / f"{name}.png"

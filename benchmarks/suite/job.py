@@ -89,6 +89,32 @@ class Job:
         text = weight if isinstance(weight, str) else f"{FIXED}{weight:.6g}"
         return cls(solver, case, text, tuple(sorted((parameters or {}).items())), **more)
 
+    @classmethod
+    def again(cls, description: Mapping[str, Any], weight: float | None) -> Job:
+        """The reconstruction of a job that was run, without the search for its weight.
+
+        Parameters
+        ----------
+        description
+            What :meth:`description` gave.
+        weight
+            What the search found; of no account where the default was taken, which follows the data.
+
+        Raises
+        ------
+        ParameterError
+            If the job had functions of a file, whose place is not known.
+        """
+        if description["prepare"] or description["measure"]:
+            raise ParameterError(
+                f"{description['solver']}: the record does not hold what was done to its data; run it again"
+            )
+        chosen = "default" if description["weight"] == "default" or weight is None else weight
+        return cls.of(
+            description["solver"], description["case"], chosen, description["parameters"],
+            magnitude=description["magnitude"],
+        )  # fmt: skip
+
     @property
     def fixed_value(self) -> float | None:
         """The weight that is given; None where it is to be found."""

@@ -1,0 +1,56 @@
+"""A picture needs the table alone: maps that are not kept are made again, at the weights of its rows."""
+
+import numpy as np
+import pytest
+
+from benchmarks.figures import main
+from benchmarks.rc2 import table_name
+from benchmarks.suite.job import Job
+from benchmarks.suite.runner import Planned, RunSettings, run_plan
+from benchmarks.suite.stages import ONE_SET
+from benchmarks.suite.store import Store
+from qsm_recon.errors import ParameterError
+
+PHANTOM = "phantom:sim2?size=reduced&voxel_size=4,4,4"
+
+
+def draw(results, store, *options):
+    return main(["--size", "reduced", "--results", str(results), "--store", str(store), *options])
+
+
+def test_a_map_that_is_not_kept_is_made_again_at_the_weight_of_its_row(tmp_path, capsys):
+    tags = {"method": "`tkd`", "class": "closed form", "input": "fit", "choice": ONE_SET, "snr": "SNR1"}
+    job = Job.of("tkd", PHANTOM, "truth")
+    planned = [Planned(job, {**tags, "data": data}, keep_map=True) for data in ("SIM1", "SIM2")]
+    results, store, empty = (tmp_path / name for name in ("results", "store", "empty"))
+    settings = RunSettings(workers=0, store=store, results=results, quiet=True)
+    record = run_plan(table_name(1, "reduced"), lambda _known: planned, settings)[0].record
+    picture = results / "stage1_reduced_top_five.png"
+    assert draw(results, empty) == 0
+    assert "1 of 1 maps are not there" in capsys.readouterr().out
+    assert not picture.exists()
+
+    table = results / f"{table_name(1, 'reduced')}.json"
+    was = record.metrics["nrmse"]
+    assert draw(results, empty, "--solve") == 0
+    said = capsys.readouterr().out
+    assert "solving again: tkd" in said
+    assert "in the table" not in said
+    assert picture.exists()
+    again = Store(empty).load_map(Job.again(record.job, record.weight).key())
+    np.testing.assert_allclose(again, Store(store).load_map(record.key), rtol=0, atol=1e-6)
+
+    table.write_text(table.read_text().replace(repr(was), repr(was + 0.5)))  # as if another build had made the row
+    assert draw(results, empty, "--solve") == 0
+    said = capsys.readouterr().out
+    assert "solving again" not in said
+    assert f"NRMSE {was:.2f}, {was + 0.5:.2f} in the table" in said
+
+
+def test_defaults_are_asked_for_again_as_defaults():
+    job = Job.of("tv", PHANTOM, parameters={"margin": 4.0}, magnitude=False)
+    assert Job.again(job.description(), 0.123) == job
+    found = Job.again(Job.of("tv", job.case, "auto").description(), 0.125)
+    assert found == Job.of("tv", job.case, 0.125)
+    with pytest.raises(ParameterError, match=r"tv: the record does not hold what was done"):
+        Job.again(Job.of("tv", job.case, prepare="mine.py:turned").description(), 0.1)
