@@ -139,23 +139,22 @@ def _share_of_best(value: float | None, best: float) -> float:
 
 
 def stages(first: Sequence[Submission], second: Sequence[Submission]) -> Figure:
-    """NRMSE chosen without the truth against that chosen with it."""
-    figure = _figure(8.5, 6)
-    axis = figure.subplots()
+    """NRMSE chosen without the truth (filled) beside that chosen with it (open), a line for each submission."""
     others = {(one.method, one.given): one for one in scored(second)}
     pairs = [(one, others[one.method, one.given]) for one in scored(first) if (one.method, one.given) in others]
+    pairs.sort(key=lambda pair: -pair[0].nrmse())
+    figure = _figure(8.5, 1.2 + 0.24 * len(pairs))
+    axis = figure.subplots()
     kinds = _kinds([one for one, _ in pairs])
-    for one, other in pairs:
+    for place, (one, other) in enumerate(pairs):
         colour, marker = kinds[one.kind], _marker(one)
-        axis.plot(other.nrmse(), one.nrmse(), linestyle="none", marker=marker, color=colour, markersize=7)
-        axis.annotate(
-            short_label(one), (other.nrmse(), one.nrmse()), fontsize=6, xytext=(4, -6), textcoords="offset points"
-        )
-    values = [v for one, other in pairs for v in (one.nrmse(), other.nrmse())] or [0.0, 1.0]
-    ends = [min(values) - 1, max(values) + 1]
-    axis.plot(ends, ends, color="0.6", linewidth=0.8, zorder=0)
-    axis.set_xlabel("stage 2: smallest NRMSE, the truth in hand (%)")
-    axis.set_ylabel("stage 1: NRMSE, chosen without the truth (%)")
+        ends = [other.nrmse(), one.nrmse()]
+        axis.plot(ends, [place, place], color=colour, linewidth=1)
+        for value, face in zip(ends, ("w", colour), strict=True):
+            axis.plot(value, place, linestyle="none", marker=marker, color=colour, markerfacecolor=face, markersize=6)
+    axis.set_yticks(range(len(pairs)), [short_label(one) for one, _ in pairs], fontsize=8)
+    axis.grid(axis="y", linewidth=0.3)
+    axis.set_xlabel("NRMSE (%): filled, chosen without the truth (stage 1); open, with it (stage 2)")
     _legend(figure, kinds, [one for one, _ in pairs])
     return figure
 

@@ -47,11 +47,11 @@ def test_differences_of_noise_levels_have_their_sign():
 
 
 def test_stages_pair_the_same_submission():
-    first, second = [submission("a", 30.0), submission("b", 40.0)], [submission("b", 35.0), submission("c", 1.0)]
-    axis = plots.stages(first, second).axes[0]
-    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in axis.lines if line.get_marker() == "o"] == [
-        (35.0, 40.0)
-    ]
+    first = [submission("d", 20.0), submission("a", 30.0), submission("b", 40.0)]
+    axis = plots.stages(first, [submission("b", 35.0), submission("c", 1.0), submission("d", 19.0)]).axes[0]
+    points = [(line.get_xdata()[0], line.get_ydata()[0]) for line in axis.lines if line.get_marker() == "o"]
+    assert points == [(35.0, 0), (40.0, 0), (19.0, 1), (20.0, 1)]  # the best on top
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["b", "d"]
 
 
 def test_correlation_is_signed_so_that_more_is_worse():
