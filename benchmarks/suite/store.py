@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -65,12 +67,12 @@ class Store:
         atomic_write(path, write)
 
     def load_map(self, key: str) -> NDArray[np.float32] | None:
-        """A map; None where it is not kept."""
-        path = self.map_path(key)
-        if not path.is_file():
+        """A map; None where it is not kept, or is damaged."""
+        try:
+            with self.map_path(key).open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+                image: NDArray[np.float32] = stored["susceptibility_ppm"]
+        except (OSError, EOFError, ValueError, TypeError, AttributeError, KeyError, zipfile.BadZipFile, zlib.error):
             return None
-        with np.load(path, allow_pickle=False) as stored:
-            image: NDArray[np.float32] = stored["susceptibility_ppm"]
         return image
 
 

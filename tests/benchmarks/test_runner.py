@@ -1,5 +1,6 @@
 """The runner: nothing done is done again, nothing that fails is hidden, nothing interrupted is lost."""
 
+import io
 import json
 import math
 import subprocess
@@ -68,6 +69,62 @@ def test_a_damaged_record_is_made_again(settings, head, log, tmp_path):
     path.write_text(path.read_text()[:100])
     assert run_plan("table", fixed_plan(job), settings)[0].record.metrics["nrmse"] > 0
     assert log.read_text() == "xx"
+
+
+@pytest.mark.parametrize("content", ["[]", "null", '"text"', "{}", '{"key": "KEY"}', '{"key": "KEY", "job": {}}'])
+def test_a_record_of_another_form_is_made_again(settings, head, content):
+    """A list ended the run in a traceback, and a job without parameters did when its row was written."""
+    job = Job.of("tkd", head)
+    first = run_plan("table", fixed_plan(job), settings)
+    Store(settings.store).record_path(job.key()).write_text(content.replace("KEY", job.key()))
+    assert run_plan("table", fixed_plan(job), settings)[0].record.metrics == first[0].record.metrics
+
+
+def of_one_array(_whole):
+    stream = io.BytesIO()
+    np.save(stream, np.zeros(3, np.float32))
+    return stream.getvalue()
+
+
+def of_other_arrays(_whole):
+    stream = io.BytesIO()
+    np.savez(stream, other=np.zeros(3, np.float32))
+    return stream.getvalue()
+
+
+def cut(whole):
+    return whole[:300]
+
+
+def altered(whole):
+    return whole[:300] + bytes(100) + whole[400:]
+
+
+def emptied(_whole):
+    return b""
+
+
+@pytest.mark.parametrize("damage", [cut, altered, emptied, of_one_array, of_other_arrays])
+def test_a_damaged_map_counts_as_not_kept(settings, head, log, tmp_path, damage):
+    """It ended figures in a traceback, and no run made it again."""
+    job, store = Job.of("tkd", head, prepare=f"{tmp_path}/mine.py:counted"), Store(settings.store)
+    run_plan("table", fixed_plan(job, keep_map=True), settings)
+    kept, path = store.load_map(job.key()), store.map_path(job.key())
+    path.write_bytes(damage(path.read_bytes()))
+    assert store.load_map(job.key()) is None
+    run_plan("table", fixed_plan(job), settings)
+    assert log.read_text() == "x"  # where no map is asked for the record is enough
+    run_plan("table", fixed_plan(job, keep_map=True), settings)
+    assert log.read_text() == "xx"
+    assert np.array_equal(store.load_map(job.key()), kept)
+
+
+@pytest.mark.parametrize("content", ["[]", '{"rows": [[]]}', '{"rows": [{"tags": {}, "key": "k", "job": {}}]}', "{"])
+def test_a_table_of_another_form_is_refused_in_words(settings, head, content):
+    settings.results.mkdir()
+    (settings.results / "table.json").write_text(content)
+    with pytest.raises(DataError, match=r"table\.json: not a table of this suite"):
+        run_plan("table", fixed_plan(Job.of("tkd", head)), settings)
 
 
 def test_interrupted_runs_lose_nothing(settings, head, log, tmp_path):
