@@ -12,11 +12,11 @@ import pytest
 
 from benchmarks.suite.job import Job
 from benchmarks.suite.methods import entries
-from benchmarks.suite.record import METRICS
+from benchmarks.suite.record import METRICS, Record, Row
 from benchmarks.suite.runner import Planned, RunSettings, run_plan
 from benchmarks.suite.schedule import worker_count
 from benchmarks.suite.stages import ONE_SET, Data, stage_one, stage_two
-from benchmarks.suite.store import Store, read_rows
+from benchmarks.suite.store import Store, alone_in, read_rows
 from qsm_recon.errors import DataError, ParameterError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -216,6 +216,35 @@ def test_rows_of_another_program_are_replaced_and_others_stay(settings, head):
     settings.results.joinpath("table.json").write_text("{}")
     with pytest.raises(DataError, match="not a table of this suite"):
         read_rows("table", settings.results)
+
+
+ADDS_A_ROW = """
+import sys
+from pathlib import Path
+from benchmarks.suite.job import Job
+from benchmarks.suite.record import Record, Row
+from benchmarks.suite.store import merge_rows
+print("begins", flush=True)
+merge_rows("table", [Row({"by": "other"}, Record("b", Job.of("tkd", "head:x").description()))], Path(sys.argv[1]))
+"""
+
+
+def test_two_runs_may_write_into_one_table(tmp_path):
+    """Each read the table, and wrote it again without what the other had added in between."""
+    mine = Row({"by": "one"}, Record("a", Job.of("tkd", "head:x").description()))
+    with alone_in(tmp_path):
+        command = [sys.executable, "-c", ADDS_A_ROW, str(tmp_path)]
+        other = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        assert other.stdout.readline() == "begins\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(1)
+        assert read_rows("table", tmp_path) == []
+        content = json.dumps({"rows": [mine.as_dict()]})
+        (tmp_path / "table.json").write_text(content)
+    other.communicate(timeout=120)
+    assert [row.tags["by"] for row in read_rows("table", tmp_path)] == ["one", "other"]
+    assert len((tmp_path / "table.csv").read_text().splitlines()) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["table.csv", "table.json"]
 
 
 def test_tidy_csv_has_a_line_a_row(settings, head):
