@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from benchmarks.suite.cases import check, full_specification
 from benchmarks.suite.command import guarded
 from benchmarks.suite.runner import add_run_options, run_plan, run_settings
 from benchmarks.suite.store import read_rows
 from benchmarks.suite.studies import STUDIES
-from benchmarks.suite.study import StudyOptions
+from benchmarks.suite.study import Study, StudyOptions
 from qsm_recon.errors import ParameterError, did_you_mean
 
 
@@ -46,9 +47,18 @@ def _run(options: argparse.Namespace) -> int:
     if options.show:
         rows = read_rows(study.name, settings.results)
     else:
+        _require_methods(study, chosen)
         rows = run_plan(study.name, study.plan(chosen), settings)
     print(study.table(rows))
     return 0
+
+
+def _require_methods(study: Study, chosen: StudyOptions) -> None:
+    """Refuse a method that the study does not have."""
+    has = {planned.job.solver for planned in study.plan(replace(chosen, only=None))(lambda _job: None)}
+    for name in chosen.only or ():
+        if name not in has:
+            raise ParameterError(f"--only: study '{study.name}' has no method '{name}'{did_you_mean(name, has)}")
 
 
 if __name__ == "__main__":

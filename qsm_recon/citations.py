@@ -26,13 +26,14 @@ def bibliography() -> dict[str, str]:
     return {dois(entry)[0]: entry for entry in entries}
 
 
-def bibtex(method: type[Method]) -> list[str]:
-    """Return the BibTeX entries of the papers that a method names in its ``citation``.
+def bibtex(method: Method | type[Method]) -> list[str]:
+    """Return the BibTeX entries of the papers that a method names.
 
     Parameters
     ----------
     method
-        Class of a solver or of a background removal.  One of another package brings its entries in ``bibtex``.
+        A solver or background removal, or the class of one, which names those that hold whatever its parameters are.
+        One of another package brings its entries in ``bibtex``.
 
     Raises
     ------
@@ -40,7 +41,8 @@ def bibtex(method: type[Method]) -> list[str]:
         If there is none.
     """
     known = bibliography()
-    entries = [known[doi] for doi in dois(method.citation) if doi in known]
+    text = method.cited() if isinstance(method, Method) else method.citation
+    entries = [known[doi] for doi in dois(text) if doi in known]
     if method.bibtex:
         entries.append(method.bibtex.strip())
     if not entries:

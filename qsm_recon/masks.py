@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qsm_recon.errors import DataError
+from qsm_recon.values import image_array
 
 
 def binary_mask(values: ArrayLike, name: str) -> NDArray[np.bool_]:
@@ -23,7 +24,7 @@ def binary_mask(values: ArrayLike, name: str) -> NDArray[np.bool_]:
     DataError
         If it holds something else than real numbers, NaN, more than two values, a negative value, or nothing but zeros.
     """
-    data = np.asarray(np.ma.filled(values, 0) if isinstance(values, np.ma.MaskedArray) else values)
+    data = image_array(name, np.ma.filled(values, 0) if isinstance(values, np.ma.MaskedArray) else values)
     if data.dtype.kind not in "biuf":
         raise DataError(f"{name}: expected a mask of 0 and 1, or of booleans, found {data.dtype}", argument=name)
     if data.dtype == bool:

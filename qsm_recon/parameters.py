@@ -194,6 +194,10 @@ class Method:
         """Return the parameter values by name."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
+    def cited(self) -> str:
+        """What to cite for the method as its parameters are; more than its citation where they choose parts of it."""
+        return self.citation
+
     @classmethod
     def help_of(cls, declared: Parameter) -> str:
         """Help of a parameter, with what this method adds to it."""

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qsm_recon.errors import DataError, did_you_mean
-from qsm_recon.operators.grid import Grid
+from qsm_recon.operators.grid import Grid, require_grid
 from qsm_recon.units import rad_per_ppm
-from qsm_recon.values import floating_image, real_number, real_numbers
+from qsm_recon.values import floating_image, image_array, real_number, real_numbers
 
 logger = logging.getLogger(__name__)
 
@@ -94,11 +94,9 @@ class Problem:
     def __post_init__(self) -> None:
         """Validate; replace what is not finite outside the mask by zero; lock the arrays."""
         notes: list[str] = []
-        if not isinstance(self.grid, Grid):
-            raise DataError(
-                f"grid: expected a Grid, found {self.grid!r}; give Grid(shape, voxel_size_mm, b0_direction)"
-            )
-        mask = np.ma.filled(self.mask, False) if isinstance(self.mask, np.ma.MaskedArray) else np.asarray(self.mask)
+        require_grid(self.grid)
+        hiding = isinstance(self.mask, np.ma.MaskedArray)
+        mask = image_array("mask", np.ma.filled(self.mask, False) if hiding else self.mask)
         if mask.dtype != bool:
             raise DataError(
                 f"mask: expected booleans, found {mask.dtype}; use io.binary_mask to convert", argument="mask"
@@ -204,6 +202,21 @@ class Problem:
         if self.b0_tesla is None or not self.echo_times_s:
             return "assumed (no field strength or echo time given)"
         return "from field strength and mean echo time"
+
+
+def require_problem(problem: object) -> None:
+    """Check that what was given for a problem is one.
+
+    Raises
+    ------
+    DataError
+        If it is something else.
+    """
+    if isinstance(problem, Problem):
+        return
+    inside = isinstance(getattr(problem, "problem", None), Problem)
+    advice = "give its .problem" if inside else "make one: Problem(field_ppm, mask, grid)"
+    raise DataError(f"problem: expected a Problem, found {type(problem).__name__}; {advice}")
 
 
 def check_echo_times(echo_times_s: ArrayLike) -> tuple[float, ...]:

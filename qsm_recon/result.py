@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.errors import ParameterError
 from qsm_recon.summary import html_table, one_line, sizes, spread
 
 
@@ -85,9 +86,17 @@ Callback = Callable[[IterationState], bool | np.bool_ | None]
 
 
 def plainly_answered(callback: Callback | None) -> Callback | None:
-    """Return a callback whose answer is Python's False where it is numpy's, as a comparison of arrays gives it."""
+    """Return a callback whose answer is Python's False where it is numpy's, as a comparison of arrays gives it.
+
+    Raises
+    ------
+    ParameterError
+        If it cannot be called.
+    """
     if callback is None:
         return None
+    if not callable(callback):
+        raise ParameterError(f"callback: expected a function of an iteration's state, found {callback!r}")
 
     def answer(state: IterationState) -> bool | None:
         given = callback(state)

@@ -55,7 +55,10 @@ def precision(dtype: DTypeLike) -> np.dtype[np.floating]:
     ParameterError
         If another type is asked for.
     """
-    found: np.dtype[Any] = np.dtype(dtype)
+    try:
+        found: np.dtype[Any] = np.dtype(dtype)
+    except TypeError as error:
+        raise ParameterError(f"dtype: expected float32 or float64, found {dtype!r}") from error
     if found not in (np.float32, np.float64):
         raise ParameterError(f"dtype: expected float32 or float64, found {found}")
     return found
@@ -64,6 +67,30 @@ def precision(dtype: DTypeLike) -> np.dtype[np.floating]:
 def plain_value(value: Any) -> Any:
     """Return Python's number, truth value or text where numpy's was given, and all else as it is."""
     return value.item() if isinstance(value, (np.generic, np.ndarray)) and value.ndim == 0 else value
+
+
+def image_array(name: str | Path, values: ArrayLike) -> NDArray[Any]:
+    """Return an image as numpy has it, of whatever type.
+
+    Parameters
+    ----------
+    name
+        What it is called in errors.
+    values
+        The image; nested lists are one, too.
+
+    Raises
+    ------
+    DataError
+        If its rows are of different lengths.
+    """
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise DataError(
+            f"{name}: expected an image, found rows of different lengths; give as many values in each",
+            argument=str(name),
+        ) from error
 
 
 def floating_image(name: str, values: ArrayLike) -> NDArray:
@@ -83,7 +110,7 @@ def floating_image(name: str, values: ArrayLike) -> NDArray:
     DataError
         If it holds other numbers, or none.
     """
-    array, expected = np.asarray(values), "complex" if name == "echoes" else "real"
+    array, expected = image_array(name, values), "complex" if name == "echoes" else "real"
     usable = "c" if name == "echoes" else "biuf"
     if array.dtype.kind not in usable:
         advice = "magnitude * exp(1j * phase)" if name == "echoes" else "the image itself, or its .real or abs()"
@@ -114,7 +141,7 @@ def storable(name: str | Path, values: ArrayLike) -> NDArray:
     DataError
         If it does not hold numbers, or whole numbers of more than 32 bits.
     """
-    data = np.asarray(values)
+    data = image_array(name, values)
     if isinstance(values, np.ma.MaskedArray):
         data = np.ma.filled(values, np.nan if data.dtype.kind in "fc" else 0)
     if data.dtype.kind not in "biufc":

@@ -9,8 +9,8 @@ from oracles.own import own_removals, own_solvers
 from qsm_recon import run
 from qsm_recon.citations import bibliography, bibtex, dois
 from qsm_recon.errors import ParameterError
-from qsm_recon.parameters import Method
-from qsm_recon.solvers.registry import find_solver
+from qsm_recon.parameters import Method, parse_settings
+from qsm_recon.solvers.registry import find_solver, make_solver
 
 METHODS = {**own_solvers(), **own_removals()}
 every_method = pytest.mark.parametrize("name", list(METHODS))
@@ -69,6 +69,51 @@ def test_command_prints_the_entries_of_a_method(name, printed):
 def test_command_prints_those_of_algorithm_and_removal(printed):
     _, out, _ = printed("--algo", "fansi", "--background", "resharp", "--cite")
     assert list(parsed(out)) == ["milovic2018", "sun2014"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ([], ["milovic2018"]),
+        (["fidelity=nonlinear"], ["milovic2018"]),
+        (["regulariser=tgv"], ["milovic2018", "bredies2010"]),
+        (["fidelity=l1"], ["milovic2018", "milovic2022"]),
+        (["fidelity=huber"], ["milovic2018", "huber1964"]),
+        (["harmonic_weight=150"], ["milovic2018", "milovic2019"]),
+        (
+            ["fidelity=nonlinear-l1", "regulariser=tgv", "harmonic_weight=150"],
+            ["milovic2018", "milovic2022", "bredies2010", "milovic2019"],
+        ),
+    ],
+)
+def test_terms_that_were_chosen_are_cited(settings, expected, printed):
+    """Whatever ``admm`` was put together from, it cited one paper; that named methods cite the same is below."""
+    words = [word for text in settings for word in ("--set", text)]
+    code, out, _ = printed("--algo", "admm", *words, "--background", "pdf", "--cite")
+    assert code == 0
+    assert list(parsed(out)) == [*expected, *parsed("\n".join(bibtex(METHODS["pdf"])))]
+    solver = make_solver("admm", **parse_settings(find_solver("admm"), settings, "--set"))
+    assert [entry.fields["doi"] for entry in parsed("\n".join(bibtex(solver))).values()] == list(dois(solver.cited()))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("tgv", {"regulariser": "tgv"}),
+        ("wl1", {"fidelity": "l1"}),
+        ("l1qsm", {"fidelity": "nonlinear-l1"}),
+        ("wh-qsm", {"harmonic_weight": 150.0}),
+    ],
+)
+def test_presets_and_their_composition_cite_the_same_papers(name, settings):
+    composed = make_solver("admm", **settings).cited().split("; ")
+    assert set(find_solver(name).citation.split("; ")) <= set(composed)
+
+
+def test_a_parameter_that_is_none_is_told_where_papers_are_asked_for(printed):
+    code, out, err = printed("--algo", "admm", "--set", "regulariser=tgvv", "--cite")
+    assert (code, out) == (2, "")
+    assert "did you mean 'tgv'" in err
 
 
 def test_what_is_not_verified_is_said(printed):

@@ -3,13 +3,18 @@
 import copy
 import pickle
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from qsm_recon import Case, case_from_files, evaluate, load_case, tune
 from qsm_recon.backend.device import require_device
 from qsm_recon.backend.fft import FourierTransform
-from qsm_recon.errors import DataError, ParameterError, did_you_mean
+from qsm_recon.background.base import without_background
+from qsm_recon.background.registry import make_removal
+from qsm_recon.errors import DataError, ParameterError, QSMError, did_you_mean
+from qsm_recon.field import EchoSeries, estimate_field, rescale_phase
 from qsm_recon.operators.dipole import DipoleOperator, dipole_kernel
 from qsm_recon.operators.grid import Grid
 from qsm_recon.operators.padding import padded_shape
@@ -22,6 +27,10 @@ RANDOM = np.random.default_rng(1).standard_normal(SHAPE).astype(np.float32)
 
 def problem(**changes):
     return Problem(**{"field_ppm": RANDOM, "mask": np.ones(SHAPE, bool), "grid": Grid(SHAPE), **changes})
+
+
+CASE = Case(problem(), np.eye(4), "x")
+ABSENT = Path(__file__).parent / "absent"
 
 
 @pytest.mark.parametrize(
@@ -121,6 +130,71 @@ def test_solvers_take_problems():
         make_solver("tkd").solve(RANDOM)
     with pytest.raises(ParameterError, match="device: expected cpu"):
         require_device(5)
+
+
+RAGGED = [[1.0], [1.0, 2.0]]
+WHOLE = np.ones(SHAPE, bool)
+
+
+@pytest.mark.parametrize(
+    ("name", "refuse"),
+    [
+        ("field_ppm", lambda: problem(field_ppm=RAGGED)),
+        ("mask", lambda: problem(mask=RAGGED)),
+        ("start_ppm", lambda: make_solver("tv").solve(problem(), start_ppm=RAGGED)),
+        ("susceptibility", lambda: DipoleOperator(Grid(SHAPE)).forward(RAGGED)),
+        ("susceptibility", lambda: evaluate(RAGGED, RANDOM, WHOLE)),
+        ("truth", lambda: evaluate(RANDOM, RAGGED, WHOLE)),
+        ("mask", lambda: evaluate(RANDOM, RANDOM, RAGGED)),
+        ("labels", lambda: evaluate(RANDOM, RANDOM, WHOLE, RAGGED)),
+        ("magnitude", lambda: EchoSeries(RAGGED, RANDOM[..., None], (0.01,), 3.0)),
+        ("phase", lambda: rescale_phase(RAGGED)),
+        ("mask", lambda: estimate_field(EchoSeries(np.ones((*SHAPE, 1)), RANDOM[..., None], (0.01,), 3.0), RAGGED)),
+        ("chi.nii", lambda: Case(problem(), np.eye(4), "x").save("chi.nii", RAGGED)),
+    ],
+)
+def test_rows_of_different_lengths_are_no_image(name, refuse):
+    """NumPy's own words told neither which image nor what to do."""
+    with pytest.raises(DataError, match=f"{name}: expected an image, found rows of different lengths"):
+        refuse()
+
+
+@pytest.mark.parametrize(
+    ("message", "refuse"),
+    [
+        ("grid: expected a Grid, found tuple", lambda: DipoleOperator(SHAPE)),
+        ("grid: expected a Grid, found tuple", lambda: dipole_kernel(SHAPE)),
+        ("dtype: expected float32 or float64, found 'foo'", lambda: DipoleOperator(Grid(SHAPE), dtype="foo")),
+        ("problem: expected a Problem, found ndarray; make one", lambda: Case(RANDOM, np.eye(4), "x")),
+        ("problem: expected a Problem, found Case; give its .problem", lambda: make_solver("tv").solve(CASE)),
+        ("problem: expected a Problem, found Case; give its .problem", lambda: tune(make_solver("tv"), CASE, ABSENT)),
+        ("problem: expected a Problem, found Case", lambda: without_background(CASE, make_removal("pdf"))),
+        ("solver: expected a method, found str", lambda: tune("tv", problem(), ABSENT)),
+        ("callback: expected a function", lambda: make_solver("tv").solve(problem(), callback=5)),
+        ("callback: expected a function", lambda: make_removal("pdf").remove(RANDOM, WHOLE, Grid(SHAPE), callback=5)),
+        ("data set None: expected a text, KIND:LOCATION", lambda: load_case(None)),
+        ("data set PosixPath.*: expected a text", lambda: load_case(Path("rc1:x"))),
+        ("field: expected the name of a file, found ndarray", lambda: case_from_files(field=RANDOM, mask="m.nii")),
+        ("mask: expected the name of a file, found ndarray", lambda: case_from_files(field="f.nii", mask=WHOLE)),
+        ("phase: expected the name of a file, found ndarray", lambda: case_from_files(phase=RANDOM)),
+        ("magnitude: expected the name of a file, found ndarray", lambda: case_from_files(magnitude=["m.nii", RANDOM])),
+        ("echo times: .* look like milliseconds", lambda: case_from_files(field="f.nii", echo_times_s=20)),
+    ],
+)
+def test_what_is_given_for_something_else_is_refused_in_words(message, refuse):
+    """These ended in a TypeError or AttributeError from somewhere inside."""
+    with pytest.raises(QSMError, match=message):
+        refuse()
+    assert not ABSENT.exists()
+
+
+def test_one_echo_time_need_not_be_a_list(tmp_path):
+    """A problem took a number, and files only a sequence."""
+    for name, image in (("field", RANDOM), ("mask", WHOLE)):
+        CASE.save(tmp_path / f"{name}.nii", image)
+    files = {"field": tmp_path / "field.nii", "mask": tmp_path / "mask.nii"}
+    found = case_from_files(**files, field_unit="rad", b0_tesla=3.0, echo_times_s=0.02, accept_range=True)
+    assert found.problem.echo_times_s == (0.02,)
 
 
 @pytest.mark.filterwarnings("error")

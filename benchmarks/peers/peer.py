@@ -18,6 +18,7 @@ from benchmarks.peers.exchange import OUTPUT, Exchange
 from benchmarks.peers.process import Usage, run_measured
 from qsm_recon.errors import ParameterError, did_you_mean
 from qsm_recon.io import read_json
+from qsm_recon.solvers.registry import find_solver
 
 ROOT = Path(__file__).resolve().parents[2]
 EXIT_DONE, EXIT_LOOK = 0, 3
@@ -210,7 +211,10 @@ class Ours(Peer):
     options: Mapping[str, str] = field(default_factory=dict)
 
     def missing(self) -> str:
-        """It is always there."""
+        """Whether the libraries that the method needs are there."""
+        solver = find_solver(self.method)
+        if missing := solver.missing():
+            return f"it needs {' and '.join(missing)}; pip install 'qsm_recon[{solver.extra}]'"
         return ""
 
     def run(self, files: Exchange, limits: Limits) -> Given:

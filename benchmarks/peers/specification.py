@@ -11,7 +11,8 @@ from benchmarks.peers.peer import Executable, Ours, Peer
 from benchmarks.peers.qsmci import QsmCi
 from qsm_recon.errors import ParameterError, did_you_mean
 from qsm_recon.parameters import parse_settings
-from qsm_recon.solvers.registry import make_solver
+from qsm_recon.select.choosers import rule
+from qsm_recon.solvers.registry import find_solver, make_solver
 
 KINDS = {
     "exec": "exec:COMMAND with {field}, {mask}, {output} and the like",
@@ -33,7 +34,7 @@ def parse_peer(text: str) -> Peer:
     Raises
     ------
     ParameterError
-        If kind, placeholder, toolbox, runner, method or parameter is unknown.
+        If kind, placeholder, toolbox, runner, method, parameter or rule is unknown, or a value is out of its range.
     """
     labelled = LABELLED.fullmatch(text.strip())
     label, rest = (labelled["label"].strip(), labelled["rest"]) if labelled else ("", text.strip())
@@ -54,7 +55,9 @@ def parse_peer(text: str) -> Peer:
     if kind == "qsmci":
         return QsmCi(label or f"{_last(name)} (QSM-CI)", name, options.pop("runner", "docker"), options)
     texts = [f"{key}={value}" for key, value in options.items() if key != "select"]
-    parse_settings(type(make_solver(name)), texts, "?")  # refuses what is unknown
+    make_solver(name, **parse_settings(find_solver(name), texts, "?"))  # refuses what is unknown or out of range
+    if "select" in options:
+        rule(options["select"])
     return Ours(label or name, name, options)
 
 

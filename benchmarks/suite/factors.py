@@ -66,11 +66,24 @@ class Factor:
     options: Mapping[str, str] = field(default_factory=dict)
 
     def job(self, level: str, base: str, case: str, weight: str) -> Job:
-        """The job of a level."""
+        """The job of a level.
+
+        Raises
+        ------
+        ParameterError
+            If the level sets the very parameter that is looked for at every level, or options of no phantom.
+        """
         chosen = self.levels[level]
         specification = with_options(case, {**self.options, **chosen.options})
+        solver = chosen.solver or base
+        main = find_solver(solver).main_parameter().name
+        if main in chosen.parameters and weight != "default":
+            raise ParameterError(
+                f"{self.name}: level '{level}' sets {main}, the main parameter of '{solver}', and --weight {weight} "
+                "would put another value in its place; give --weight default"
+            )
         return Job.of(
-            chosen.solver or base, specification, weight, chosen.parameters, magnitude=chosen.magnitude,
+            solver, specification, weight, chosen.parameters, magnitude=chosen.magnitude,
             prepare=chosen.prepare,
         )  # fmt: skip
 

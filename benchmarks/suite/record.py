@@ -12,6 +12,8 @@ from qsm_recon.metrics import OFFICIAL_METRICS, Scores
 from qsm_recon.metrics.scores import SIMILARITY_METRICS
 
 METRICS = (*OFFICIAL_METRICS, *SIMILARITY_METRICS)
+ASKED = ("solver", "case", "weight", "parameters", "magnitude", "prepare")
+"""What every job is described by."""
 
 
 @dataclass
@@ -79,7 +81,17 @@ class Record:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Record:
-        """Restore a record; members of other kinds, such as tags of a row, are left out."""
+        """Restore a record; members of other kinds, such as tags of a row, are left out.
+
+        Raises
+        ------
+        TypeError
+            If it is none.
+        """
+        asked = stored.get("job") if isinstance(stored, Mapping) else None
+        whole = isinstance(asked, Mapping) and isinstance(asked.get("parameters"), Mapping) and set(ASKED) <= set(asked)
+        if not whole:
+            raise TypeError(f"expected a record with a job of {', '.join(ASKED)}")
         known = {item.name for item in fields(cls)}
         return cls(**{name: value for name, value in stored.items() if name in known})
 
@@ -120,8 +132,15 @@ class Row:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Row:
-        """Restore a row."""
-        return cls(dict(stored["tags"]), Record.from_dict(stored))
+        """Restore a row.
+
+        Raises
+        ------
+        TypeError, KeyError, ValueError
+            If it is none.
+        """
+        record = Record.from_dict(stored)
+        return cls(dict(stored["tags"]), record)
 
 
 def tidy_csv(rows: Iterable[Row]) -> str:
@@ -132,13 +151,12 @@ def tidy_csv(rows: Iterable[Row]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     plain = ("failed", "weight_name", "weight_unit", "weight", "iterations", "converged", "stop_reason", "cpu_s",
              "wall_s", "peak_gib", "threads", "key")  # fmt: skip
-    job = ("solver", "case", "weight", "parameters", "magnitude", "prepare")
     origin = ("version", "commit", "machine", "date", "command")
-    writer.writerow([*names, *(f"job_{name}" for name in job), *plain, *METRICS, *origin])
+    writer.writerow([*names, *(f"job_{name}" for name in ASKED), *plain, *METRICS, *origin])
     for row in rows:
         record = row.record
         parameters = " ".join(f"{name}={value}" for name, value in record.job["parameters"].items())
-        asked = [parameters if name == "parameters" else record.job[name] for name in job]
+        asked = [parameters if name == "parameters" else record.job[name] for name in ASKED]
         found = [getattr(record, name) for name in plain]
         scores = [record.metrics.get(name) for name in METRICS]
         writer.writerow(

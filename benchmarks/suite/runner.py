@@ -187,7 +187,7 @@ class _Run:
     def _stored(self, planned: Planned) -> Record | None:
         key = self._key(planned.job)
         record = self._store.find(key)
-        if record is not None and planned.keep_map and not self._store.map_path(key).is_file():
+        if record is not None and planned.keep_map and self._store.load_map(key) is None:
             return None
         return record
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +69,12 @@ class Store:
         atomic_write(path, write)
 
     def load_map(self, key: str) -> NDArray[np.float32] | None:
-        """A map; None where it is not kept."""
-        path = self.map_path(key)
-        if not path.is_file():
+        """A map; None where it is not kept, or is damaged."""
+        try:
+            with self.map_path(key).open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+                image: NDArray[np.float32] = stored["susceptibility_ppm"]
+        except (OSError, EOFError, ValueError, TypeError, AttributeError, KeyError, zipfile.BadZipFile, zlib.error):
             return None
-        with np.load(path, allow_pickle=False) as stored:
-            image: NDArray[np.float32] = stored["susceptibility_ppm"]
         return image
 
 
@@ -118,11 +122,32 @@ def merge_rows(name: str, rows: Sequence[Row], folder: Path = SUITE_RESULTS, ord
     """
     new = {row.identity(): row for row in rows}
     coming = iter(new.values())  # jobs end in any order: rows take their former places in the order given
-    table = [next(coming) if row.identity() in new else row for row in read_rows(name, folder)] + list(coming)
-    if order is not None:
-        table.sort(key=order)
     folder.mkdir(parents=True, exist_ok=True)
-    content = json.dumps({"rows": [plain(row.as_dict()) for row in table]}, indent=1, allow_nan=False)
-    atomic_write_text(results_path(name, folder), content + "\n")
-    atomic_write_text(results_path(name, folder).with_suffix(".csv"), tidy_csv(table))
+    with alone_in(folder):
+        table = [next(coming) if row.identity() in new else row for row in read_rows(name, folder)] + list(coming)
+        if order is not None:
+            table.sort(key=order)
+        content = json.dumps({"rows": [plain(row.as_dict()) for row in table]}, indent=1, allow_nan=False)
+        atomic_write_text(results_path(name, folder), content + "\n")
+        atomic_write_text(results_path(name, folder).with_suffix(".csv"), tidy_csv(table))
     return table
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Wait until no other run changes tables of a folder, which would write its own without the rows of this one.
+
+    Where the system has no such locks, or the folder is on one that has none, nothing is waited for.
+    """
+    if os.name != "posix":
+        yield
+        return
+    import fcntl
+
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network folders cannot be locked
+            fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(place)  # which ends the lock

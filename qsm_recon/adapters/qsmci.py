@@ -128,7 +128,7 @@ def write_submission(folder: Path, solver: Solver, words: Sequence[str], stage: 
         "stage": stage,
         "language": "Python",
         "description": solver.title,
-        "citation": solver.citation,
+        "citation": solver.cited(),
         **({"doi": doi[1]} if doi else {}),
         "image": image,
         "run": "bash run.sh",

@@ -16,7 +16,7 @@ from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.operators.grid import Grid
 from qsm_recon.operators.padding import padded_shape, voxels_in
 from qsm_recon.parameters import Method
-from qsm_recon.problem import Problem
+from qsm_recon.problem import Problem, require_problem
 from qsm_recon.region import Region
 from qsm_recon.result import Callback, StopReason, plainly_answered
 from qsm_recon.terms.weights import data_weight
@@ -195,6 +195,7 @@ def without_background(
     QSMError
         See :meth:`BackgroundRemoval.remove`.
     """
+    require_problem(problem)
     weight, origin = trust(problem)
     local = removal.remove(problem.field_ppm, problem.mask, problem.grid, weight=weight, callback=callback)
     local = dataclasses.replace(local, details={"weighting": origin, **local.details})

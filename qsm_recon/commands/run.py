@@ -95,16 +95,16 @@ def list_algorithms() -> str:
 
 
 def what_to_cite(options: argparse.Namespace) -> str:
-    """BibTeX of the method that ``--cite`` names, else of the algorithm, and of the background removal.
+    """BibTeX of the method that ``--cite`` names, else of the algorithm with its parameters, and of the removal.
 
     Raises
     ------
     ParameterError
-        If a name is unknown, or a plug-in brings no entry.
+        If a name is unknown, a parameter is wrong, or a plug-in brings no entry.
     """
     from qsm_recon.citations import bibtex
 
-    methods: list[type[Method]] = [find_method(options.cite) if options.cite else find_solver(options.algo)]
+    methods: list[Method | type[Method]] = [find_method(options.cite) if options.cite else solver_from_options(options)]
     if options.background is not None:
         methods.append(find_removal(options.background))
     entries = [entry for method in methods for entry in bibtex(method)]

@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from qsm_recon.datasets.truth import Truth
 from qsm_recon.errors import DataError
-from qsm_recon.problem import Problem
+from qsm_recon.problem import Problem, require_problem
 from qsm_recon.result import Reconstruction
 from qsm_recon.summary import html_table, one_line, sizes
-from qsm_recon.values import real_numbers
+from qsm_recon.values import image_array, real_numbers
 
 SAME_SIZE = 0.02
 """By this much voxel sizes of affine and grid may differ, relative to these: headers are rounded."""
@@ -64,6 +64,7 @@ class Case:
 
     def __post_init__(self) -> None:
         """Check the affine and the shapes of the truth."""
+        require_problem(self.problem)
         self._check_affine()
         shape = self.problem.grid.shape
         for item in fields(Truth) if self.truth else ():
@@ -151,9 +152,9 @@ class Case:
         from qsm_recon.io import save_image
 
         values = image.susceptibility_ppm if isinstance(image, Reconstruction) else image
-        shape = self.problem.grid.shape
-        if np.shape(values)[:3] != shape:
-            raise DataError(f"{path}: the image has shape {np.shape(values)}, the case '{self.name}' {shape}")
+        shape, found = self.problem.grid.shape, image_array(path, values).shape
+        if found[:3] != shape:
+            raise DataError(f"{path}: the image has shape {found}, the case '{self.name}' {shape}")
         if not str(path).endswith((".nii", ".nii.gz")):
             raise DataError(f"{path}: expected a name that ends in .nii or .nii.gz")
         return save_image(path, values, self.affine, self.scanner_affine)

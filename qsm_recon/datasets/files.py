@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,7 +26,7 @@ from qsm_recon.field.estimate import METHODS
 from qsm_recon.field.masking import field_mask
 from qsm_recon.file_names import plain_name
 from qsm_recon.io import Image, load_image, load_mask, require_same_geometry
-from qsm_recon.problem import FieldKind, finite_in_mask, require_non_negative
+from qsm_recon.problem import FieldKind, check_echo_times, finite_in_mask, require_non_negative
 
 
 def case_from_files(
@@ -43,7 +44,7 @@ def case_from_files(
     phase_sign: str = "positive",
     bipolar: str = "auto",
     b0_tesla: float | None = None,
-    echo_times_s: Sequence[float] = (),
+    echo_times_s: float | Sequence[float] = (),
     b0_direction: ArrayLike | None = None,
     truth: PathLike | None = None,
     labels: PathLike | None = None,
@@ -108,6 +109,9 @@ def case_from_files(
         If arguments are missing, exclude each other, or are unknown.
     """
     check_field_unit(field_unit)
+    one = {"mask": mask, "field": field, "weight": weight, "truth": truth, "labels": labels}
+    several = {"phase": phase, "magnitude": magnitude, "real": real, "imaginary": imaginary}
+    _require_files({**one, "evaluation_mask": evaluation_mask, **several})
     # A command line gives an empty list where there is none.
     phase, magnitude, real, imaginary = phase or None, magnitude or None, real or None, imaginary or None
     if real is not None or imaginary is not None:
@@ -118,11 +122,11 @@ def case_from_files(
         phase = real
     _check_combination(field, phase, field_estimate, phase_sign, bipolar, truth, labels, evaluation_mask)
     mask_image = None if mask is None else load_mask(mask)
+    acquisition = ScanSettings(b0_tesla, check_echo_times(echo_times_s), b0_direction)
     if field is not None:
-        gathered = Assembly(ScanSettings(b0_tesla, tuple(echo_times_s), b0_direction))
+        gathered = Assembly(acquisition)
         reference = _read_field(gathered, field, field_unit, magnitude, mask_image, accept_range)
     else:
-        acquisition = ScanSettings(b0_tesla, tuple(echo_times_s), b0_direction)
         reading = EchoReading(field_estimate, phase_unit, phase_sign, bipolar, accept_range)
         images = load_parts(real, imaginary) if real and imaginary else load_polar(magnitude, phase)  # type: ignore[arg-type]
         gathered, reference = read_echoes(acquisition, *images, mask_image, reading)
@@ -136,6 +140,17 @@ def case_from_files(
         known = load_truth(truth, labels, evaluation_mask, *arguments)
     gathered.field_kind = field_kind
     return gathered.finish(reference, name or plain_name(reference.path), known)
+
+
+def _require_files(given: Mapping[str, object]) -> None:
+    """Check that what is to be read are names of files: an array in memory has no header to say where it lies."""
+    for name, files in given.items():
+        several = files if isinstance(files, (list, tuple)) else [files]
+        if wrong := [file for file in several if not (file is None or isinstance(file, (str, Path)))]:
+            raise ParameterError(
+                f"{name}: expected the name of a file, found {type(wrong[0]).__name__}; arrays go into a Problem: "
+                "Problem(field_ppm, mask, grid)"
+            )
 
 
 def _check_combination(

@@ -111,8 +111,10 @@ def parse_specification(specification: str) -> tuple[DatasetKind, str, dict[str,
     Raises
     ------
     ParameterError
-        If kind or option is unknown, given twice, or without a value.
+        If it is no text, or kind or option is unknown, given twice, or without a value.
     """
+    if not isinstance(specification, str):
+        raise ParameterError(f"data set {specification!r}: expected a text, KIND:LOCATION, such as 'phantom:sim2'")
     name, colon, rest = specification.partition(":")
     if name not in KINDS or not colon:
         raise ParameterError(

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qsm_recon.errors import DataError
 from qsm_recon.problem import check_echo_times
-from qsm_recon.values import floating_image, real_number
+from qsm_recon.values import floating_image, image_array, real_number
 
 STRONGEST_FIELD_T = 25.0
 LARGEST_PHASE_RAD = 1000.0
@@ -114,7 +114,7 @@ def stack_echoes(images: Sequence[ArrayLike], names: Sequence[str], kind: str) -
     """
     if len(images) == 0 or len(names) != len(images):
         raise DataError(f"{kind}: expected at least one image and one name for each, found {len(images)}, {len(names)}")
-    arrays = [np.asarray(image) for image in images]
+    arrays = [image_array(f"{kind} {name}", image) for name, image in zip(names, images, strict=True)]
     if len(arrays) == 1:
         if arrays[0].ndim not in (3, 4):
             raise DataError(f"{kind} {names[0]}: expected a 3-D or 4-D image, found shape {arrays[0].shape}")
@@ -144,8 +144,7 @@ def check_b0(b0_tesla: float) -> float:
 
 
 def _series(values: ArrayLike, name: str, echo_count: int) -> NDArray[np.float32]:
-    array = np.asarray(values)
-    if np.iscomplexobj(array):
+    if np.iscomplexobj(image_array(name, values)):
         raise DataError(f"{name} is complex: give magnitude and phase apart", argument=name)
     array = floating_image(name, values)
     if array.ndim == 3 and echo_count == 1:

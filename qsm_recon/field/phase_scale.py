@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qsm_recon.errors import DataError, ParameterError, did_you_mean
-from qsm_recon.values import floating_image
+from qsm_recon.values import floating_image, image_array
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +152,7 @@ def rescale_phase(
     ParameterError
         If ``unit`` is unknown.
     """
-    values = floating_image(name, data) if isinstance(data, np.ma.MaskedArray) else np.asarray(data)
+    values = floating_image(name, data) if isinstance(data, np.ma.MaskedArray) else image_array(name, data)
     if values.dtype.kind not in "biuf" or values.size == 0:
         raise DataError(f"{name}: expected real phase values, found {values.dtype} of shape {values.shape}")
     smallest, largest = float(np.min(values)), float(np.max(values))

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from qsm_recon.errors import DataError
 from qsm_recon.field.echoes import EchoSeries
 from qsm_recon.io import binary_mask
+from qsm_recon.values import image_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +75,9 @@ def check_mask(mask: ArrayLike, shape: tuple[int, int, int]) -> NDArray[np.bool_
     DataError
         If it has another shape than expected, or is none, see :func:`qsm_recon.io.binary_mask`.
     """
-    if np.shape(mask) != shape:
-        raise DataError(f"mask has shape {np.shape(mask)}, but the echoes have shape {shape}", argument="mask")
+    found = image_array("mask", mask).shape
+    if found != shape:
+        raise DataError(f"mask has shape {found}, but the echoes have shape {shape}", argument="mask")
     return binary_mask(mask, "mask")
 
 

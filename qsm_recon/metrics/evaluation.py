@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from qsm_recon.errors import DataError
 from qsm_recon.metrics import calcification, inputs, rc2, similarity, windows
 from qsm_recon.metrics.scores import OFFICIAL_METRICS, Scores
-from qsm_recon.values import real_number
+from qsm_recon.values import image_array, real_number
 
 logger = logging.getLogger(__name__)
 
@@ -148,8 +148,9 @@ def _checked(
     """Check the inputs once, and return the maps as float64, the mask as booleans and the labels as integers."""
     if mask is None:
         raise DataError("mask: expected a mask, found None; give the voxels to evaluate", argument="mask")
-    if np.ndim(truth) != 3:
-        raise DataError(f"truth: expected a three-dimensional image, found shape {np.shape(truth)}", argument="truth")
+    shape = image_array("truth", truth).shape
+    if len(shape) != 3:
+        raise DataError(f"truth: expected a three-dimensional image, found shape {shape}", argument="truth")
     recon, true, region = inputs.two_maps(susceptibility, truth, mask)
     if not np.isfinite(true[region]).all():
         raise DataError(

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qsm_recon.errors import DataError
 from qsm_recon.masks import binary_mask
-from qsm_recon.values import floating_image
+from qsm_recon.values import floating_image, image_array
 
 
 def two_maps(
@@ -42,7 +42,7 @@ def label_map(labels: ArrayLike, truth: NDArray[Any]) -> NDArray[np.integer]:
         If it is of another shape, or does not hold whole numbers.
     """
     filled = np.ma.filled(labels, 0) if isinstance(labels, np.ma.MaskedArray) else labels
-    array = np.asarray(filled)
+    array = image_array("labels", filled)
     _require_shape("labels", array, truth)
     if array.dtype.kind in "iub":
         return array

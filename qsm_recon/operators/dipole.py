@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 from qsm_recon.backend.arrays import host
 from qsm_recon.backend.device import CPU
 from qsm_recon.errors import DataError, ParameterError, did_you_mean
-from qsm_recon.operators.grid import Grid
+from qsm_recon.operators.grid import Grid, require_grid
 from qsm_recon.operators.padding import padded_shape
 from qsm_recon.values import floating_image, precision
 
@@ -50,6 +50,7 @@ def dipole_kernel(grid: Grid, kind: str = "continuous", dtype: DTypeLike = np.fl
     kernel on an even grid is not the transform of a real function: real and complex transforms then disagree, and
     the square of the kernel is not the operator applied twice.
     """
+    require_grid(grid)
     if kind not in get_args(KernelKind):
         raise ParameterError(f"dipole kernel '{kind}' is unknown{did_you_mean(kind, get_args(KernelKind))}")
     dtype = precision(dtype)
@@ -97,8 +98,10 @@ def _discrete(grid: Grid, cycles: tuple[NDArray, NDArray, NDArray]) -> NDArray:
 def _green_kernel(grid: Grid) -> NDArray:
     import scipy.fft
 
+    from qsm_recon.backend.threads import thread_count
+
     # The real part is the transform of the even part: the sampled lattice is not symmetric at half the period.
-    spectrum = scipy.fft.rfftn(_voxel_field(grid), workers=-1).real
+    spectrum = scipy.fft.rfftn(_voxel_field(grid), workers=thread_count()).real
     spectrum[0, 0, 0] = 0.0
     return spectrum
 
@@ -157,9 +160,10 @@ class DipoleOperator:
     ) -> None:
         from qsm_recon.backend.transforms import fourier_transform
 
+        require_grid(grid)
         self.grid = grid
         self.padded_grid = grid.resized(padded_shape(grid.shape, padding))
-        self.transform = fourier_transform(self.padded_grid.shape, np.dtype(dtype).name, device)
+        self.transform = fourier_transform(self.padded_grid.shape, precision(dtype).name, device)
         self.kernel = self.transform.empty_half_image()
         values = self.transform.array(dipole_kernel(self.padded_grid, kind, dtype))
         self.transform.spectrum_view(self.kernel)[...] = values

@@ -133,6 +133,20 @@ def b0_direction_from_affine(affine: NDArray[np.floating]) -> NDArray[np.floatin
     return direction / np.linalg.norm(direction)
 
 
+def require_grid(grid: object) -> None:
+    """Check that what was given for a grid is one.
+
+    Raises
+    ------
+    DataError
+        If it is something else.
+    """
+    if not isinstance(grid, Grid):
+        raise DataError(
+            f"grid: expected a Grid, found {type(grid).__name__}; give Grid(shape, voxel_size_mm, b0_direction)"
+        )
+
+
 def unit_vector(direction: ArrayLike) -> tuple[float, float, float]:
     """Return a direction as a unit 3-vector.
 

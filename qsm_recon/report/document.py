@@ -134,7 +134,7 @@ def _algorithm_section(solver: Solver, result: Reconstruction) -> dict[str, Any]
     return {
         "name": solver.name,
         "title": solver.title,
-        "citation": solver.citation,
+        "citation": solver.cited(),
         "parameters": {
             name: {"value": value, "unit": declared[name].unit} for name, value in result.parameters.items()
         },

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qsm_recon.datasets.case import Case
+from qsm_recon.errors import ParameterError
+from qsm_recon.problem import Problem, require_problem
 from qsm_recon.report.described_session import DescribedSession
 from qsm_recon.select.pick import Pick
 from qsm_recon.select.tune import Follower, run_session
@@ -16,8 +18,6 @@ from qsm_recon.solvers.base import Solver
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
-
-    from qsm_recon.problem import Problem
 
 
 class TuningSession(DescribedSession):
@@ -84,12 +84,18 @@ def tune(
     Raises
     ------
     ParameterError, DataError
-        If rule, parameter, sweep or affine is wrong, before anything is written, or the folder holds another session.
+        If solver or problem are none, or rule, parameter, sweep or affine is wrong, before anything is written; or the
+        folder holds another session.
     """
     from qsm_recon.select.choosers import rule
     from qsm_recon.select.path import sweep_values
     from qsm_recon.select.session import SessionCase
 
+    if not isinstance(solver, Solver):
+        raise ParameterError(
+            f"solver: expected a method, found {type(solver).__name__}; make one: make_solver('fansi')"
+        )
+    require_problem(problem)
     matrix = np.diag([*problem.grid.voxel_size_mm, 1.0]) if affine is None else affine
     checked = Case(problem, matrix, name).affine
     rule(method)

@@ -18,7 +18,7 @@ from qsm_recon.backend.device import CPU, device_name, on_device
 from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.operators.grid import Grid
 from qsm_recon.parameters import Method, Parameter
-from qsm_recon.problem import Problem, finite_in_mask
+from qsm_recon.problem import Problem, finite_in_mask, require_problem
 from qsm_recon.result import Callback, Reconstruction, StopReason, plainly_answered
 from qsm_recon.solvers.default_weights import described_scale
 from qsm_recon.solvers.footprint import Footprint
@@ -243,10 +243,7 @@ class Solver(Footprint, Method, ABC):
             the method expects a local one.  Where it says nothing, a field that looks total gives a warning in the log
             and in ``details``.
         """
-        if not isinstance(problem, Problem):
-            raise DataError(
-                f"problem: expected a Problem, found {type(problem).__name__}; make one: Problem(field_ppm, mask, grid)"
-            )
+        require_problem(problem)
         facts = {"background_in_field": self.check_field(problem)}
         if start_ppm is not None:
             start_ppm = self._checked_start(problem, start_ppm)

@@ -10,6 +10,7 @@ from qsm_recon.solvers.composition import Background, Composition
 from qsm_recon.solvers.default_weights import ABSOLUTE_RULE, TOTAL_VARIATION_RULE, scale_of
 from qsm_recon.solvers.parameters import parameter
 from qsm_recon.solvers.variational import VariationalSolver, convex_start, harmonic_penalty
+from qsm_recon.terms.background import WeakHarmonic
 from qsm_recon.terms.fidelity import Fidelity
 from qsm_recon.terms.registry import fidelity_names, find_fidelity, find_regulariser, regulariser_names
 from qsm_recon.terms.regulariser import Regulariser
@@ -52,6 +53,12 @@ class GenericADMM(VariationalSolver):
     def takes_total_field(self) -> bool:
         """See :class:`Solver`; with a background of its own."""
         return self.harmonic_weight > 0
+
+    def cited(self) -> str:
+        """See :class:`qsm_recon.parameters.Method`; with the papers of its terms."""
+        background = WeakHarmonic.citation if self.harmonic_weight > 0 else ""
+        parts = find_fidelity(self.fidelity).citation, find_regulariser(self.regulariser).citation, background
+        return "; ".join(dict.fromkeys(filter(None, (self.citation, *parts))))
 
     def following(self) -> tuple[str, ...]:
         """See :class:`Solver`."""

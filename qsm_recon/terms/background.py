@@ -43,6 +43,7 @@ class WeakHarmonic:
     """
 
     name: ClassVar[str] = "laplacian"
+    citation: ClassVar[str] = "Milovic et al., Magn Reson Med 81:1399-1411 (2019), doi 10.1002/mrm.27483"
 
     def __init__(
         self,

@@ -90,6 +90,18 @@ def test_factors_that_make_no_sense_are_refused(tmp_path, head):
         run_ablation(FACTORS["snr"], case=head)
 
 
+@pytest.mark.parametrize("weight", ["truth", "auto", "fixed:0.1"])
+def test_the_main_parameter_is_varied_only_where_nothing_else_sets_it(weight, head, tmp_path):
+    """The table said 0.1 and 0.2, and its rows were of what the search found from there."""
+    factor = find_factor("", "threshold=0.1,0.2", "tkd")
+    settings = RunSettings(workers=0, store=tmp_path / "s", results=tmp_path / "r", quiet=True)
+    with pytest.raises(ParameterError, match=f"level '0.1' sets threshold, .* --weight {weight} would"):
+        run_ablation(factor, case=head, weight=weight, settings=settings)
+    assert list(tmp_path.iterdir()) == []
+    rows = run_ablation(factor, case=head, weight="default", settings=settings)
+    assert [row.record.weight for row in rows] == [0.1, 0.2]
+
+
 def test_a_wrong_direction_costs_accuracy(head, tmp_path):
     """A level by a function of the case, which the record names."""
     settings = RunSettings(workers=0, store=tmp_path / "s", results=tmp_path / "r", quiet=True)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import nibabel
@@ -177,6 +178,8 @@ def test_a_header_that_places_the_map_elsewhere_is_remarked_on(files, program, h
         ("qsmci:", "expected qsmci:"),
         ("ours:tvv", "tvv"),
         ("ours:tv?regularisation=1", "regularisation"),
+        ("ours:tkd?threshold=-1", "threshold: -1 is out of range"),
+        ("ours:tkd?select=nope", "selection 'nope' is unknown; did you mean 'cone'"),
     ],
 )
 def test_a_program_that_makes_no_sense_is_refused_in_one_line(text, reason, capsys):
@@ -210,6 +213,15 @@ def test_specifications_are_read():
         "tkd (QSM-CI)", "/a/tkd/", "local", {"threshold": "0.2"}
     )
     assert parse_peer("ours:tv?select=auto") == Ours("tv", "tv", {"select": "auto"})
+
+
+def test_a_method_whose_library_is_not_installed_is_no_peer_of_this_machine():
+    """It was run, and its row in the table said that it had failed."""
+    absent = parse_peer("ours:fine").missing()
+    assert (
+        absent == "" if find_spec("torch") and find_spec("safetensors") else "pip install 'qsm_recon[torch]'" in absent
+    )
+    assert parse_peer("ours:tkd").missing() == ""
 
 
 def test_numbers_that_make_no_sense_are_refused(capsys, tmp_path):

@@ -1,5 +1,6 @@
 """The runner: nothing done is done again, nothing that fails is hidden, nothing interrupted is lost."""
 
+import io
 import json
 import math
 import subprocess
@@ -11,11 +12,11 @@ import pytest
 
 from benchmarks.suite.job import Job
 from benchmarks.suite.methods import entries
-from benchmarks.suite.record import METRICS
+from benchmarks.suite.record import METRICS, Record, Row
 from benchmarks.suite.runner import Planned, RunSettings, run_plan
 from benchmarks.suite.schedule import worker_count
 from benchmarks.suite.stages import ONE_SET, Data, stage_one, stage_two
-from benchmarks.suite.store import Store, read_rows
+from benchmarks.suite.store import Store, alone_in, read_rows
 from qsm_recon.errors import DataError, ParameterError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,6 +69,62 @@ def test_a_damaged_record_is_made_again(settings, head, log, tmp_path):
     path.write_text(path.read_text()[:100])
     assert run_plan("table", fixed_plan(job), settings)[0].record.metrics["nrmse"] > 0
     assert log.read_text() == "xx"
+
+
+@pytest.mark.parametrize("content", ["[]", "null", '"text"', "{}", '{"key": "KEY"}', '{"key": "KEY", "job": {}}'])
+def test_a_record_of_another_form_is_made_again(settings, head, content):
+    """A list ended the run in a traceback, and a job without parameters did when its row was written."""
+    job = Job.of("tkd", head)
+    first = run_plan("table", fixed_plan(job), settings)
+    Store(settings.store).record_path(job.key()).write_text(content.replace("KEY", job.key()))
+    assert run_plan("table", fixed_plan(job), settings)[0].record.metrics == first[0].record.metrics
+
+
+def of_one_array(_whole):
+    stream = io.BytesIO()
+    np.save(stream, np.zeros(3, np.float32))
+    return stream.getvalue()
+
+
+def of_other_arrays(_whole):
+    stream = io.BytesIO()
+    np.savez(stream, other=np.zeros(3, np.float32))
+    return stream.getvalue()
+
+
+def cut(whole):
+    return whole[:300]
+
+
+def altered(whole):
+    return whole[:300] + bytes(100) + whole[400:]
+
+
+def emptied(_whole):
+    return b""
+
+
+@pytest.mark.parametrize("damage", [cut, altered, emptied, of_one_array, of_other_arrays])
+def test_a_damaged_map_counts_as_not_kept(settings, head, log, tmp_path, damage):
+    """It ended figures in a traceback, and no run made it again."""
+    job, store = Job.of("tkd", head, prepare=f"{tmp_path}/mine.py:counted"), Store(settings.store)
+    run_plan("table", fixed_plan(job, keep_map=True), settings)
+    kept, path = store.load_map(job.key()), store.map_path(job.key())
+    path.write_bytes(damage(path.read_bytes()))
+    assert store.load_map(job.key()) is None
+    run_plan("table", fixed_plan(job), settings)
+    assert log.read_text() == "x"  # where no map is asked for the record is enough
+    run_plan("table", fixed_plan(job, keep_map=True), settings)
+    assert log.read_text() == "xx"
+    assert np.array_equal(store.load_map(job.key()), kept)
+
+
+@pytest.mark.parametrize("content", ["[]", '{"rows": [[]]}', '{"rows": [{"tags": {}, "key": "k", "job": {}}]}', "{"])
+def test_a_table_of_another_form_is_refused_in_words(settings, head, content):
+    settings.results.mkdir()
+    (settings.results / "table.json").write_text(content)
+    with pytest.raises(DataError, match=r"table\.json: not a table of this suite"):
+        run_plan("table", fixed_plan(Job.of("tkd", head)), settings)
 
 
 def test_interrupted_runs_lose_nothing(settings, head, log, tmp_path):
@@ -159,6 +216,35 @@ def test_rows_of_another_program_are_replaced_and_others_stay(settings, head):
     settings.results.joinpath("table.json").write_text("{}")
     with pytest.raises(DataError, match="not a table of this suite"):
         read_rows("table", settings.results)
+
+
+ADDS_A_ROW = """
+import sys
+from pathlib import Path
+from benchmarks.suite.job import Job
+from benchmarks.suite.record import Record, Row
+from benchmarks.suite.store import merge_rows
+print("begins", flush=True)
+merge_rows("table", [Row({"by": "other"}, Record("b", Job.of("tkd", "head:x").description()))], Path(sys.argv[1]))
+"""
+
+
+def test_two_runs_may_write_into_one_table(tmp_path):
+    """Each read the table, and wrote it again without what the other had added in between."""
+    mine = Row({"by": "one"}, Record("a", Job.of("tkd", "head:x").description()))
+    with alone_in(tmp_path):
+        command = [sys.executable, "-c", ADDS_A_ROW, str(tmp_path)]
+        other = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        assert other.stdout.readline() == "begins\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(1)
+        assert read_rows("table", tmp_path) == []
+        content = json.dumps({"rows": [mine.as_dict()]})
+        (tmp_path / "table.json").write_text(content)
+    other.communicate(timeout=120)
+    assert [row.tags["by"] for row in read_rows("table", tmp_path)] == ["one", "other"]
+    assert len((tmp_path / "table.csv").read_text().splitlines()) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["table.csv", "table.json"]
 
 
 def test_tidy_csv_has_a_line_a_row(settings, head):

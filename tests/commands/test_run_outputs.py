@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from qsm_recon import __version__
 from qsm_recon.backend.fft import library_name
+from qsm_recon.citations import dois
 from qsm_recon.io import save_image
 from qsm_recon.solvers.registry import find_solver
 
@@ -38,6 +39,11 @@ def test_map_has_the_inputs_geometry_and_is_masked(scan, files, inputs, run):
     assert not values[~scan.mask].any()
     assert values[scan.mask].mean() == pytest.approx(0, abs=1e-6)
     assert np.corrcoef(values[scan.mask], scan.chi[scan.mask])[0, 1] > 0.9
+
+
+def test_report_names_the_papers_of_the_terms(files, inputs, run):
+    assert run(*inputs.field, "--algo", "admm", "--set", "regulariser=tgv", "--set", "max_iterations=2").code == 3
+    assert dois(report()["algorithm"]["citation"]) == ("10.1002/mrm.27073", "10.1137/090769521")
 
 
 def test_figure_is_a_picture(files, inputs, run):

@@ -4,10 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
+import scipy.fft
 from oracles import relative_error
 from oracles.fields import dipole_kernel as naive_kernel
 from oracles.fields import filtered, mirrored, sphere_field
 
+from qsm_recon.backend.threads import set_thread_count, thread_count
 from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.operators.dipole import DipoleOperator, dipole_kernel
 from qsm_recon.operators.grid import Grid
@@ -31,6 +33,21 @@ def full_spectrum(half, shape):
     full = np.zeros(shape)
     full[..., : half.shape[2]] = half
     return np.where(np.arange(shape[2]) < half.shape[2], full, mirrored(full))
+
+
+@every_kind
+def test_kernels_take_no_more_threads_than_they_are_given(kind, monkeypatch):
+    """The transform of ``green`` ran on every core of the machine, whatever ``--threads`` said."""
+    asked = []
+    transform = scipy.fft.rfftn
+    monkeypatch.setattr(scipy.fft, "rfftn", lambda image, workers: asked.append(workers) or transform(image))
+    before = thread_count()
+    set_thread_count(1)
+    try:
+        dipole_kernel(Grid((8, 8, 8)), kind)
+    finally:
+        set_thread_count(before)
+    assert asked == ([1] if kind == "green" else [])
 
 
 @every_kind

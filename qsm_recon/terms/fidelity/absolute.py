@@ -282,6 +282,7 @@ class AbsoluteFidelity(Fidelity):
     """
 
     name: ClassVar[str] = "l1"
+    citation: ClassVar[str] = "Milovic et al., Magn Reson Med 87:457-473 (2022), doi 10.1002/mrm.28957"
     power: ClassVar[int] = 1
     stores_residual: ClassVar[bool] = True
 
@@ -304,6 +305,7 @@ class NonlinearAbsoluteFidelity(PhaseFidelity):
     """
 
     name: ClassVar[str] = "nonlinear-l1"
+    citation: ClassVar[str] = AbsoluteFidelity.citation
     power: ClassVar[int] = 1
     stores_residual: ClassVar[bool] = True
     linear: ClassVar[Fidelity] = AbsoluteFidelity()

@@ -37,6 +37,8 @@ class Fidelity(ABC):
     """
 
     name: ClassVar[str]
+    citation: ClassVar[str] = ""
+    """Papers that a method chosen with it cites besides its own."""
     power: ClassVar[int] = 2
     """Power of a small residual that it grows with, 2 or 1.  W enters in the same power, and the default of the weight
     of the regulariser follows from it."""

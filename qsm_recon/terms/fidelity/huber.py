@@ -67,6 +67,7 @@ class HuberFidelity(Fidelity):
     """
 
     name: ClassVar[str] = "huber"
+    citation: ClassVar[str] = "Huber, Ann Math Statist 35:73-101 (1964), doi 10.1214/aoms/1177703732"
     stores_residual: ClassVar[bool] = True
 
     knee: float = 0.01

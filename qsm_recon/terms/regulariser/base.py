@@ -28,6 +28,8 @@ class Regulariser(ABC):
     """
 
     name: ClassVar[str]
+    citation: ClassVar[str] = ""
+    """Papers that a method chosen with it cites besides its own."""
     field_penalty: ClassVar[float] = 0.12
     """mu2 over the mean of W² that it does best with, beside a squared fidelity."""
     memory_volumes: ClassVar[float] = 0.0

@@ -45,6 +45,7 @@ class TotalGeneralisedVariation(Regulariser):
     """
 
     name: ClassVar[str] = "tgv"
+    citation: ClassVar[str] = "Bredies et al., SIAM J Imaging Sci 3:492-526 (2010), doi 10.1137/090769521"
     field_penalty: ClassVar[float] = 0.08
     memory_volumes: ClassVar[float] = 10.7
 
