@@ -219,12 +219,17 @@ def require_same_geometry(first: Image, second: Image) -> None:
             "resample one onto the other"
         )
     difference = float(np.abs(first.affine - second.affine).max())
-    voxel = float(np.linalg.norm(first.affine[:3, :3], axis=0).min())
-    if difference > min(AFFINE_TOLERANCE_MM, AFFINE_TOLERANCE_VOXELS * voxel):
+    if difference > affine_tolerance_mm(first.affine):
         raise DataError(
             f"{second.path}: its affine differs from that of {first.path} by up to {difference:.3g} mm; "
             "resample one onto the other, or correct the header that is wrong"
         )
+
+
+def affine_tolerance_mm(affine: NDArray[np.floating]) -> float:
+    """By how much in mm an affine may differ from another one that says the same."""
+    voxel = float(np.linalg.norm(affine[:3, :3], axis=0).min())
+    return min(AFFINE_TOLERANCE_MM, AFFINE_TOLERANCE_VOXELS * voxel)
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
