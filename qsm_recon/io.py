@@ -166,8 +166,17 @@ def _opened(path: Path) -> Any:
     """Open an image without reading its voxels."""
     import nibabel
 
-    if not path.exists():
-        raise DataError(f"{path}: no such file")
+    try:
+        there = path.exists()
+    except OSError as error:  # in a folder of another user, or a name that is too long
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    if not there:
+        link = (
+            " but a link to one that is not there (of a data set in git-annex: datalad get)"
+            if path.is_symlink()
+            else ""
+        )
+        raise DataError(f"{path}: no such file{link}")
     if path.is_dir():
         raise DataError(
             f"{path}: a folder, not a readable NIfTI image; if it holds DICOM files convert them first (dcm2niix -z y "

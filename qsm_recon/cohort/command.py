@@ -24,7 +24,14 @@ from qsm_recon.cohort.method import Method, method_from_options, require_librari
 from qsm_recon.cohort.record import DONE, FAILED, Record, is_done, read_records
 from qsm_recon.cohort.scheduling import LOCAL, add_scheduling_options, check_scheduling, connected
 from qsm_recon.commands.background import removal_from_options
-from qsm_recon.commands.line import EXIT_DONE, EXIT_INTERRUPTED, CommandParser, logger, run_command
+from qsm_recon.commands.line import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    CommandParser,
+    logger,
+    require_writable,
+    run_command,
+)
 from qsm_recon.commands.options import (
     add_device_option,
     add_method_options,
@@ -160,7 +167,7 @@ def _plan(options: argparse.Namespace) -> _Cohort:
         raise ParameterError(f"{root}: a data set whose path holds '?' cannot be named; move it or make a link to it")
     if out == root or (root in out.parents and out.relative_to(root).parts[0].startswith("sub-")):
         raise ParameterError(f"{out}: results must not lie among the raw data; take {root / 'derivatives/qsm_recon'}")
-    _require_writable(out)
+    require_writable(out, str(out), "choose another OUT_DIR")
     check_folder(out, root)
     method = method_from_options(options)
     acquisitions = find_acquisitions(
@@ -187,14 +194,6 @@ def _tell_of_lacking(root: Path, options: argparse.Namespace) -> None:
             "%s: %d subject(s) without images *_%s.nii[.gz] are left out: %s%s",
             root, len(lacking), options.suffix, ", ".join(lacking[:NAMED]), more,
         )  # fmt: skip
-
-
-def _require_writable(out: Path) -> None:
-    existing = out
-    while not existing.exists():
-        existing = existing.parent
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise ResourceError(f"{out}: '{existing}' is not a folder that can be written; choose another OUT_DIR")
 
 
 def _share(cohort: _Cohort, options: argparse.Namespace) -> tuple[Share, float]:
