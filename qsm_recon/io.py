@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from qsm_recon.backend.memory import require_memory
 from qsm_recon.errors import DataError, ResourceError
+from qsm_recon.file_names import why_absent
 from qsm_recon.gzipped import read_voxels, write_gzipped
 from qsm_recon.header import read_geometry
 from qsm_recon.masks import binary_mask
@@ -166,17 +167,8 @@ def _opened(path: Path) -> Any:
     """Open an image without reading its voxels."""
     import nibabel
 
-    try:
-        there = path.exists()
-    except OSError as error:  # in a folder of another user, or a name that is too long
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    if not there:
-        link = (
-            " but a link to one that is not there (of a data set in git-annex: datalad get)"
-            if path.is_symlink()
-            else ""
-        )
-        raise DataError(f"{path}: no such file{link}")
+    if absent := why_absent(path):
+        raise DataError(f"{path}: {absent}")
     if path.is_dir():
         raise DataError(
             f"{path}: a folder, not a readable NIfTI image; if it holds DICOM files convert them first (dcm2niix -z y "

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 EXIT_SOME_FAILED = 1
 NAMED = 5
-"""Subjects without images that are named; there may be hundreds."""
+"""Subjects or acquisitions that something is said of which are named; there may be hundreds."""
 LEVELS = ("participant", "group")
 
 
@@ -180,6 +180,7 @@ def _plan(options: argparse.Namespace) -> _Cohort:
     )
     if options.analysis_level == "participant":
         _tell_of_lacking(root, options)
+        _tell_of_masks(root, acquisitions, options)
     asked = acquisitions if options.analysis_level == "participant" else []
     todo = [one for one in asked if one.refusal or not is_done(root, out, one, method.described)]
     return _Cohort(root, out, method, acquisitions, todo)
@@ -189,11 +190,24 @@ def _tell_of_lacking(root: Path, options: argparse.Namespace) -> None:
     """Name the subjects that nothing will be reconstructed of, in one line."""
     lacking = subjects_without(root, options.suffix, options.participant_label)
     if lacking:
-        more = ", …" if len(lacking) > NAMED else ""
         logger.warning(
-            "%s: %d subject(s) without images *_%s.nii[.gz] are left out: %s%s",
-            root, len(lacking), options.suffix, ", ".join(lacking[:NAMED]), more,
+            "%s: %d subject(s) without images *_%s.nii[.gz] are left out: %s",
+            root, len(lacking), options.suffix, _first_of(lacking),
         )  # fmt: skip
+
+
+def _tell_of_masks(root: Path, acquisitions: Sequence[Acquisition], options: argparse.Namespace) -> None:
+    """Name the acquisitions that alone among others have no mask: their maps cover another region."""
+    without = [one.name for one in acquisitions if one.mask is None and not one.refusal]
+    if options.mask is None and without and any(one.mask for one in acquisitions):
+        logger.warning(
+            "%s: %d acquisition(s) have no mask under derivatives as others have; one of the whole object is made: %s",
+            root, len(without), _first_of(without),
+        )  # fmt: skip
+
+
+def _first_of(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
 
 
 def _share(cohort: _Cohort, options: argparse.Namespace) -> tuple[Share, float]:
