@@ -1,4 +1,4 @@
-"""Names of image files without their endings, and of the JSON files beside them."""
+"""Names of image files without their endings, of the JSON files beside them, and of files that are not there."""
 
 from __future__ import annotations
 
@@ -17,3 +17,15 @@ def plain_name(path: Path) -> str:
 def sidecar_of(path: Path) -> Path:
     """The JSON file of an image's name beside it, which need not be there."""
     return path.with_name(f"{plain_name(path)}.json")
+
+
+def why_absent(path: Path) -> str:
+    """Why a file that is named cannot be opened, in words; empty where there is one."""
+    try:
+        there = path.exists()
+    except OSError as error:  # in a folder of another user, or a name that is too long
+        return f"cannot be read ({error.strerror})"
+    if there:
+        return ""
+    link = ", but a link to one; in a data set of git-annex get it first (datalad get)" if path.is_symlink() else ""
+    return f"no such file{link}"

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from qsm_recon.backend.memory import require_memory
 from qsm_recon.errors import DataError, ResourceError
+from qsm_recon.file_names import why_absent
 from qsm_recon.gzipped import read_voxels, write_gzipped
 from qsm_recon.header import read_geometry
 from qsm_recon.masks import binary_mask
@@ -166,8 +167,8 @@ def _opened(path: Path) -> Any:
     """Open an image without reading its voxels."""
     import nibabel
 
-    if not path.exists():
-        raise DataError(f"{path}: no such file")
+    if absent := why_absent(path):
+        raise DataError(f"{path}: {absent}")
     if path.is_dir():
         raise DataError(
             f"{path}: a folder, not a readable NIfTI image; if it holds DICOM files convert them first (dcm2niix -z y "
@@ -219,12 +220,17 @@ def require_same_geometry(first: Image, second: Image) -> None:
             "resample one onto the other"
         )
     difference = float(np.abs(first.affine - second.affine).max())
-    voxel = float(np.linalg.norm(first.affine[:3, :3], axis=0).min())
-    if difference > min(AFFINE_TOLERANCE_MM, AFFINE_TOLERANCE_VOXELS * voxel):
+    if difference > affine_tolerance_mm(first.affine):
         raise DataError(
             f"{second.path}: its affine differs from that of {first.path} by up to {difference:.3g} mm; "
             "resample one onto the other, or correct the header that is wrong"
         )
+
+
+def affine_tolerance_mm(affine: NDArray[np.floating]) -> float:
+    """By how much in mm an affine may differ from another one that says the same."""
+    voxel = float(np.linalg.norm(affine[:3, :3], axis=0).min())
+    return min(AFFINE_TOLERANCE_MM, AFFINE_TOLERANCE_VOXELS * voxel)
 
 
 def read_json(path: str | Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ PREFIX = ".unfinished-"
 
 def unfinished_prefix() -> str:
     """Start of the name of a file or folder that this process fills before it gets its own name."""
-    return f"{PREFIX}{_host()}-{os.getpid()}-"
+    return f"{PREFIX}{machine()}-{os.getpid()}-"
 
 
 def clear_abandoned(folder: Path) -> None:
@@ -25,11 +25,9 @@ def clear_abandoned(folder: Path) -> None:
     folder
         Where results are written.
     """
-    import psutil
-
-    for path in folder.glob(f"{PREFIX}{_host()}-*"):
-        number = path.name.removeprefix(f"{PREFIX}{_host()}-").partition("-")[0]
-        if not number.isdecimal() or psutil.pid_exists(int(number)):
+    for path in folder.glob(f"{PREFIX}{machine()}-*"):
+        number = path.name.removeprefix(f"{PREFIX}{machine()}-").partition("-")[0]
+        if not number.isdecimal() or lives(machine(), number):
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
@@ -37,6 +35,13 @@ def clear_abandoned(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _host() -> str:
+def lives(host: str, number: str) -> bool:
+    """Whether a process, known by machine and number, is known to live: of other machines nothing is known."""
+    import psutil
+
+    return host == machine() and number.isdecimal() and psutil.pid_exists(int(number))
+
+
+def machine() -> str:
     """The machine's name, without what a pattern would take for its own."""
     return "".join(letter if letter.isalnum() else "_" for letter in socket.gethostname())

@@ -196,7 +196,8 @@ def _mask_of(
         except DataError as error:
             return None, str(error).replace("?mask=PATH", "--mask PATTERN")
         return None if found is None else _relative(root, found), None
-    values = {name: file.entities.get(SELECTORS.get(name, ""), "") for name in PLACEHOLDERS} | {"name": file.name}
+    written = dict(pair.split("-", 1) for pair in file.name.split("_") if "-" in pair)  # run-01, which equals run-1
+    values = {name: written.get(SELECTORS.get(name, ""), "") for name in PLACEHOLDERS} | {"name": file.name}
     place = Path(pattern.format(**values))
     base, parts = (Path(place.anchor), place.parts[1:]) if place.is_absolute() else (root, place.parts)
     paths = sorted(base.glob(str(Path(*parts)))) if parts else []

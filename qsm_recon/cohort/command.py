@@ -24,7 +24,14 @@ from qsm_recon.cohort.method import Method, method_from_options, require_librari
 from qsm_recon.cohort.record import DONE, FAILED, Record, is_done, read_records
 from qsm_recon.cohort.scheduling import LOCAL, add_scheduling_options, check_scheduling, connected
 from qsm_recon.commands.background import removal_from_options
-from qsm_recon.commands.line import EXIT_DONE, EXIT_INTERRUPTED, CommandParser, logger, run_command
+from qsm_recon.commands.line import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    CommandParser,
+    logger,
+    require_writable,
+    run_command,
+)
 from qsm_recon.commands.options import (
     add_device_option,
     add_method_options,
@@ -44,7 +51,7 @@ if TYPE_CHECKING:
 
 EXIT_SOME_FAILED = 1
 NAMED = 5
-"""Subjects without images that are named; there may be hundreds."""
+"""Subjects or acquisitions that something is said of which are named; there may be hundreds."""
 LEVELS = ("participant", "group")
 
 
@@ -160,7 +167,7 @@ def _plan(options: argparse.Namespace) -> _Cohort:
         raise ParameterError(f"{root}: a data set whose path holds '?' cannot be named; move it or make a link to it")
     if out == root or (root in out.parents and out.relative_to(root).parts[0].startswith("sub-")):
         raise ParameterError(f"{out}: results must not lie among the raw data; take {root / 'derivatives/qsm_recon'}")
-    _require_writable(out)
+    require_writable(out, str(out), "choose another OUT_DIR")
     check_folder(out, root)
     method = method_from_options(options)
     acquisitions = find_acquisitions(
@@ -173,6 +180,7 @@ def _plan(options: argparse.Namespace) -> _Cohort:
     )
     if options.analysis_level == "participant":
         _tell_of_lacking(root, options)
+        _tell_of_masks(root, acquisitions, options)
     asked = acquisitions if options.analysis_level == "participant" else []
     todo = [one for one in asked if one.refusal or not is_done(root, out, one, method.described)]
     return _Cohort(root, out, method, acquisitions, todo)
@@ -182,19 +190,24 @@ def _tell_of_lacking(root: Path, options: argparse.Namespace) -> None:
     """Name the subjects that nothing will be reconstructed of, in one line."""
     lacking = subjects_without(root, options.suffix, options.participant_label)
     if lacking:
-        more = ", …" if len(lacking) > NAMED else ""
         logger.warning(
-            "%s: %d subject(s) without images *_%s.nii[.gz] are left out: %s%s",
-            root, len(lacking), options.suffix, ", ".join(lacking[:NAMED]), more,
+            "%s: %d subject(s) without images *_%s.nii[.gz] are left out: %s",
+            root, len(lacking), options.suffix, _first_of(lacking),
         )  # fmt: skip
 
 
-def _require_writable(out: Path) -> None:
-    existing = out
-    while not existing.exists():
-        existing = existing.parent
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise ResourceError(f"{out}: '{existing}' is not a folder that can be written; choose another OUT_DIR")
+def _tell_of_masks(root: Path, acquisitions: Sequence[Acquisition], options: argparse.Namespace) -> None:
+    """Name the acquisitions that alone among others have no mask: their maps cover another region."""
+    without = [one.name for one in acquisitions if one.mask is None and not one.refusal]
+    if options.mask is None and without and any(one.mask for one in acquisitions):
+        logger.warning(
+            "%s: %d acquisition(s) have no mask under derivatives as others have; one of the whole object is made: %s",
+            root, len(without), _first_of(without),
+        )  # fmt: skip
+
+
+def _first_of(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
 
 
 def _share(cohort: _Cohort, options: argparse.Namespace) -> tuple[Share, float]:

@@ -18,6 +18,7 @@ from qsm_recon.backend.device import CPU
 from qsm_recon.cohort.acquisitions import Acquisition
 from qsm_recon.cohort.record import DONE, FAILED, InputFile, Record, all_files, written_before
 from qsm_recon.errors import QSMError, ResourceError
+from qsm_recon.unfinished import lives, machine
 
 UNFINISHED = ".unfinished"
 
@@ -164,7 +165,7 @@ def _staging(out: Path, name: str) -> Path:
     folder = out / UNFINISHED
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f"{name}.{os.getpid()}.", dir=folder))
+        return Path(tempfile.mkdtemp(prefix=f"{name}.{os.getpid()}.{machine()}.", dir=folder))
     except OSError as error:
         raise ResourceError(f"{folder}: cannot be written ({error.strerror or error})") from error
 
@@ -175,10 +176,12 @@ def deaths(out: Path, name: str) -> int:
 
 
 def tidy(out: Path, names: list[str]) -> None:
-    """Remove what attempts that died have left of some acquisitions."""
+    """Remove what attempts that died have left of some acquisitions; those of another command that lives here go on."""
     for name in names:
         for folder in (out / UNFINISHED).glob(f"{escape(name)}.*"):
-            shutil.rmtree(folder, ignore_errors=True)
+            number, _, rest = folder.name.removeprefix(f"{name}.").partition(".")
+            if not lives(rest.partition(".")[0], number):
+                shutil.rmtree(folder, ignore_errors=True)
     folder = out / UNFINISHED
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()

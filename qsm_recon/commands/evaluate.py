@@ -12,6 +12,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from qsm_recon.commands.line import EXIT_DONE, CommandParser, add_version_option, run_command
+from qsm_recon.commands.line import EXIT_DONE, CommandParser, add_version_option, require_writable, run_command
 from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.file_names import plain_name
 from qsm_recon.io import Image, load_image, load_mask, require_same_geometry, write_json
@@ -102,34 +103,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     names = _figure_names([*options.maps, *(options.sim2 or [])])
+    if options.out:  # before minutes are spent on it
+        require_writable(options.out, f"--out {options.out}", "choose another")
     cases = [_load_case(options.truth, options.mask, options.labels)]
     if options.sim2 is not None:
         cases.append(_load_second_case(options))
-    figures: list[Path] = []
+    drawn: list[str] = []
     entries = []
     groups = list(zip(options.maps, options.sim2, strict=True)) if options.sim2 else [(path,) for path in options.maps]
-    for files in _progress(groups):
-        scores = []
-        for path, case in zip(files, cases, strict=True):
-            image = _load_map(path, case)
-            scores.append(_score(image, case, options))
-            _remark_on_zero_point(image, case, scores[-1], options.variant)
-            if options.out and not options.no_figure:
-                figures.append(_draw(image, case, scores[-1], options.out / f"{names[path]}_error.png"))
-        entries.append(Entry(files, tuple(scores), combine_cases(*scores) if len(scores) == 2 else scores[0]))
-
-    record = _record(entries, options)
-    if options.out:
-        write_json(options.out / "scores.json", record)
+    with _results(options.out) as folder:
+        for files in _progress(groups):
+            scores = []
+            for path, case in zip(files, cases, strict=True):
+                image = _load_map(path, case)
+                scores.append(_score(image, case, options))
+                _remark_on_zero_point(image, case, scores[-1], options.variant)
+                if folder and not options.no_figure:
+                    drawn.append(_draw(image, case, scores[-1], folder / f"{names[path]}_error.png").name)
+            entries.append(Entry(files, tuple(scores), combine_cases(*scores) if len(scores) == 2 else scores[0]))
+        record = _record(entries, options)
+        if folder:
+            write_json(folder / "scores.json", record)
     if options.json:
         print(entries[0].final.as_json() if len(entries) == 1 else json.dumps(record, indent=2, allow_nan=False))
         _explain(entries, sys.stderr)
         return EXIT_DONE
     print(_listing(entries[0], options.variant) if len(entries) == 1 else _table(entries, options.variant))
     _explain(entries, sys.stdout)
-    for figure in figures:
-        print(f"error map: {figure}")
+    for name in drawn:
+        print(f"error map: {options.out / name}")
     return EXIT_DONE
+
+
+def _results(folder: Path | None) -> AbstractContextManager[Path | None]:
+    """Where to write to, for all results or none to come to their folder in the end; None where there is none."""
+    if folder is None:
+        return nullcontext()
+    from qsm_recon.report.outputs import all_or_nothing
+
+    return all_or_nothing(folder)
 
 
 def _load_case(truth: Path, mask: Path, labels: Path | None) -> Reference:

@@ -26,6 +26,7 @@ from qsm_recon.commands.line import (
     EXIT_NOT_CONVERGED,
     CommandParser,
     logger,
+    require_writable,
     run_command,
 )
 from qsm_recon.commands.options import (
@@ -120,6 +121,7 @@ def _run(options: argparse.Namespace) -> int:
     solver = solver_from_options(options)
     require_left_open(options)
     require_rounds(options.refine)
+    require_writable(options.out, f"--out {options.out}", "choose another")
     cases, arguments = [_read(options, solver)], [data_arguments(options)]
     same = {name: getattr(options, name) for name in ("quiet", "no_cache", *BACKGROUND_OPTIONS)}
     for specification in options.also:

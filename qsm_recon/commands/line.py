@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from qsm_recon.errors import QSMError, did_you_mean
+from qsm_recon.errors import QSMError, ResourceError, did_you_mean
 from qsm_recon.interruption import EXIT_INTERRUPTED, NOTHING_WRITTEN
 from qsm_recon.result import Callback, IterationState
 from qsm_recon.version import __version__
@@ -28,6 +28,8 @@ EXIT_UNREAD = 141
 """What a shell reports of a program whose reader has gone."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """Errors of a device that takes nothing more."""
+NO_WAY = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.ESTALE, errno.EROFS)
+"""Errors of paths that a user gave: folders of others, names that no file can have."""
 COLLECTIONS = 50_000, 20, 20
 """New objects, and collections, before the collector of cycles looks at each generation: importing makes many objects
 and no cycles, and by the usual thresholds a tenth of a short run goes into looking."""
@@ -114,6 +116,31 @@ def add_version_option(parser: argparse.ArgumentParser | argparse._ArgumentGroup
     parser.add_argument("--version", action="version", version=f"qsm_recon {__version__}{more}", help="say the version")
 
 
+def require_writable(folder: Path, name: str, choose: str) -> None:
+    """Check, before anything is computed, that a folder can be written, or made.
+
+    Parameters
+    ----------
+    folder
+        Where results go.
+    name, choose
+        What to call it in the error, and what to do.
+
+    Raises
+    ------
+    ResourceError
+        If it cannot.
+    """
+    existing = folder.absolute()
+    try:
+        while not existing.exists():
+            existing = existing.parent
+    except OSError as error:  # in a folder of another user, or a name that is too long
+        raise ResourceError(f"{name}: cannot be used ({error.strerror}); {choose}") from error
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise ResourceError(f"{name}: '{existing}' is not a folder that can be written; {choose}")
+
+
 def run_command(program: Callable[[], int], *, quiet: bool = False, interrupted: str = NOTHING_WRITTEN) -> int:
     """Run a command with log lines on standard error; user errors become one line there and exit code 2.
 
@@ -133,6 +160,10 @@ def run_command(program: Callable[[], int], *, quiet: bool = False, interrupted:
             print("error:", " ".join(str(error).split()), file=sys.stderr)
         except MemoryError:
             print("error: out of memory; close other programs or use a machine with more", file=sys.stderr)
+        except OSError as error:
+            if error.filename is None or error.errno not in NO_WAY:
+                raise
+            print(f"error: {error.filename}: cannot be used ({error.strerror}); give another path", file=sys.stderr)
         except KeyboardInterrupt:
             print(interrupted, file=sys.stderr)
             return EXIT_INTERRUPTED

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qsm_recon.backend.device import CPU
 from qsm_recon.commands.background import BACKGROUND_OPTIONS, add_background_options
-from qsm_recon.commands.line import CommandParser, add_version_option
+from qsm_recon.commands.line import CommandParser, add_version_option, require_writable
 from qsm_recon.commands.words import given_options, option_words
 from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.parameters import parse_settings
@@ -369,18 +369,12 @@ def output_folder(options: argparse.Namespace) -> Path:
     ParameterError
         If a result would replace an input.
     """
-    import os
-
     from qsm_recon.errors import ResourceError
     from qsm_recon.report.document import STAGE_PREFIX
     from qsm_recon.report.outputs import OUTPUT_NAMES, PAGE_NAME
 
     folder: Path = options.out
-    existing = folder.absolute()
-    while not existing.exists():
-        existing = existing.parent
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise ResourceError(f"--out {folder}: '{existing}' is not a folder that can be written; choose another")
+    require_writable(folder, f"--out {folder}", "choose another")
     names = (*OUTPUT_NAMES, *([PAGE_NAME] if options.html else []))
     for name in names:
         if (folder / name).is_dir():

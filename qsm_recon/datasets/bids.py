@@ -18,7 +18,7 @@ from typing import Any
 from qsm_recon.datasets.case import Case
 from qsm_recon.datasets.echo_order import same_strength
 from qsm_recon.datasets.files import case_from_files
-from qsm_recon.datasets.images import require_folder
+from qsm_recon.datasets.images import require_folder, same_grid
 from qsm_recon.datasets.options import ECHO_OPTIONS, LoadSettings, choose_field, path_inside
 from qsm_recon.errors import DataError, ParameterError, did_you_mean
 from qsm_recon.io import read_json
@@ -34,6 +34,9 @@ SELECTORS = {
     "task": "task",
     "contrast": "ce",
     "chunk": "chunk",
+    "inversion": "inv",
+    "flip": "flip",
+    "mtransfer": "mt",
 }
 """Option to entity; the entities that tell one acquisition from another."""
 OPTIONS = {
@@ -56,7 +59,7 @@ OWN_MASK = "qsmrecon"
 """Value of ``desc-`` of the masks that this program writes: results, which are no input of another run."""
 WHOLE = ("brain", "head")
 """Values of ``label-`` of masks that are not those of a part."""
-COUNTED = ("run", "echo", "chunk")
+COUNTED = ("run", "echo", "chunk", "inv", "flip")
 """Entities whose values are numbers: ``run-01`` is ``run-1``."""
 ARGUMENTS = {"mag": "magnitude", "phase": "phase", "real": "real", "imag": "imaginary"}
 PARTS = tuple(ARGUMENTS)
@@ -229,7 +232,8 @@ def find_images(root: Path, suffix: str, subject: str | None = None) -> list[Bid
     """Return all magnitude, phase, real and imaginary images of a suffix, of one subject or of all."""
     folders = "*" if subject is None else escape(subject)
     paths = sorted(root.glob(f"sub-{folders}/**/*_{escape(suffix)}.nii*"))
-    files = [BidsFile.parse(path) for path in paths if IMAGE.search(path.name)]
+    # Hidden ones are no images: macOS keeps ._NAME beside NAME on disks of other systems.
+    files = [BidsFile.parse(path) for path in paths if IMAGE.search(path.name) and not path.name.startswith(".")]
     return [file for file in files if file.part in PARTS]
 
 
@@ -240,7 +244,7 @@ def _choices(files: Iterable[BidsFile]) -> str:
         values = sorted({file.entities.get(entity, "") for file in files})
         if len(values) > 1:
             texts.append(f"?{option}= ({', '.join(value or NONE for value in values)})")
-    return " and ".join(texts) or "another folder: their names differ in entities that cannot be selected"
+    return " and ".join(texts) or "another folder: no option tells their names apart"
 
 
 def read_metadata(root: Path, file: BidsFile) -> dict[str, Any]:
@@ -345,20 +349,24 @@ def find_masks(root: Path, without: Path | None = None) -> list[BidsFile]:
 
 
 def find_mask(root: Path, file: BidsFile, masks: Iterable[BidsFile]) -> Path | None:
-    """Return the one of several masks that belongs to an image, by most entities; None where none does.
+    """Find the one of several masks that belongs to an image: on its grid, by most entities; None where none does.
+
+    Only where all are on other grids one of these is returned, for the reader to refuse.
 
     Raises
     ------
     DataError
         If several do.
     """
-    fitting: dict[int, list[Path]] = {}
+    fitting = []
     for mask in masks:
         shared = {key: value for key, value in mask.entities.items() if key in SELECTORS.values()}
         same_session = mask.entities.get("ses") == file.entities.get("ses")
         if same_session and shared.items() <= file.entities.items():
-            fitting.setdefault(len(shared), []).append(mask.path)
-    found = fitting[max(fitting)] if fitting else []
+            fitting.append((len(shared), mask.path))
+    if len(fitting) > 1:  # of several spaces, or of another image of the session
+        fitting = [one for one in fitting if same_grid(file.path, one[1])] or fitting
+    found = [path for count, path in fitting if count == max(fitting)[0]]
     if len(found) > 1:
         raise DataError(
             f"{file.path}: one mask is needed, found {', '.join(map(str, found))}; give it with ?mask=PATH (relative "

@@ -73,10 +73,18 @@ def _different_times(paths: Sequence[Path]) -> tuple[float, ...]:
     return times if len(set(times)) == len(times) else ()
 
 
-def echo_numbers(paths: Iterable[Path]) -> tuple[int, ...]:
-    """Echo numbers that BIDS-like names carry (``echo-2``, ``echo02``, ``_e2``); empty unless every name has one."""
-    found = [NAMED_ECHO.search(path.name) for path in paths]
-    return tuple(int(match[1]) for match in found if match) if all(found) else ()
+def echo_numbers(paths: Sequence[Path]) -> tuple[int, ...]:
+    """Echo numbers that BIDS-like names carry (``echo-2``, ``echo02``, ``_e2``); empty unless every name has one.
+
+    A number that all names share, as ``acq-multiecho3``, tells none of several files from the others.
+    """
+    found = [[int(number) for number in NAMED_ECHO.findall(path.name)] for path in paths]
+    if not found or not all(found):
+        return ()
+    if len({len(numbers) for numbers in found}) > 1:
+        return tuple(numbers[-1] for numbers in found)
+    columns = [column for column in zip(*found, strict=True) if len(found) == 1 or len(set(column)) > 1]
+    return columns[-1] if columns else ()
 
 
 def counting_numbers(paths: Sequence[Path]) -> tuple[float, ...]:

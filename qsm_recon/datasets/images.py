@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qsm_recon.datasets.echo_order import echo_numbers, in_order, says_order
 from qsm_recon.errors import DataError
-from qsm_recon.io import Image, load_image, require_same_geometry
+from qsm_recon.io import Image, affine_tolerance_mm, load_image, read_shape, require_same_geometry
 
 PathLike = str | Path
 
@@ -136,6 +136,15 @@ def require_same_echoes(magnitude: EchoImages, phase: EchoImages) -> None:
             f"{phase.paths[index]}: phase of echo {second[index]} paired with magnitude of echo {first[index]} "
             f"({magnitude.paths[index]}); give the same echoes of both"
         )
+
+
+def same_grid(first: Path, second: Path) -> bool:
+    """Whether two image files have the same grid by their headers; a file that cannot be read has none."""
+    try:
+        (shape, affine), (other, moved) = read_shape(first), read_shape(second)
+    except DataError:
+        return False
+    return shape[:3] == other[:3] and float(np.abs(affine - moved).max()) <= affine_tolerance_mm(affine)
 
 
 def root_sum_of_squares(echoes: NDArray[np.floating]) -> NDArray[np.float32]:

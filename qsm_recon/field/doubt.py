@@ -167,8 +167,7 @@ def _use_initial_phase(
     if trusted.any():
         power = np.square(voxels.magnitude[:, 0], dtype=np.float64)[trusted]
         smooth = [
-            SmoothPhase.fit(intercept[trusted], power, places[:, trusted], voxels.mask.shape)
-            for intercept in fitted.intercept_rad.T
+            SmoothPhase.fit(intercept[trusted], power, places[:, trusted]) for intercept in fitted.intercept_rad.T
         ]
         deviation = max(phase.deviation_rad for phase in smooth)
         report["initial_phase_deviation_rad"] = deviation

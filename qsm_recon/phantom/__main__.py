@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qsm_recon.commands.line import EXIT_DONE, CommandParser, add_version_option, run_as_program, run_command
+from qsm_recon.commands.line import (
+    EXIT_DONE,
+    CommandParser,
+    add_version_option,
+    require_writable,
+    run_as_program,
+    run_command,
+)
 from qsm_recon.phantom import PHANTOM_VERSION, PhantomParameters, build_phantom
 from qsm_recon.phantom.export import LAYOUTS, export_phantom
 from qsm_recon.phantom.lesions import SYNTAX, parse_lesions
@@ -104,6 +111,7 @@ def _write(options: argparse.Namespace) -> int:
         rf_phase_offset_rad=options.rf_phase,
         **with_preset(options.anatomy, _details(options)),
     )
+    require_writable(options.out, f"--out {options.out}", "choose another")
     claim(parameters, options.out, options.format)  # before minutes are spent on it
     phantom = build_phantom(parameters, cache=not options.no_cache)
     place = export_phantom(phantom, options.out, options.format)

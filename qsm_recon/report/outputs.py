@@ -124,7 +124,6 @@ def write_outputs(
         _panels(case, susceptibility, result.mask), result.mask, case.affine, result.history, title,
         margin_voxels=OUTLINED_MARGIN_VOXELS if case.made_mask else MARGIN_VOXELS,
     )  # fmt: skip
-    former = former_files(folder, REPORT_NAME)
     with all_or_nothing(folder) as staging:
         case.save(staging / MAP_NAME, susceptibility)
         for name, image in result.images.items():
@@ -146,6 +145,7 @@ def write_outputs(
                     f"{folder}: the result would replace the input {folder / name}; choose another folder; nothing was "
                     "written"
                 )
+        former = former_files(folder, REPORT_NAME)  # now, since another run may have ended there in the meantime
     remove_former(former, written, case.sources.values())
 
 

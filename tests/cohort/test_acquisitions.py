@@ -6,6 +6,7 @@ import pytest
 from qsm_recon.cohort.acquisitions import find_acquisitions, subjects_without
 from qsm_recon.datasets import load_case
 from qsm_recon.errors import DataError, ParameterError
+from qsm_recon.io import save_image
 
 MANY = ("sub-02", "sub-01_ses-b_run-1", "sub-01_ses-a_run-02", "sub-01_ses-a", "sub-01_ses-a_acq-fine_run-1")
 
@@ -101,6 +102,38 @@ def test_masks_by_pattern(pattern, study):
     for wrong in ("{subjct}.nii", "{", "{}.nii"):
         with pytest.raises(ParameterError, match=r"must be one of \{subject\}"):
             find_acquisitions(study.root, mask=wrong)
+
+
+def test_numbers_stand_in_a_pattern_as_the_names_write_them(pattern, study):
+    """{run} of run-01 stood for 1, and the mask beside it was not found."""
+    study.add("sub-01_run-01", mask=False)
+    study.add("sub-01_run-2", mask=False)
+    for run in ("01", "2"):
+        place = study.root / f"masks/sub-01_run-{run}_mask.nii.gz"
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes((pattern / "mask.nii.gz").read_bytes())
+    found = find_acquisitions(study.root, mask="masks/sub-{subject}_run-{run}_mask.nii.gz")
+    assert [one.mask for one in found] == ["masks/sub-01_run-01_mask.nii.gz", "masks/sub-01_run-2_mask.nii.gz"]
+
+
+def test_a_mask_on_the_grid_of_the_images_goes_before_those_of_other_spaces(scan, pattern, study):
+    """The mask of a template's space, as preprocessing leaves it beside the other, made a whole study fail."""
+    study.add("sub-01")
+    template = study.root / "derivatives/bet/sub-01/anat/sub-01_space-MNI152NLin6Asym_mask.nii.gz"
+    save_image(template, np.ones((30, 36, 30), bool), np.diag([2.0, 2.0, 2.0, 1.0]))
+    (one,) = find_acquisitions(study.root)
+    assert (one.mask, one.refusal) == ("derivatives/bet/sub-01/anat/sub-01_mask.nii.gz", None)
+    np.testing.assert_array_equal(load_case(one.specification(study.root)).problem.mask, scan.mask)
+
+
+def test_scans_that_differ_in_flip_angle_or_inversion_are_told_apart(study):
+    """No option named these entities: every acquisition of such a study failed as ambiguous."""
+    many = ["sub-01_inv-1", "sub-01_inv-2", "sub-02_flip-1_mt-off", "sub-02_flip-1_mt-on", "sub-02_flip-2_mt-off"]
+    for name in many:
+        study.add(name)
+    found = find_acquisitions(study.root)
+    assert names(found) == many
+    assert [load_case(one.specification(study.root)).name for one in found] == many
 
 
 def test_masks_that_do_not_count(pattern, study):

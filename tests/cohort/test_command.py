@@ -248,3 +248,17 @@ def test_subjects_without_images_are_told_of_in_one_line(study, cohort):
     assert (
         "7 subject(s) without images *_MEGRE.nii[.gz] are left out: sub-02, sub-03, sub-04, sub-05, sub-06, …" in said
     )
+
+
+def test_acquisitions_that_alone_have_no_mask_are_told_of(study, cohort):
+    """The map of one whose brain extraction had failed covered skull and scalp, and a note in its report said so."""
+    pytest.importorskip("distributed")
+    for name in ("sub-01", "sub-02", "sub-03"):
+        study.add(name, mask=name == "sub-02")
+    done = cohort("--dry-run")
+    assert done.code == 0
+    (said,) = [line for line in done.err.splitlines() if "no mask" in line]
+    assert "2 acquisition(s) have no mask under derivatives as others have" in said
+    assert said.endswith("is made: sub-01, sub-03")
+    assert "no mask" not in cohort("--dry-run", "--mask", "none").err
+    assert "no mask" not in cohort("--dry-run", "--participant-label", "01", "03").err

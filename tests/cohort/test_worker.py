@@ -12,7 +12,9 @@ from qsm_recon.cohort.acquisitions import find_acquisitions
 from qsm_recon.cohort.method import method_from_options
 from qsm_recon.cohort.record import DONE, FAILED, is_done, read_record, record_path
 from qsm_recon.cohort.worker import Task, deaths, perform, tidy
+from qsm_recon.commands.reconstruct import Outcome
 from qsm_recon.run import main as run_main
+from qsm_recon.unfinished import machine
 
 METHOD = ("--algo", "tkd", "--background", "vsharp", "--background-set", "largest_radius=4")
 
@@ -153,3 +155,26 @@ def test_attempts_that_died_are_counted_and_removed(study):
     assert [path.name for path in (study.out / ".unfinished").iterdir()] == ["sub-010.5.z"]
     tidy(study.out, ["sub-010"])
     assert not (study.out / ".unfinished").exists()
+
+
+def test_a_command_that_ends_leaves_alone_what_another_one_computes(study, task, monkeypatch):
+    """Of two commands over the same acquisitions the first to end took the other's folder away: its run failed."""
+    study.add("sub-01")
+    write = Outcome.write
+
+    def write_while_the_other_ends(outcome, folder, **more):
+        tidy(study.out, ["sub-01"])
+        write(outcome, folder, **more)
+        tidy(study.out, ["sub-01"])
+
+    monkeypatch.setattr(Outcome, "write", write_while_the_other_ends)
+    record = perform(task("sub-01", *METHOD))
+    assert (record.status, record.reason) == (DONE, "")
+    assert (study.out / "sub-01/anat/sub-01_Chimap.nii.gz").stat().st_size == record.outputs[
+        "sub-01/anat/sub-01_Chimap.nii.gz"
+    ]
+    assert not list((study.out / ".unfinished").iterdir())
+    for name in (f"sub-01.{os.getpid()}.{machine()}.x", f"sub-01.{os.getpid()}.elsewhere.y"):
+        (study.out / ".unfinished" / name).mkdir()
+    tidy(study.out, ["sub-01"])
+    assert [path.name for path in (study.out / ".unfinished").iterdir()] == [f"sub-01.{os.getpid()}.{machine()}.x"]

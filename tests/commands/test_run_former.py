@@ -2,7 +2,10 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
+
+from qsm_recon.report import outputs
 
 
 def names(folder):
@@ -92,3 +95,21 @@ def test_maps_that_are_inputs_are_not_written_over(files, inputs, run):
     assert done.code == 2
     assert f"the result would replace the input {harmonic}" in done.err
     assert harmonic.read_bytes() == content
+
+
+def test_what_another_run_left_there_in_the_meantime_goes_as_well(files, inputs, run, monkeypatch):
+    """Two runs at once into one folder: stages of the one that ended first stayed beside the map of the other."""
+    arguments = (*inputs.field, "--algo", "tkd")
+    assert run(*arguments, "--set", "threshold=0.3", "--keep-stages", "--html", "--out", "first").code == 0
+    draw = outputs.save_figure
+
+    def draw_while_the_other_ends(figure, path):
+        draw(figure, path)
+        for left in Path("first").iterdir():
+            shutil.copy(left, path.parent.parent)
+
+    monkeypatch.setattr(outputs, "save_figure", draw_while_the_other_ends)
+    assert run(*arguments).code == 0
+    assert names("out") == PLAIN
+    report = json.loads(Path("out/report.json").read_text())
+    assert report["algorithm"]["parameters"]["threshold"] != 0.3

@@ -27,7 +27,13 @@ def sheared(affine):
     return affine @ np.array([[1, 0.3, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
 
 
+def dangling(folder):
+    (folder / "annexed.nii.gz").symlink_to(folder / ".git/annex/objects/x.nii.gz")
+    return folder / "annexed.nii.gz"
+
+
 FIELD_ERRORS = {
+    "link to nothing": (lambda f, s: {"mask": dangling(f.folder)}, ["annexed.nii.gz", "link", "datalad get"]),
     "missing": (lambda f, s: {"field": f.folder / "no.nii.gz"}, ["no.nii.gz", "no such file"]),
     "missing mask": (lambda f, s: {"mask": f.folder / "no_mask.nii"}, ["no_mask.nii", "no such file"]),
     "field 4D": (lambda f, s: {"field": f.phase}, ["phase.nii.gz", "3D", "(20, 22, 18, 4)"]),

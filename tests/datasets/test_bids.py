@@ -119,6 +119,22 @@ def test_json_fields_are_inherited(scan, write, tmp_path):
     check(load_case(f"bids:{tmp_path}"), scan)
 
 
+def test_a_number_in_the_name_of_the_acquisition_is_not_that_of_the_echo(scan, write, tmp_path):
+    """With echo times from higher up, which say nothing of the order of the files, such a scan was refused."""
+    folder = write("sub-01_acq-multiecho4", sidecars=False)
+    for echo, time in enumerate(scan.times, start=1):
+        fields = {"EchoTime": time, "MagneticFieldStrength": scan.b0}
+        (folder.parent / f"sub-01_echo-{echo}_MEGRE.json").write_text(json.dumps(fields))
+    check(load_case(f"bids:{tmp_path}"), scan)
+
+
+def test_hidden_files_are_no_images(scan, write, tmp_path):
+    """macOS keeps one beside every file on disks of other systems: they were a second acquisition."""
+    for path in list(write().iterdir()):
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\26\7")
+    check(load_case(f"bids:{tmp_path}"), scan)
+
+
 def test_units_of_the_phase_are_trusted(scan, write, tmp_path):
     folder = write(change={"Units": "rad"})
     for echo in range(1, 5):  # unwrapped beyond one turn, which could not be recognised

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from qsm_recon.datasets.echo_order import check_strength, counting_numbers, in_order, sidecar_values
+from qsm_recon.datasets.echo_order import check_strength, counting_numbers, echo_numbers, in_order, sidecar_values
 from qsm_recon.errors import DataError
 
 
@@ -45,6 +45,33 @@ def test_echo_times_in_names_have_fractions():
 def test_other_differences_say_at_most_what_they_counted(names):
     numbers = counting_numbers([Path(name) for name in names])
     assert numbers in ((), (9, 10, 11))
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "sub-01_acq-multiecho3_echo-{}_part-phase_MEGRE.nii.gz",
+        "Multi_Echo_5_e{}_ph.nii.gz",
+        "sub-01_ses-echo{0}_echo-{0}_part-phase_MEGRE.nii.gz",
+    ],
+)
+def test_a_number_that_all_names_share_is_not_that_of_the_echo(pattern):
+    """It was: names that say echoes 3, 3, 3 are in no order, and the scan was refused whatever the order."""
+    given = paths(pattern, range(1, 12))
+    assert echo_numbers(given) == tuple(range(1, 12))
+    assert in_order(given, "phase") == (given, None)
+    assert in_order(sorted(given), "phase")[0] == given
+    with pytest.raises(DataError, match="the file names say echoes 3, 2, 1"):
+        in_order(given[2::-1], "phase")
+
+
+def test_names_that_share_all_their_echo_numbers_are_told_apart_by_others():
+    given = paths("GRE_echo5_TE{}.nii.gz", (4, 8, 12))
+    assert echo_numbers(given) == ()
+    assert in_order(given, "phase") == (given, None)
+    assert echo_numbers(given[:1]) == (5,)
+    assert echo_numbers([Path("a_echo-1.nii"), Path("b_echo5_echo-2.nii")]) == (1, 2)
+    assert echo_numbers([]) == ()
 
 
 @pytest.mark.parametrize("ending", ["nii", "nii.gz", "NII.GZ", "mgz", "mgh", "img", "hdr"])

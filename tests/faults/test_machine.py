@@ -8,7 +8,10 @@ from functools import partial
 import numpy as np
 import pytest
 
+from qsm_recon.cohort.command import main as cohort_main
+from qsm_recon.commands import evaluate, lcurve, run
 from qsm_recon.io import load_image
+from qsm_recon.phantom.__main__ import main as phantom_main
 
 from .conftest import finish, require_whole, start
 
@@ -113,6 +116,64 @@ def test_another_user_is_told_of_a_folder_that_is_not_theirs_and_works_in_one_th
     assert "is not a folder that can be written" in one_line(err)
     assert not list(locked.iterdir())
     require_whole(free)
+
+
+PRIVATE = """
+import os, sys
+from qsm_recon import run
+from qsm_recon.commands.evaluate import main as evaluate
+free, private, field, mask = sys.argv[1:]
+words = ["--algo", "tkd", "--quiet", "--field-unit", "ppm"]
+run.main([*words, "--field", field, "--mask", mask, "--out", free + "/first"])  # see above
+os.setgid({nobody})
+os.setuid({nobody})
+print(
+    run.main([*words, "--field", field, "--mask", mask, "--out", private + "/deep/out"]),
+    run.main([*words, "--field", field, "--mask", private + "/mask.nii.gz", "--out", free + "/second"]),
+    run.main(["--dataset", "bids:" + private + "/study", "--out", free + "/second"]),
+    evaluate([field, "--truth", private + "/truth.nii.gz", "--mask", mask]),
+)
+"""
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root can become another user")
+def test_folders_that_only_others_may_enter_are_told_of_in_one_line(ball, tmp_path):
+    """Whether something is there cannot even be asked: that ended in a traceback."""
+    free, private = tmp_path / "free", tmp_path / "private"
+    for folder, mode in ((free, 0o777), (private, 0o700)):
+        folder.mkdir()
+        folder.chmod(mode)
+    for folder in (ball, *ball.parents, *tmp_path.parents, tmp_path):
+        if folder.stat().st_uid == 0 and not folder.stat().st_mode & 0o005 and "pytest" in str(folder):
+            folder.chmod(0o755)
+    given = [str(ball / f"{name}.nii.gz") for name in ("field", "mask")]
+    code, out, err = finish(start("-c", PRIVATE.format(nobody=NOBODY), str(free), str(private), *given))
+    assert code == 0, err
+    assert out.split()[-4:] == ["2"] * 4, err
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert [str(private) in line and "Permission denied" in line for line in errors] == [True] * 4, err
+    assert not (free / "second").exists()
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "/".join(["b" * 200] * 30)], ids=["name", "path"])
+def test_names_that_no_file_can_have_are_told_of_in_one_line(name, ball, field_options, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    scored = ("--truth", str(ball / "field.nii.gz"), "--mask", str(ball / "mask.nii.gz"))
+    for main, words in (
+        (run.main, ("--algo", "tkd", *field_options, "--out", name)),
+        (run.main, ("--algo", "tkd", *field_options[:-1], f"{name}.nii.gz", "--out", "out")),
+        (run.main, ("--algo", "tkd", "--dataset", f"bids:{name}", "--out", "out")),
+        (lcurve.main, ("--algo", "tkd", *field_options, "--out", name)),
+        (evaluate.main, (str(ball / "field.nii.gz"), *scored, "--out", name)),
+        (cohort_main, (str(ball), name, "participant")),
+        (cohort_main, (name, "out", "participant")),
+        (phantom_main, ("--out", name)),
+    ):
+        assert main(list(words)) == 2
+        captured = capsys.readouterr()
+        assert not captured.out
+        assert "File name too long" in one_line(captured.err)
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_a_home_folder_it_works_and_the_cache_is_spoken_of_once_at_most(field_options, tmp_path):

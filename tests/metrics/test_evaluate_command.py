@@ -78,6 +78,20 @@ def test_listing_and_error_map(files, tmp_path, capsys):
     assert (tmp_path / "chi_error.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_map_that_is_refused_leaves_nothing_of_those_before_it(files, tmp_path, capsys):
+    """Their error maps were written already, beside the scores of an earlier evaluation."""
+    assert main(["chi.nii.gz", "missing.nii.gz", *CASE, "--out", "scores"]) == 2
+    assert "missing.nii.gz: no such file" in capsys.readouterr().err
+    assert not (tmp_path / "scores").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_told_of_before_anything_is_scored(files, tmp_path, capsys):
+    (tmp_path / "scores").write_text("in the way")
+    for out in ("scores", "scores/below"):
+        assert main(["missing.nii.gz", *CASE, "--out", out]) == 2
+        assert f"--out {out}: '{tmp_path / 'scores'}' is not a folder that can be written" in capsys.readouterr().err
+
+
 def test_maps_in_folders_of_one_name_get_error_maps_of_their_own(files, tmp_path, monkeypatch, capsys):
     for folder in ("a", "work/a"):
         save_image(f"{folder}/chi.nii.gz", files.reconstruction, AFFINE)
