@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from qsm_recon.operators.dipole import DipoleOperator, dipole_kernel
 from qsm_recon.operators.grid import Grid
@@ -210,6 +211,24 @@ def test_the_scale_of_a_field_follows_its_units_and_its_voxels(factor):
     finer = field_scale(replace(problem, grid=Grid(SHAPE, (factor,) * 3)))
     assert finer.coarseness == pytest.approx(scale.coarseness, rel=1e-3)
     assert finer.gradient_ppm_per_mm == pytest.approx(scale.gradient_ppm_per_mm / factor, rel=1e-3)
+
+
+def test_the_order_of_axes_has_no_say_where_there_is_no_signal():
+    """The nearest voxel with a signal is often one of several."""
+    problem, _ = textured(0.003)
+    rng = np.random.default_rng(4)
+    holes = gaussian_filter(rng.standard_normal(SHAPE), 2.0, mode="wrap")
+    holes = holes > np.quantile(holes, 0.7)
+    field = np.where(holes, rng.uniform(-1, 1, SHAPE), problem.field_ppm).astype(np.float32)
+    found = []
+    for order in ((0, 1, 2), (2, 1, 0), (1, 2, 0)):
+        grid = Grid(tuple(SHAPE[i] for i in order), b0_direction=tuple(float(i == 2) for i in order))
+        turned, mask, signal = (np.ascontiguousarray(i.transpose(order)) for i in (field, problem.mask, ~holes))
+        magnitude = signal.astype(np.float32)
+        found.append(field_scale(Problem(turned, mask, grid, magnitude=magnitude)))
+    for scale in found[1:]:
+        assert scale.error_ppm == pytest.approx(found[0].error_ppm, rel=1e-3)
+        assert scale.gradient_ppm_per_mm == pytest.approx(found[0].gradient_ppm_per_mm, rel=1e-3)
 
 
 def long_voxels(noise, size=(0.5, 0.5, 5.0), shape=(72, 72, 16)):
