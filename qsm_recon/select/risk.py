@@ -35,8 +35,12 @@ MISFIT_OF_ERRORS = 0.8
 docs/selection.md, where 0.5 to 1 serve nearly as well."""
 PROBED = (0.04, 4.0)
 """Range of that ratio in which the risk is worth a second reconstruction."""
+PROBE_SIZE = 0.3
+"""Size of the further errors over those of the field.  What a map follows is asked for at the errors that the field
+has; further ones as large as these make it noisier by a root of two, and thresholds let more of that through."""
 PROBE_TOLERANCE = 0.03
-"""Change of the costs of a second reconstruction at which it ends; risks change by less than a hundredth."""
+"""Change of the costs of a second reconstruction at which it ends; risks changed by less than a hundredth, with
+further errors as large as the field's."""
 MARGIN_MM = 8.0
 SMALLEST_WEIGHT = 0.05
 SEED = 20210
@@ -208,9 +212,9 @@ class RiskProbe:
         return result
 
     def _disturbed(self, errors: NDArray[np.float64]) -> Problem:
-        """The problem with further errors of that spectrum in its field, and the same in its echoes."""
+        """The problem with a little more errors of that spectrum in its field, and the same in its echoes."""
         nx, ny, nz = self._mask.shape
-        noise = self._bins.coloured_noise(errors, SEED)[:nx, :ny, :nz]
+        noise = self._bins.coloured_noise(PROBE_SIZE**2 * errors, SEED)[:nx, :ny, :nz]
         noise = np.where(self._mask, noise / np.maximum(self._weight, SMALLEST_WEIGHT), 0).astype(np.float32)
         self._noise = noise
         added = self._region.embed(noise)

@@ -68,8 +68,7 @@ def field_scale(problem: Problem) -> FieldScale:
     measured = part.measured
     known = part.field_ppm
     if np.count_nonzero(measured) < np.count_nonzero(part.mask):  # where there is no signal the field is anything
-        nearest = ndimage.distance_transform_edt(~measured, return_distances=False, return_indices=True)
-        known = known[tuple(nearest)]
+        known = _filled(known, measured, part.mask)
     mean = float(known[part.mask].mean(dtype=np.float64))  # which means nothing
     field = np.where(part.mask, known - mean, 0) * window
     spectrum = bins.transform(field.astype(np.float32))
@@ -86,6 +85,24 @@ def field_scale(problem: Problem) -> FieldScale:
         voxel,
         tuple(errors.bounds.tolist()),
     )
+
+
+def _filled(field: np.ndarray, known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """A field with means of the known voxels around in place of the others; boxes widen until they hold some.
+
+    The nearest known voxel would do, but is often one of several, of which the order of the axes decides.
+    """
+    from scipy import ndimage
+
+    filled, missing, width = field.copy(), wanted & ~known, 3
+    values, counted = np.where(known, field, 0).astype(np.float64), known.astype(np.float64)
+    while missing.any():
+        sums, share = (ndimage.uniform_filter(image, width, mode="constant") for image in (values, counted))
+        near = missing & (share > 0.5 / width**3)
+        filled[near] = sums[near] / share[near]
+        missing &= ~near
+        width = 2 * width - 1
+    return filled
 
 
 def _susceptibility(bins: SpectralBins, power: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
