@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qsm_recon.errors import DataError
 from qsm_recon.problem import check_echo_times
+from qsm_recon.units import hz_per_ppm
 from qsm_recon.values import floating_image, image_array, real_number
 
 STRONGEST_FIELD_T = 25.0
@@ -139,7 +140,8 @@ def check_b0(b0_tesla: float) -> float:
     """
     strength = real_number("b0_tesla", b0_tesla, "a field strength in T, such as 3 or 7")
     if not 0 < strength <= STRONGEST_FIELD_T:
-        raise DataError(f"b0_tesla is {strength:g}: expected a field strength in T, such as 3 or 7")
+        frequency = f"; {strength:g} MHz would be {strength / hz_per_ppm(1.0):.3g} T" if strength > 0 else ""
+        raise DataError(f"b0_tesla is {strength:g}: expected a field strength in T, such as 3 or 7{frequency}")
     return strength
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from qsm_recon.errors import DataError, ParameterError
-from qsm_recon.field.echoes import EchoSeries, stack_echoes
+from qsm_recon.field.echoes import EchoSeries, check_b0, stack_echoes
 from qsm_recon.field.phase_scale import rescale_phase
 from qsm_recon.field.voxels import check_mask
 
@@ -126,3 +126,10 @@ def test_hidden_phase_is_not_known():
 def test_hidden_voxels_are_outside_the_mask():
     hidden = np.arange(24).reshape(2, 3, 4) % 2 == 0
     assert np.array_equal(check_mask(np.ma.array(np.ones((2, 3, 4), bool), mask=hidden), (2, 3, 4)), ~hidden)
+
+
+def test_a_frequency_in_place_of_the_field_strength_is_recognised():
+    with pytest.raises(DataError, match=r"b0_tesla is 127\.73: .* 127\.73 MHz would be 3 T"):
+        check_b0(127.73)
+    with pytest.raises(DataError, match=r"b0_tesla is -3: expected a field strength in T, such as 3 or 7$"):
+        check_b0(-3)
