@@ -94,13 +94,15 @@ class _Drawing:
         self._save(name, plots.top_five(kept, images, truth, case.evaluation_mask, heading))
 
     def _map(self, record: Record) -> NDArray | None:
-        """The map of a row: kept, or solved for again by the present program, at the weight of the row."""
+        """The map of a row: kept, or solved for by the present program, now or before, at the weight of the row."""
         kept = self._store.load_map(record.key)
-        if kept is not None or not self._threads:
+        if kept is not None:
             return kept
         job = Job.again(record.job, record.weight)
         known = self._store.find(job.key())
         if known is None or not self._store.map_path(known.key).is_file():
+            if not self._threads:
+                return None
             print(f"solving again: {job}", flush=True)
             known = execute(job, self._store, threads=self._threads, keep_map=True, provenance=provenance())
         if known.failed:

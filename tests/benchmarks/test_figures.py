@@ -41,9 +41,10 @@ def test_a_map_that_is_not_kept_is_made_again_at_the_weight_of_its_row(tmp_path,
     np.testing.assert_allclose(again, Store(store).load_map(record.key), rtol=0, atol=1e-6)
 
     table.write_text(table.read_text().replace(repr(was), repr(was + 0.5)))  # as if another build had made the row
-    assert draw(results, empty, "--solve") == 0
+    assert draw(results, empty) == 0
     said = capsys.readouterr().out
     assert "solving again" not in said
+    assert "are not there" not in said
     assert f"NRMSE {was:.2f}, {was + 0.5:.2f} in the table" in said
 
 
