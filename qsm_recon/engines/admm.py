@@ -186,12 +186,23 @@ class ADMM(Loop):
         self._sweeps.load(start)
         self._loaded = True
 
-    def run_on(self, factor: float, callback: Callback | None = None) -> Outcome:
+    def run_on(self, factor: float, callback: Callback | None = None, *, rough: bool = False) -> Outcome:
         """Run on after an earlier run, with the regularisation weight multiplied by a factor.
 
         Penalty and dual variables of the regulariser are multiplied by it too, so that shrinkage thresholds stay and
         the state is close to that of the new minimum.
+
+        Parameters
+        ----------
+        factor
+            New weight over the former one.
+        callback
+            See :data:`qsm_recon.result.Callback`.
+        rough
+            As for :meth:`run`.
         """
+        if rough:
+            self._early_threshold = self._settings.early_threshold
         self._regulariser.rescale(factor)
         self._penalty *= factor
         self._side_penalty *= factor

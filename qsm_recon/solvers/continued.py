@@ -39,6 +39,8 @@ class ContinuedSeries(Series):
     """
 
     keeps_state: ClassVar[bool] = True
+    large_steps: ClassVar[bool] = False
+    """Whether another weight begins with steps as large as from nothing, as small ones hardly move strong sources."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(without_constant(problem))
@@ -86,7 +88,7 @@ class ContinuedSeries(Series):
         """Solve from the state that the run before left, whose solver had another regularisation weight."""
         factor = solver.main_value() / state.solver.main_value()
         state.solver = solver
-        return state.ended(state.engine.run_on(factor, callback))
+        return state.ended(state.engine.run_on(factor, callback, rough=self.large_steps))
 
     @staticmethod
     def _composed(solver: Solver) -> Composed:

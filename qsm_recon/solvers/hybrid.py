@@ -160,6 +160,8 @@ class HybridSeries(ContinuedSeries):
     The iterations of stage 1 are counted, so that it starts anew for each of its weights.
     """
 
+    large_steps: ClassVar[bool] = True  # where stage 1 distrusts a source, its data have little weight
+
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
         self._first: FirstStage | None = None
