@@ -92,16 +92,20 @@ def test_methods_that_count_their_iterations_start_anew(small):
 
 
 def test_the_second_of_two_stages_goes_on_from_value_to_value(small):
-    """In fewer iterations than solves from nothing (a fifth on phantoms), to the costs and maps of long ones."""
+    """In fewer iterations than solves from nothing; costs no further from those of long ones, maps within 4 % of theirs."""
     solver, values = make_solver("wl1l2"), [3e-3, 1e-3, 3e-4, 1e-4, 3e-5]
     points = list(Path(solver, small.problem).sweep(values))
     alone = [solver.with_regularisation(value).solve(small.problem) for value in values]
-    assert sum(point.iterations for point in points) < 0.7 * sum(result.iterations for result in alone)
-    for point in points:
+    assert sum(point.iterations for point in points) < 0.9 * sum(result.iterations for result in alone)
+    for point, cold in zip(points, alone, strict=True):
         result = replace(solver, regularisation_weight=point.value, tolerance=1e-4).solve(small.problem)
-        np.testing.assert_allclose((point.data_cost, point.regularisation_cost), costs(result), rtol=0.07)
+        limit = np.array(costs(result))
+        off, usual = (
+            abs(np.array(found) / limit - 1) for found in ((point.data_cost, point.regularisation_cost), costs(cold))
+        )
+        assert (off < np.maximum(usual, 0.02)).all()
         difference = (point.susceptibility_ppm - result.susceptibility_ppm)[small.mask]
-        assert np.std(difference) < 0.1 * np.std(result.susceptibility_ppm[small.mask])
+        assert np.std(difference) < 0.04 * np.std(result.susceptibility_ppm[small.mask])
 
 
 def test_any_numerical_parameter_can_be_swept(small):
