@@ -92,7 +92,7 @@ def test_methods_that_count_their_iterations_start_anew(small):
 
 
 def test_the_second_of_two_stages_goes_on_from_value_to_value(small):
-    """In fewer iterations than solves from nothing; costs no further from those of long ones, maps within 4 % of theirs."""
+    """In fewer iterations than solves from nothing; costs no further off than theirs, maps within 4 % of long ones."""
     solver, values = make_solver("wl1l2"), [3e-3, 1e-3, 3e-4, 1e-4, 3e-5]
     points = list(Path(solver, small.problem).sweep(values))
     alone = [solver.with_regularisation(value).solve(small.problem) for value in values]
