@@ -184,7 +184,8 @@ def _solve(solver: Solver, case: Case, *, two_pass: bool, quiet: bool) -> Recons
     shape = "×".join(str(n) for n in case.problem.grid.shape)
     logger.info("%s: %s, B0 %.1f° off the nearest axis", case.name, shape, case.problem.grid.b0_angle_deg)
     for note in (*case.notes, *case.problem.notes):
-        logger.info("note: %s", note)
+        if not note.startswith("warning: "):  # printed where it arose
+            logger.info("note: %s", note)
     main = solver.main_parameter()
     if solver.default_rule and getattr(solver, main.name) is None:
         value = solver.resolved(case.problem).main_value()

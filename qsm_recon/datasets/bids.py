@@ -59,6 +59,8 @@ OWN_MASK = "qsmrecon"
 """Value of ``desc-`` of the masks that this program writes: results, which are no input of another run."""
 WHOLE = ("brain", "head")
 """Values of ``label-`` of masks that are not those of a part."""
+PARTS_OF_IT = re.compile(r"lesion|tumou?r|wmh|ventric|vessel|vein|^(wm|gm|csf)$", re.IGNORECASE)
+"""Values of ``desc-`` of masks that are."""
 COUNTED = ("run", "echo", "chunk", "inv", "flip")
 """Entities whose values are numbers: ``run-01`` is ``run-1``."""
 ARGUMENTS = {"mag": "magnitude", "phase": "phase", "real": "real", "imag": "imaginary"}
@@ -329,6 +331,7 @@ def find_masks(root: Path, without: Path | None = None) -> list[BidsFile]:
     """Return all masks of subjects under ``derivatives`` that this program did not write, and that are of no part.
 
     A mask with the entity ``label`` is that of a structure or a lesion; only ``label-brain`` and ``label-head`` count.
+    So is one whose ``desc`` names a part, as ``desc-lesion``.
 
     Parameters
     ----------
@@ -345,6 +348,7 @@ def find_masks(root: Path, without: Path | None = None) -> list[BidsFile]:
         if "sub" in mask.entities
         and mask.entities.get("desc") != OWN_MASK
         and mask.entities.get("label", WHOLE[0]).lower() in WHOLE
+        and not PARTS_OF_IT.search(mask.entities.get("desc", ""))
     ]
 
 

@@ -118,11 +118,11 @@ def sidecar_values(paths: Sequence[Path], name: str) -> tuple[float, ...]:
     Raises
     ------
     DataError
-        If a JSON file cannot be read.
+        If a JSON file cannot be read, or has something else there than numbers.
     """
     if len(paths) == 1 and isinstance(several := _sidecar_field(paths[0], name), list):
-        return tuple(map(float, several)) if all(map(_is_number, several)) else ()
-    values = [value for path in paths if (value := _sidecar_value(path, name)) is not None]
+        return tuple(_as_number(paths[0], name, value) for value in several)
+    values = [_as_number(path, name, value) for path in paths if (value := _sidecar_field(path, name)) is not None]
     return tuple(values) if len(values) == len(paths) else ()
 
 
@@ -157,23 +157,17 @@ def check_strength(paths: Iterable[Path], b0_tesla: float | None) -> None:
     if b0_tesla is None:
         return
     for path in paths:
-        stored = _sidecar_value(path, "MagneticFieldStrength")
-        if stored is not None and not same_strength(stored, b0_tesla):
-            raise DataError(
-                f"{path}: its JSON file says a field strength of {stored:g} T, but {b0_tesla:g} T is given; correct "
-                "the one that is wrong (--b0, or MagneticFieldStrength)"
-            )
+        for stored in sidecar_values([path], "MagneticFieldStrength"):
+            if not same_strength(stored, b0_tesla):
+                raise DataError(
+                    f"{path}: its JSON file says a field strength of {stored:g} T, but {b0_tesla:g} T is given; correct "
+                    "the one that is wrong (--b0, or MagneticFieldStrength)"
+                )
 
 
 def same_strength(first: float, second: float) -> bool:
     """Whether two field strengths are the same but for rounding, or for a nominal value."""
     return abs(first - second) <= SAME_STRENGTH * max(abs(first), abs(second))
-
-
-def _sidecar_value(path: Path, name: str) -> float | None:
-    """A number from the JSON file beside an image; None where there is none."""
-    value = _sidecar_field(path, name)
-    return float(value) if _is_number(value) else None
 
 
 def _sidecar_field(path: Path, name: str) -> Any:
@@ -182,8 +176,11 @@ def _sidecar_field(path: Path, name: str) -> Any:
     return read_json(sidecar).get(name) if sidecar.is_file() else None
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _as_number(path: Path, name: str, value: Any) -> float:
+    """What the JSON file beside an image says, refused where it is no number: left out, nobody would notice."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise DataError(f"{sidecar_of(path)}: '{name}' is {value!r}; expected a number")
+    return float(value)
 
 
 def _as_a_shell_lists(paths: Sequence[Path]) -> bool:

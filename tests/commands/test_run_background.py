@@ -63,7 +63,7 @@ def test_a_removal_that_leaves_few_slices_is_refused_as_few_slices_are(scan, fil
     assert "--background lbv or pdf" in said
     assert not Path("out").exists()
     code, said = slab(9, "--background", "lbv", "--background-set", "peel=1")
-    assert (code, "warning: the mask that lbv leaves is" in said) == (0, True)
+    assert (code, said.count("warning: the mask that lbv leaves is")) == (0, 1)
     assert any(note.startswith("warning: the mask that lbv leaves") for note in report()["input"]["notes"])
     assert slab(9, "--background", "pdf")[0] == 0
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from qsm_recon.datasets import load_case
+from qsm_recon.datasets.bids import find_masks
 from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.io import save_image
 
@@ -63,6 +64,15 @@ def test_the_mask_of_a_lesion_is_not_taken_for_that_of_the_brain(scan, write, tm
     check(load_case(f"bids:{tmp_path}"), scan)
     asked = load_case(f"bids:{tmp_path}?mask=derivatives/lesions/sub-01/anat/sub-01_label-lesion_mask.nii.gz")
     np.testing.assert_array_equal(asked.problem.mask, lesion)
+
+
+@pytest.mark.parametrize(("desc", "taken"), [("lesion", False), ("WMH", False), ("gm", False), ("gmbrain", True)])
+def test_a_mask_described_as_that_of_a_part_is_not_taken_for_the_brains(tmp_path, desc, taken):
+    """A lone ``desc-lesion`` made a map of the lesion alone."""
+    below = tmp_path / "derivatives" / "masks"
+    below.mkdir(parents=True)
+    (below / f"sub-01_desc-{desc}_mask.nii.gz").touch()
+    assert [mask.entities["desc"] for mask in find_masks(tmp_path)] == [desc] * taken
 
 
 def test_a_subject_with_images_of_another_suffix_is_told_of_that(write, tmp_path):

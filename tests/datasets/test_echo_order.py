@@ -81,3 +81,14 @@ def test_the_json_file_beside_an_image_is_found_whatever_its_format(tmp_path, en
     assert sidecar_values([image], "EchoTime") == (0.004,)
     with pytest.raises(DataError, match="says a field strength of 7 T, but 3 T is given"):
         check_strength([image], 3)
+
+
+@pytest.mark.parametrize("value", ["0.004", True, [0.004, "0.008"], {}])
+def test_a_sidecar_with_something_else_than_a_number_is_not_passed_over(tmp_path, value):
+    """Text for a number was as good as nothing: neither taken nor refused."""
+    image = tmp_path / "phase.nii.gz"
+    (tmp_path / "phase.json").write_text(json.dumps({"EchoTime": value}))
+    with pytest.raises(DataError, match=r"phase\.json: 'EchoTime' is .*; expected a number"):
+        sidecar_values([image], "EchoTime")
+    (tmp_path / "phase.json").write_text(json.dumps({"EchoTime": None}))
+    assert sidecar_values([image], "EchoTime") == ()
