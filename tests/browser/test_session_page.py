@@ -290,7 +290,8 @@ def test_picks_beyond_the_axis_of_a_chart_are_not_drawn(page):
     lines = page.execute_script("""
         const host = document.createElement("div");
         const vertical = [1, 5, 50].map((at) => ({ at, colour: "red" }));
-        const move = drawChart(host, { title: "", x: "", y: "", logX: true, vertical, series: [{ x: [2, 9], y: [1, 2] }] });
+        const series = [{ x: [2, 9], y: [1, 2] }];
+        const move = drawChart(host, { title: "", x: "", y: "", logX: true, vertical, series });
         move(5, 1);
         const shown = host.querySelector("circle").getAttribute("visibility");
         move(null, null);

@@ -170,7 +170,7 @@ def test_a_map_without_structure_is_no_part_of_the_curve(session_copy, cost):
     np.testing.assert_array_equal(session.curve().parameter, whole.parameter[:-1])
     assert len(session.of_case(0)) == len(whole)  # its map stays
     content = session.write_page().read_text("utf-8")
-    assert "NaN" not in content and "Infinity" not in content
+    assert not any(word in content for word in ("NaN", "Infinity"))
     session.points = [replace(point, regularisation_cost=0.0) for point in session.points]
     with pytest.raises(DataError, match=r"no point has costs that are positive and finite; sweep other values"):
         session.curve()
