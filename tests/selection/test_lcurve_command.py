@@ -81,7 +81,7 @@ def test_the_command_on_the_page_reproduces_its_point(on_disk, tmp_path):
 
 
 def test_numbers_of_the_command_are_exact(small, tmp_path):
-    """Six digits of a setting were printed, and the command on the page was another reconstruction than the session's."""
+    """Six digits of a setting were printed, so that the command was another reconstruction."""
     solver = make_solver("tv", gradient_penalty=0.123456789, margin=1 / 3)
     session = TuningSession.open(tmp_path, solver, None, [SessionCase.of("ball", small.problem, np.eye(4), [])])
     words = shlex.split(session.command(1.23456789e-4))
