@@ -121,7 +121,7 @@ def turn_filled_by(smallest: float, largest: float) -> PhaseUnit | None:
 
 
 def unit_of_its_own(unit: PhaseUnit, smallest: float, largest: float) -> PhaseUnit | None:
-    """Return the other convention that one echo is a full turn of, where it cannot be part of a turn of all echoes' unit.
+    """Return the convention that one echo is a full turn of, where that cannot be part of a turn of all echoes' unit.
 
     Parameters
     ----------

@@ -245,6 +245,8 @@ def test_bad_usage_is_one_line_and_nothing_is_written(arguments, message, head, 
         ({"ratings": {"noise": {"map 99": 1}}}, "'map 99' is no map"),
         ({"ratings": []}, "not a file of ratings"),
         ({"rater": "A"}, "a second file of rater 'A'"),
+        ({"rater": " A\n"}, "a second file of rater 'A'"),
+        ({"rater": "  "}, "not a file of ratings"),
     ],
 )
 def test_ratings_that_cannot_be_are_refused(change, message, head, capsys):
