@@ -72,11 +72,7 @@ def read_ratings(files: Sequence[Path], keys: Sequence[Path]) -> Ratings:
         content = read_json(path)
         given = content.get("rater")
         rater = " ".join(given.split()) if isinstance(given, str) else ""  # one line, and 'A ' is A
-        if (
-            content.get("format") != FORMAT
-            or not rater
-            or not isinstance(content.get("ratings"), dict)
-        ):
+        if content.get("format") != FORMAT or not rater or not isinstance(content.get("ratings"), dict):
             raise DataError(f"{path}: not a file of ratings saved by the page")
         if not isinstance(content.get("page"), str) or content["page"] not in by_page:
             raise DataError(
