@@ -300,7 +300,7 @@ def test_picks_beyond_the_axis_of_a_chart_are_not_drawn(page):
     assert lines == [1, "visible", "hidden", None]
 
 
-@pytest.mark.parametrize("width", [280, 700, 1400])
+@pytest.mark.parametrize("width", [320, 700, 1400])
 def test_the_page_does_not_run_off_a_narrow_window(page, width):
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
