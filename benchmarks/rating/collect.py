@@ -70,12 +70,9 @@ def read_ratings(files: Sequence[Path], keys: Sequence[Path]) -> Ratings:
     scores = {category: np.full((len(files), len(maps)), np.nan) for category in CATEGORIES}
     for row, path in enumerate(files):
         content = read_json(path)
-        rater = content.get("rater")
-        if (
-            content.get("format") != FORMAT
-            or not isinstance(rater, str)
-            or not isinstance(content.get("ratings"), dict)
-        ):
+        given = content.get("rater")
+        rater = " ".join(given.split()) if isinstance(given, str) else ""  # one line, and 'A ' is A
+        if content.get("format") != FORMAT or not rater or not isinstance(content.get("ratings"), dict):
             raise DataError(f"{path}: not a file of ratings saved by the page")
         if not isinstance(content.get("page"), str) or content["page"] not in by_page:
             raise DataError(

@@ -166,8 +166,9 @@ def _run(options: argparse.Namespace) -> int:
         print(f"{pick.method}: {pick.reason}")
         return EXIT_NOT_CONVERGED
     print(f"{session.parameter} = {pick.value:.4g} by {pick.method} (confidence {pick.confidence:.2f}): {pick.reason}")
+    rounded = float(f"{pick.value:.6g}")  # of which no map was computed
     for index in range(len(session.cases)):
-        print(f"reconstruct with: {session.command(pick.value, index)}")
+        print(f"reconstruct with: {session.command(rounded, index)}")
     return EXIT_DONE
 
 

@@ -14,7 +14,7 @@ from qsm_recon.datasets.images import EchoImages, PathLike, as_paths, load_echoe
 from qsm_recon.errors import DataError, ParameterError
 from qsm_recon.field import EchoSeries, rescale_phase
 from qsm_recon.field.masking import signal_mask
-from qsm_recon.field.phase_scale import turn_filled_by
+from qsm_recon.field.phase_scale import PhaseUnit, phase_unit, turn_filled_by, unit_of_its_own
 from qsm_recon.io import Image, is_complex, require_same_geometry
 from qsm_recon.problem import finite_in_mask, require_non_negative
 
@@ -204,6 +204,8 @@ def _phase_in_rad(
     angle = values
     if not phase.first.complex_valued:
         angle, scaling = rescale_phase(values, reading.phase_unit, phase.source, accept_range=reading.accept_range)
+        if not reading.accept_range:
+            _require_one_unit(phase, values, phase_unit(scaling.unit))
         if scaling.unit != "rad":
             text = f"phase: values from {scaling.smallest:g} to {scaling.largest:g} taken as {scaling.description}"
             notes.append(text)
@@ -211,6 +213,19 @@ def _phase_in_rad(
         notes.append("phase: taken with the opposite sign (--phase-sign negative)")
         angle = -angle
     return angle
+
+
+def _require_one_unit(phase: EchoImages, values: NDArray[np.float32], unit: PhaseUnit) -> None:
+    """Refuse an echo that was written in another unit than the echoes together are taken for."""
+    for index in range(phase.count):
+        smallest, largest = float(values[..., index].min()), float(values[..., index].max())
+        other = unit_of_its_own(unit, smallest, largest)
+        if other is not None:
+            raise DataError(
+                f"{phase.file_of(index)}: values from {smallest:g} to {largest:g} are one turn as {other.description}, "
+                f"but all echoes together as {unit.description}; convert the echoes to one unit, or insist with "
+                "--accept-range"
+            )
 
 
 def _require_not_exchanged(magnitude: EchoImages, mask: NDArray[np.bool_]) -> None:

@@ -26,6 +26,9 @@ RADIAN_SHARE = 0.9
 SMALLEST_SHARE = 0.05
 """Share of a turn below which not even a stated unit is believed: noise alone spans more."""
 
+NARROW = 7.0
+"""How many times narrower than the turn of all echoes one echo's turn is at least where its unit is another one."""
+
 
 @dataclass(frozen=True)
 class PhaseUnit:
@@ -115,6 +118,28 @@ def turn_filled_by(smallest: float, largest: float) -> PhaseUnit | None:
     """Return the one convention of which values in this range are a full turn, if any."""
     full = [unit for unit in UNITS.values() if unit.filled_by(smallest, largest)]
     return full[0] if len(full) == 1 else None
+
+
+def unit_of_its_own(unit: PhaseUnit, smallest: float, largest: float) -> PhaseUnit | None:
+    """Return the convention that one echo is a full turn of, where that cannot be part of a turn of all echoes' unit.
+
+    Parameters
+    ----------
+    unit
+        What all echoes together were taken for.
+    smallest, largest
+        Values of the one echo.
+
+    Returns
+    -------
+    PhaseUnit or None
+        A convention with another zero, or a turn too narrow to be the range of an early echo in the unit of all.
+    """
+    other = turn_filled_by(smallest, largest)
+    if other is None or unit.filled_by(smallest, largest):
+        return None
+    narrow = other.rad_per_unit > NARROW * unit.rad_per_unit
+    return other if narrow or other.zero != unit.zero else None
 
 
 def rescale_phase(

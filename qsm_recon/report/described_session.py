@@ -21,13 +21,13 @@ class DescribedSession(Session):
         return "" if unit == "1" else unit
 
     def command(self, value: float, case: int = 0) -> str:
-        """Command line that reconstructs a data set with a value, to the method's own accuracy."""
+        """Command line that reconstructs a data set with a value, to the method's own accuracy; numbers are exact."""
         solver = self.solver(value)
         words = ["python", "-m", "qsm_recon.run", "--algo", solver.name]
         for name, declared in solver.declared().items():
             setting = getattr(solver, name)
             if setting != declared.default or name == self.parameter:
-                words += ["--set", f"{name}={setting:g}" if isinstance(setting, float) else f"{name}={setting}"]
+                words += ["--set", f"{name}={setting}"]
         return shlex.join([*words, *self.cases[case].arguments])
 
     def error_at(self, pick: Pick) -> float | None:

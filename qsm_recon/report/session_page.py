@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.io import atomic_write_text
+from qsm_recon.io import atomic_write_text, plain
 from qsm_recon.metrics.scores import METRIC_UNITS
 from qsm_recon.report.described_session import DescribedSession
 from qsm_recon.report.planes import LETTERS, PLANES, Plane, Turn, bounding_box
@@ -64,8 +64,8 @@ def write_session_page(session: DescribedSession, pick: Pick | None = None) -> P
 
 
 def _embedded(content: Any) -> str:
-    """JSON that cannot end the element it stands in."""
-    return json.dumps(content, allow_nan=False).replace("<", "\\u003c")
+    """JSON that cannot end the element it stands in; numbers that are not finite are null."""
+    return json.dumps(plain(content), allow_nan=False).replace("<", "\\u003c")
 
 
 def _pick(pick: Pick) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def _facts(session: DescribedSession, point: StoredPoint, case: int) -> dict[str
         "iterations": point.iterations,
         "settled": point.settled,
         "seconds": point.seconds,
-        "metrics": {name: value for name, value in point.metrics.items() if value is not None},
+        "metrics": {name: value for name, value in point.metrics.items() if value is not None and np.isfinite(value)},
         "command": session.command(point.value, case),
     }
 

@@ -114,8 +114,17 @@ def curve_of_points(groups: list[list[Any]]) -> Curve:
     ----------
     groups
         For each value of the parameter, weakest first, the points of all data sets: objects with the attributes of
-        :class:`qsm_recon.select.path.PathPoint`.  Costs add up, as those of one problem made of all of them.
+        :class:`qsm_recon.select.path.PathPoint`.  Costs add up, as those of one problem made of all of them.  Values
+        whose costs have no logarithm, as those of a map without any structure, are no part of the curve.
+
+    Raises
+    ------
+    DataError
+        If none is left.
     """
+    groups = [group for group in groups if _has_logarithms(group)]
+    if not groups:
+        raise DataError("curve: no point has costs that are positive and finite; sweep other values")
 
     def total(name: str) -> NDArray | None:
         values = [[getattr(point, name) for point in group] for group in groups]
@@ -133,6 +142,12 @@ def curve_of_points(groups: list[list[Any]]) -> Curve:
         *_spectral(groups),
         all(point.noise_measured for group in groups for point in group),
     )
+
+
+def _has_logarithms(group: list[Any]) -> bool:
+    """Whether both costs of a value, all data sets together, have a place on logarithmic axes."""
+    costs = np.array([[point.data_cost, point.regularisation_cost] for point in group], dtype=float)  # None: NaN
+    return bool(np.all(np.isfinite(costs)) and np.all(costs.sum(axis=0) > 0))
 
 
 def _spectral(groups: list[list[Any]]) -> tuple[NDArray | None, NDArray | None]:

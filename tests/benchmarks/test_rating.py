@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -81,10 +82,10 @@ def alike(best, middling, worst):
 
 def test_the_page_does_not_tell_which_map_is_which(head):
     page, content, key = make_page()
-    for word in ("best", "middling", "worst", "truth.nii", ".nii", str(key["submissions"]["map 01"]["sha256"])):
-        assert word not in page
-    assert "metrics" not in page
-    assert "http" not in page
+    text = re.sub("[A-Za-z0-9+/]{100,}", "", page)  # pictures in base64 may spell any word
+    for word in ("best", "middling", "worst", "truth.nii", ".nii", "metrics", "http"):
+        assert word not in text
+    assert str(key["submissions"]["map 01"]["sha256"]) not in page
     assert sorted(item["file"] for item in key["submissions"].values()) == sorted(FILES)
     assert content["orders"] == key["orders"]
     for order in content["orders"].values():
@@ -244,6 +245,8 @@ def test_bad_usage_is_one_line_and_nothing_is_written(arguments, message, head, 
         ({"ratings": {"noise": {"map 99": 1}}}, "'map 99' is no map"),
         ({"ratings": []}, "not a file of ratings"),
         ({"rater": "A"}, "a second file of rater 'A'"),
+        ({"rater": " A\n"}, "a second file of rater 'A'"),
+        ({"rater": "  "}, "not a file of ratings"),
     ],
 )
 def test_ratings_that_cannot_be_are_refused(change, message, head, capsys):

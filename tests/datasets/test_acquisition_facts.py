@@ -207,6 +207,38 @@ def test_phase_of_any_range_gives_the_right_field(scan, files, read, factor, off
     assert error < 3e-4
 
 
+SCALED = 4096 / np.pi
+
+
+@pytest.mark.parametrize(
+    ("factors", "offset", "file"),
+    [
+        ((SCALED, 1, SCALED, SCALED), 0, "echo2"),
+        ((1, 1, 1000, 1), 0, "echo1"),
+        ((SCALED, SCALED, SCALED, 2048 / np.pi), 2048, "echo4"),
+    ],
+)
+def test_echoes_in_several_units_are_refused(scan, files, read, factors, offset, file):
+    """A converter that scaled one echo alone; all of them were taken for the widest unit, which made another map."""
+    rng = np.random.default_rng(0)
+    noise = np.where(scan.mask[..., None], scan.phase, rng.uniform(-np.pi, np.pi, scan.phase.shape))
+    echoes = noise * factors + [0, 0, 0, offset]
+    one_each = [files.write(f"echo{k + 1}", echoes[..., k]) for k in range(4)]
+    with pytest.raises(DataError, match=rf"{file}.nii.gz: values from .* one turn as .*convert the echoes to one unit"):
+        read(phase=one_each)
+    with pytest.raises(DataError, match=r"all.nii.gz \(echo \d\): values from .* convert the echoes to one unit"):
+        read(phase=files.write("all", echoes))
+    read(phase=one_each, accept_range=True)
+
+
+@pytest.mark.parametrize("share", [0.05, 1 / 3, 1 / np.pi, 0.5 / np.pi])
+def test_an_early_echo_may_fill_as_little_of_a_turn_as_it_likes(scan, files, read, share):
+    early = np.where(scan.mask, np.clip(scan.phase[..., 0], -np.pi * share, np.pi * share), 0)
+    phase = np.concatenate([early[..., None], scan.phase[..., 1:]], axis=3)
+    read(phase=files.write("masked", phase))
+    read(phase=files.write("integers", np.rint(SCALED * phase)), phase_unit="signed-4096")
+
+
 def test_a_phase_of_the_other_sign(scan, files, read):
     negative = files.write("negative", -scan.phase)
     case, error = read(phase=negative, phase_sign="negative")

@@ -8,7 +8,10 @@ import pytest
 
 from qsm_recon.commands import lcurve
 from qsm_recon.io import load_image, save_image
+from qsm_recon.parameters import parse_settings
 from qsm_recon.report.tuning import TuningSession
+from qsm_recon.select.session import SessionCase
+from qsm_recon.solvers.registry import make_solver
 
 FAST = ("--algo", "tikhonov", "--points", "7")
 
@@ -75,6 +78,16 @@ def test_the_command_on_the_page_reproduces_its_point(on_disk, tmp_path):
     assert run.main([*words[3:], "--reference", "none", "--quiet", "--out", str(tmp_path / "out")]) == 0
     image = load_image(tmp_path / "out" / "chi.nii.gz").data
     assert abs(image - session.susceptibility_ppm(point)).max() < 1e-4 * abs(image).max()
+
+
+def test_numbers_of_the_command_are_exact(small, tmp_path):
+    """Six digits of a setting were printed, so that the command was another reconstruction."""
+    solver = make_solver("tv", gradient_penalty=0.123456789, margin=1 / 3)
+    session = TuningSession.open(tmp_path, solver, None, [SessionCase.of("ball", small.problem, np.eye(4), [])])
+    words = shlex.split(session.command(1.23456789e-4))
+    again = parse_settings(type(solver), [word for word in words if "=" in word], "--set")
+    expected = {"gradient_penalty": 0.123456789, "margin": 1 / 3, "regularisation_weight": 1.23456789e-4}
+    assert again == expected
 
 
 def test_no_interior_optimum_is_said_and_has_its_own_exit_code(on_disk, tmp_path, capsys):

@@ -158,6 +158,24 @@ def test_costs_that_are_not_finite_do_not_make_an_index_look_damaged(session_cop
     assert TuningSession.open(session_copy).points[0].metrics == {"nrmse": None}
 
 
+@pytest.mark.parametrize("cost", [0.0, float("nan"), float("inf")])
+def test_a_map_without_structure_is_no_part_of_the_curve(session_copy, cost):
+    """``medi`` at a weight far too strong has no edge left; the maps were all there, and the command failed."""
+    session = TuningSession.open(session_copy)
+    whole = session.curve()
+    empty = max(session.points, key=lambda point: point.value)
+    session.points[session.points.index(empty)] = replace(empty, regularisation_cost=cost, metrics={"nrmse": cost})
+    session._write()
+    session = TuningSession.open(session_copy)
+    np.testing.assert_array_equal(session.curve().parameter, whole.parameter[:-1])
+    assert len(session.of_case(0)) == len(whole)  # its map stays
+    content = session.write_page().read_text("utf-8")
+    assert not any(word in content for word in ("NaN", "Infinity"))
+    session.points = [replace(point, regularisation_cost=0.0) for point in session.points]
+    with pytest.raises(DataError, match=r"no point has costs that are positive and finite; sweep other values"):
+        session.curve()
+
+
 def test_looking_where_there_is_no_session_is_a_clear_error(tmp_path):
     with pytest.raises(DataError, match="no tuning session there"):
         TuningSession.open(tmp_path)

@@ -26,7 +26,8 @@ function scale(values, logarithmic, from, to) {
   const margin = 0.04 * (high - low);
   low -= margin; high += margin;
   const place = (v) => from + (to - from) * (map(v) - low) / (high - low);
-  return { place, ticks: logarithmic ? logarithmicTicks(low, high) : linearTicks(low, high) };
+  const holds = (v) => map(v) >= low && map(v) <= high;
+  return { place, holds, ticks: logarithmic ? logarithmicTicks(low, high) : linearTicks(low, high) };
 }
 
 function linearTicks(low, high) {
@@ -51,7 +52,8 @@ function logarithmicTicks(low, high) {
 }
 
 // settings: title, x, y (labels), logX, logY, series [{x, y, colour, dash, name, onPoint}], vertical [{at, colour}],
-// marks [{x, y, colour, name}]; returns a function that moves the highlight to the x, y of a point.
+// marks [{x, y, colour, name}]; returns a function that moves the highlight to the x, y of a
+// point, or hides it where either is null.
 function drawChart(host, settings) {
   const { width, height, left, right, bottom } = SIZE;
   const named = settings.series.filter((series) => series.name);
@@ -72,7 +74,7 @@ function drawChart(host, settings) {
   svg.append(element("text", { x: (left + width - right) / 2, y: height - 8, "text-anchor": "middle" }, settings.x));
   svg.append(element("text", {
     transform: `translate(12 ${(top + height - bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, settings.y));
-  for (const line of settings.vertical || []) {
+  for (const line of (settings.vertical || []).filter((each) => x.holds(each.at))) {
     svg.append(element("line", { x1: x.place(line.at), x2: x.place(line.at), y1: top, y2: height - bottom,
       stroke: line.colour, "stroke-width": 1.5, opacity: 0.8 }));
   }
@@ -103,8 +105,9 @@ function drawChart(host, settings) {
   svg.append(here);
   host.replaceChildren(svg);
   return (atX, atY) => {
-    here.setAttribute("cx", x.place(atX));
-    here.setAttribute("cy", y.place(atY));
-    here.setAttribute("visibility", "visible");
+    const shown = atX !== null && atY !== null;
+    if (shown) here.setAttribute("cx", x.place(atX));
+    if (shown) here.setAttribute("cy", y.place(atY));
+    here.setAttribute("visibility", shown ? "visible" : "hidden");
   };
 }

@@ -161,8 +161,11 @@ function goToPick() {
   choosePoint(target === null ? Math.floor(values.length / 2) : nearest(values, Math.log(target)));
 }
 
+// Null beyond the curve, which ends before a point whose costs have no logarithm.
 function interpolate(xs, ys, x) {
-  const i = Math.max(1, xs.findIndex((v) => v >= x));
+  const i = xs.findIndex((v) => v >= x);
+  if (i < 0 || x < xs[0]) return null;
+  if (i === 0) return ys[0];
   const share = Math.log(x / xs[i - 1]) / Math.log(xs[i] / xs[i - 1]);
   return Math.exp((1 - share) * Math.log(ys[i - 1]) + share * Math.log(ys[i]));
 }
@@ -183,7 +186,7 @@ function buildCharts() {
     // The first on top: auto often lies where the rule does that it follows.
     marks: [...found].reverse().map((pick) => ({ colour: pick.colour, name: `${pick.method}: ${pick.value.toPrecision(3)}`,
       x: interpolate(curve.parameter, curve.data, pick.value),
-      y: interpolate(curve.parameter, curve.regularisation, pick.value) })),
+      y: interpolate(curve.parameter, curve.regularisation, pick.value) })).filter((mark) => mark.x !== null),
   });
   highlights = [(point) => corner(at(curve.data)(point), at(curve.regularisation)(point))];
   if (curve.curvature) {
@@ -254,9 +257,10 @@ function buildPointTable() {
   fillTable(byId("points"), [...heading, ["note", "text"]], points.map((point, i) => {
     const numbers = [point.value, point.data, point.regularisation, point.iterations, point.seconds,
       ...metrics.map((name) => point.metrics[name])];
-    const wrong = session.curve.violations[session.curve.parameter.indexOf(point.value)];
-    const note = [point.settled ? "" : "costs not settled", wrong ? "cost runs against its direction" : ""];
-    const row = tableRow([...numbers.map((v) => [v === undefined ? "–" : String(Number(v.toPrecision(4)))]),
+    const place = session.curve.parameter.indexOf(point.value);
+    const note = [point.settled ? "" : "costs not settled", place < 0 ? "not on the curve" : "",
+      session.curve.violations[place] ? "cost runs against its direction" : ""];
+    const row = tableRow([...numbers.map((v) => [v === undefined || v === null ? "–" : String(Number(v.toPrecision(4)))]),
       [note.filter(Boolean).join(", "), "text"]]);
     row.addEventListener("click", () => choosePoint(i));
     return row;
