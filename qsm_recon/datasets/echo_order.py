@@ -160,8 +160,8 @@ def check_strength(paths: Iterable[Path], b0_tesla: float | None) -> None:
         for stored in sidecar_values([path], "MagneticFieldStrength"):
             if not same_strength(stored, b0_tesla):
                 raise DataError(
-                    f"{path}: its JSON file says a field strength of {stored:g} T, but {b0_tesla:g} T is given; correct "
-                    "the one that is wrong (--b0, or MagneticFieldStrength)"
+                    f"{path}: its JSON file says a field strength of {stored:g} T, but {b0_tesla:g} T is given; "
+                    "correct the one that is wrong (--b0, or MagneticFieldStrength)"
                 )
 
 
