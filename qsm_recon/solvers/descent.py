@@ -23,6 +23,7 @@ class NonlinearDipoleInversion(GridSolver):
     """½‖W (exp(i s D χ) - exp(i s φ))‖² / s² + ½ alpha ‖χ‖², by descent from zero, with s in rad per ppm.
 
     The number of iterations regularises: noise near the cone D = 0 grows last.  alpha has no unit and may be tiny.
+    Beyond one radian the fidelity holds on to its turn, unless asked not to.
     """
 
     name: ClassVar[str] = "ndi"
@@ -47,6 +48,10 @@ class NonlinearDipoleInversion(GridSolver):
     weighting: str = weighting_parameter()
     weight_normalisation: str = normalisation_parameter("max")
     fidelity: str = parameter("nonlinear", "1", "data fidelity", choices=("nonlinear", "linear"))
+    hold_turns: bool = parameter(
+        True, "1", "let the nonlinear fidelity go on as the linear one beyond one radian, so that strong fields are "
+        "not taken for wraps; false as published",
+    )  # fmt: skip
 
     def memory_volumes(self) -> float:
         """See :class:`Solver`."""
@@ -58,7 +63,9 @@ class NonlinearDipoleInversion(GridSolver):
         dtype = operator.transform.dtype
         scale = problem.phase_scale if self.fidelity == "nonlinear" else None
         field = np.where(problem.mask, problem.field_ppm, 0)
-        model = WeightedField(operator.transform, field.astype(dtype), weight.astype(dtype), scale)
+        model = WeightedField(
+            operator.transform, field.astype(dtype), weight.astype(dtype), scale, holds=self.hold_turns
+        )
         settings = DescentSettings(
             conjugate=self.method == "conjugate-gradient",
             damping=self.regularisation_weight,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from qsm_recon.backend.arrays import host
 from qsm_recon.backend.fft import FourierTransform
 from qsm_recon.terms.convex_phase import excess
+from qsm_recon.terms.fidelity.chord import LIMIT
 from qsm_recon.terms.turns import TURN, whole_turns
 
 RESTS = 0.8
@@ -64,11 +65,14 @@ class WeightedField:
         (:func:`qsm_recon.terms.turns.whole_turns`).
     merit
         Whether voxels that do not fit are given less weight (:meth:`begin_outer`).
+    holds
+        Whether the nonlinear form holds on to its turn: beyond one radian it goes on with a slope that rises as that of
+        the quadratic form, so that it is convex, and the same wraps are taken out first.
 
     Notes
     -----
-    1 - cos has no curvature above 1: the quadratic with curvature W² lies above the fidelity everywhere, and a step
-    that lowers it lowers the fidelity.
+    1 - cos has no curvature above 1, held to its turn or not: the quadratic with curvature W² lies above the fidelity
+    everywhere, and a step that lowers it lowers the fidelity.
     """
 
     may_rise = False
@@ -82,9 +86,11 @@ class WeightedField:
         linear_iterations: int | None = 0,
         *,
         merit: bool = False,
+        holds: bool = False,
     ) -> None:
         self._transform = transform
-        if scale is not None and linear_iterations is None:
+        self._holds = holds and scale is not None
+        if scale is not None and (linear_iterations is None or holds):
             field = field - transform.dtype.type(TURN / scale) * whole_turns(field * scale, weight > 0)
         self._field = transform.load_image(field)
         self._inside = weight > 0
@@ -152,6 +158,10 @@ class WeightedField:
         if self._linear:
             misfit = misfit_kernels.quadratic_misfit
         scale = real(1.0 if self._scale is None else self._scale)
+        if self._holds and not self._linear:
+            return misfit_kernels.held_misfit(
+                predicted, self._field, self.squared_weight, first, self._transform.shape[2], scale, real(LIMIT), out
+            )
         return misfit(predicted, self._field, self.squared_weight, first, self._transform.shape[2], scale, out)
 
     def accept(self) -> None:

@@ -6,21 +6,29 @@ from .total_variation import shrink
 
 
 class Inversion:
-    """½‖W (exp(i s D x) - exp(i s φ))‖² / s² + ½ damping ‖x‖²."""
+    """½‖W (exp(i s D x) - exp(i s φ))‖² / s² + ½ damping ‖x‖²; beyond a limit in rad the slope rises as a square's."""
 
-    def __init__(self, kernel, field, weight, scale, damping):
+    def __init__(self, kernel, field, weight, scale, damping, limit=np.inf):
         self.kernel, self.field, self.weight, self.scale, self.damping = kernel, field, weight, scale, damping
+        self.limit = limit
 
     def predict(self, x):
         return np.fft.ifftn(self.kernel * np.fft.fftn(x)).real
 
     def objective(self, x):
-        misfit = np.exp(1j * self.scale * self.predict(x)) - np.exp(1j * self.scale * self.field)
-        return np.sum((self.weight * np.abs(misfit)) ** 2) / (2 * self.scale**2) + self.damping / 2 * np.sum(x**2)
+        near, beyond = self.parts(x)
+        beyond = np.abs(beyond)
+        value = 1 - np.cos(near) + np.where(beyond > 0, np.sin(np.abs(near)) * beyond + beyond**2 / 2, 0)
+        return np.sum(self.weight**2 * value) / self.scale**2 + self.damping / 2 * np.sum(x**2)
 
     def gradient(self, x):
+        near, beyond = self.parts(x)
+        return self.predict(self.weight**2 * (np.sin(near) + beyond) / self.scale) + self.damping * x
+
+    def parts(self, x):
         angle = self.scale * (self.predict(x) - self.field)
-        return self.predict(self.weight**2 * np.sin(angle) / self.scale) + self.damping * x
+        near = np.clip(angle, -self.limit, self.limit)
+        return near, angle - near
 
 
 def gradient_descent(model, x, iterations, step):

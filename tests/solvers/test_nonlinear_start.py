@@ -94,6 +94,18 @@ def test_published_start_ends_elsewhere(head, name):
     assert head.error(make_solver(name, **settings)) > head.error(solver) + 5
 
 
+def test_descent_keeps_strong_sources_as_the_linear_form_does(head):
+    """``ndi``, whose number of iterations regularises, has no weight to compare at."""
+    linear, held, published = (
+        make_solver("ndi", **settings) for settings in ({"fidelity": "linear"}, {}, {"hold_turns": False})
+    )
+    assert head.error(held) < head.error(linear) + 0.5
+    assert head.error(published) > head.error(held) + 5
+    for wraps in (head.single, head.patch):
+        assert head.error(held, wraps) < head.error(held) + 7
+        assert head.error(linear, wraps) > head.error(held, wraps) + 10
+
+
 @pytest.mark.parametrize("name", ["fansi", "l1qsm"])
 def test_functional_is_that_of_the_published_start_where_residuals_are_small(head, name):
     """Without strong sources both starts end at the same objective."""

@@ -131,6 +131,7 @@ def test_a_series_goes_on(name, problem):
         ("medi", {"circulant": False}),
         ("medi", {"smv_radius": 3.0}),
         ("ndi", {"method": "gradient"}),
+        ("ndi", {"hold_turns": False}),
         ("tfi", {"preconditioner": "adaptive"}),
         ("tfi", {"background": "present"}),
         ("tv", {"regularisation_weighting": "magnitude"}),

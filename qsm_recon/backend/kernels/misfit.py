@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.backend.jit import kernel
+from qsm_recon.backend.scalars import limited, near_cosine, near_sine
 from qsm_recon.backend.trigonometry import sine_cosine
 
 Scalar = np.floating
@@ -72,3 +73,35 @@ def sine_misfit_double(
                 total += w * sine * sine
                 out[i, j, k] = w * 2.0 * sine * math.cos(half) / scale
     return 2.0 * total / (scale * scale)
+
+
+@kernel
+def held_misfit(
+    predicted: NDArray,
+    measured: NDArray,
+    weight: NDArray,
+    first: int,
+    nz: int,
+    scale: Scalar,
+    limit: Scalar,
+    out: NDArray,
+) -> float:
+    """As for the sine up to a limit (in rad, at most one) of |s (f - φ)|; beyond, the slope rises as a square's."""
+    total = 0.0
+    one = scale / scale  # of the precision of the field
+    end_slope = 2 * near_sine(_HALF * limit, one) * near_cosine(_HALF * limit, one)
+    inverse = one / scale
+    for i in range(predicted.shape[0]):
+        for j in range(predicted.shape[1]):
+            f, r = predicted[i, j], out[i, j]
+            phi, w = measured[first + i, j], weight[first + i, j]
+            sum_row = f[0] - f[0]
+            for k in range(nz):
+                angle = scale * (f[k] - phi[k])
+                near = limited(angle, limit)
+                beyond = angle - near
+                sine, cosine = near_sine(_HALF * near, one), near_cosine(_HALF * near, one)
+                sum_row += w[k] * (sine * (sine + sine) + abs(beyond) * (end_slope + _HALF * abs(beyond)))
+                r[k] = w[k] * ((sine + sine) * cosine + beyond) * inverse
+            total += sum_row
+    return total * inverse * inverse

@@ -36,3 +36,24 @@ def sine_misfit_double(
 ) -> float:
     """See the kernel."""
     return sine_misfit_single(predicted, measured, weight, first, nz, scale, out)
+
+
+def held_misfit(
+    predicted: NDArray,
+    measured: NDArray,
+    weight: NDArray,
+    first: int,
+    nz: int,
+    scale: Scalar,
+    limit: Scalar,
+    out: NDArray,
+) -> float:
+    """See the kernel."""
+    f, phi, w = planes(predicted, first, nz, measured, weight)
+    angle = scale * (f - phi)
+    near = np.clip(angle, -limit, limit)
+    beyond = angle - near
+    sine = np.sin(0.5 * near)
+    out[..., :nz] = w * (np.sin(near) + beyond) / scale
+    value = 2.0 * sine * sine + np.abs(beyond) * (np.sin(limit) + 0.5 * np.abs(beyond))
+    return total(w * value) / float(scale * scale)

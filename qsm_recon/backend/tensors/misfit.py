@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -36,3 +38,24 @@ def sine_misfit_double(
 ) -> float:
     """See the kernel."""
     return sine_misfit_single(predicted, measured, weight, first, nz, scale, out)
+
+
+def held_misfit(
+    predicted: Tensor,
+    measured: Tensor,
+    weight: Tensor,
+    first: int,
+    nz: int,
+    scale: float,
+    limit: float,
+    out: Tensor,
+) -> float:
+    """See the kernel."""
+    f, phi, w = planes(predicted, first, nz, measured, weight)
+    angle = scale * (f - phi)
+    near = angle.clamp(-limit, limit)
+    beyond = angle - near
+    sine, size = torch.sin(0.5 * near), beyond.abs()
+    value = total(w * (2.0 * sine * sine + size * (math.sin(limit) + 0.5 * size))).item() / (scale * scale)
+    out[..., :nz] = w * (torch.sin(near) + beyond) / scale
+    return value
