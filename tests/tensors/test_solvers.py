@@ -177,7 +177,8 @@ def test_no_array_leaves_or_enters_the_device_while_it_iterates(name, problem, m
     def callback(state):
         iterating[:] = [True] if state.iteration < 9 else []
 
-    solver = make_solver(name, **settings(name, max_iterations=9, tolerance=0.0, residual_tolerance=0.0))
+    endless = {"tolerance": 0.0, "residual_tolerance": 0.0, "update_tolerance": 0.0, "automatic_stop": False}
+    solver = make_solver(name, **settings(name, max_iterations=9, **endless))
     result = solver.solve(problem, callback=callback, device=TORCH_CPU)
     assert result.iterations == 9
     assert moved

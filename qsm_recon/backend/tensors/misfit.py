@@ -52,10 +52,11 @@ def held_misfit(
 ) -> float:
     """See the kernel."""
     f, phi, w = planes(predicted, first, nz, measured, weight)
-    angle = scale * (f - phi)
-    near = angle.clamp(-limit, limit)
-    beyond = angle - near
-    sine, size = torch.sin(0.5 * near), beyond.abs()
-    value = total(w * (2.0 * sine * sine + size * (math.sin(limit) + 0.5 * size))).item() / (scale * scale)
-    out[..., :nz] = w * (torch.sin(near) + beyond) / scale
-    return value
+    beyond = (f - phi).mul_(scale)
+    near = beyond.clamp(-limit, limit)
+    beyond -= near
+    out[..., :nz] = torch.sin(near).add_(beyond).mul_(w).div_(scale)
+    value = near.mul_(0.5).sin_().square_().mul_(2.0)
+    size = beyond.abs_()
+    value.addcmul_(size, size, value=0.5).add_(size, alpha=math.sin(limit))
+    return total(value.mul_(w)).item() / (scale * scale)
