@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.errors import DataError, ParameterError, did_you_mean
+from qsm_recon.file_names import sidecar_of
+from qsm_recon.io import read_json
 from qsm_recon.units import hz_to_ppm, rad_to_ppm
 
 FIELD_UNITS = ("ppm", "ppb", "Hz", "rad", "rad/s")
+OTHER_UNITS = ("T", "tesla")
+"""Units of field maps that JSON files of images may say, and that are not read."""
 
 LARGEST_SPREAD_PPM = 0.4
 """Half of the voxels of a head deviate less than this from the median, even in an unshimmed total field."""
@@ -38,6 +43,24 @@ def check_field_unit(unit: str) -> None:
     """
     if unit not in FIELD_UNITS:
         raise ParameterError(f"field unit '{unit}' is unknown{did_you_mean(unit, FIELD_UNITS)}")
+
+
+def check_against_sidecar(path: Path, unit: str) -> None:
+    """Check the unit that is given against the ``Units`` of the JSON file beside a field map, where this has one.
+
+    Raises
+    ------
+    DataError
+        If it is another one, or the file cannot be read.
+    """
+    sidecar = sidecar_of(path)
+    stated = read_json(sidecar).get("Units") if sidecar.is_file() else None
+    known = {name.lower() for name in FIELD_UNITS + OTHER_UNITS}
+    if isinstance(stated, str) and stated.strip().lower() in known - {unit.lower()}:
+        raise DataError(
+            f"{path}: its JSON file says that it is in {stated}, but {unit} is given; correct the one that is wrong "
+            "(--field-unit, or Units)"
+        )
 
 
 def to_ppm(

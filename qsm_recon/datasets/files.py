@@ -12,7 +12,14 @@ from qsm_recon.datasets.assembly import Assembly, ScanSettings
 from qsm_recon.datasets.case import Case
 from qsm_recon.datasets.echo_files import EchoReading, check_echo_values, load_parts, load_polar, read_echoes
 from qsm_recon.datasets.echo_order import check_strength
-from qsm_recon.datasets.field_range import check_field_range, check_field_unit, to_ppm, unusual_spread, wraps
+from qsm_recon.datasets.field_range import (
+    check_against_sidecar,
+    check_field_range,
+    check_field_unit,
+    to_ppm,
+    unusual_spread,
+    wraps,
+)
 from qsm_recon.datasets.images import (
     EchoImages,
     PathLike,
@@ -187,6 +194,7 @@ def _read_field(
     accept_range: bool,
 ) -> Image:
     image = load_image(path)
+    check_against_sidecar(image.path, unit)
     echoes = None if magnitude is None else load_echoes(magnitude, "magnitude")
     check_strength((image.path, *(() if echoes is None else echoes.paths)), gathered.acquisition.b0_tesla)
     if echoes is not None:

@@ -1,7 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 
 from qsm_recon.datasets import case_from_files
+from qsm_recon.errors import DataError
 from qsm_recon.units import ppm_to_hz, ppm_to_rad, rad_per_ppm
 
 
@@ -39,6 +42,21 @@ def test_units_are_converted_and_noted(scan, files, unit, convert):
     case = case_from_files(field=path, field_unit=unit, mask=files.mask, b0_tesla=3.0, echo_times_s=(0.02,))
     np.testing.assert_allclose(case.problem.field_ppm, scan.field_ppm, rtol=1e-5, atol=1e-9)
     assert any(f"from {unit} to ppm at 3 T" in note for note in case.notes)
+
+
+@pytest.mark.parametrize(
+    ("stated", "passes"), [("Hz", True), ("hz", True), ("arbitrary", True), (7, True), ("rad/s", False), ("T", False)]
+)
+def test_a_field_map_whose_sidecar_says_another_unit_is_refused(scan, files, stated, passes):
+    """A factor of 2π is well within what the range of a head's field allows."""
+    path = files.write("stated_unit", ppm_to_hz(scan.field_ppm, scan.b0))
+    path.with_name("stated_unit.json").write_text(json.dumps({"Units": stated}))
+    settings = {"field": path, "field_unit": "Hz", "mask": files.mask, "b0_tesla": scan.b0}
+    if passes:
+        np.testing.assert_allclose(case_from_files(**settings).problem.field_ppm, scan.field_ppm, rtol=1e-5, atol=1e-9)
+    else:
+        with pytest.raises(DataError, match=rf"stated_unit.*says that it is in {stated}, but Hz is given; correct"):
+            case_from_files(**settings)
 
 
 @pytest.mark.parametrize("method", ["fit", "difference"])
