@@ -84,8 +84,7 @@ class _Drawing:
         kept = [one for one in shown if maps[id(one)] is not None]
         if len(kept) < len(shown):
             print(f"{name}: {len(shown) - len(kept)} of {len(shown)} maps are not there; --solve makes them again")
-        if not kept:
-            return
+            return  # a whole picture of before is not replaced by part of one
         case = load(kept[0].records[SHOWN_CASE].job["case"])
         assert case.truth is not None
         images = [image for one in kept if (image := maps[id(one)]) is not None]

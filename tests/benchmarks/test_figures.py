@@ -12,19 +12,26 @@ from benchmarks.suite.store import Store
 from qsm_recon.errors import ParameterError
 
 PHANTOM = "phantom:sim2?size=reduced&voxel_size=4,4,4"
+TAGS = {"class": "closed form", "input": "fit", "choice": ONE_SET, "snr": "SNR1"}
 
 
 def draw(results, store, *options):
     return main(["--size", "reduced", "--results", str(results), "--store", str(store), *options])
 
 
+def planned(*methods):
+    """Jobs that keep their maps: SIM1 and SIM2, which are one phantom here."""
+    return [
+        Planned(Job.of(method, PHANTOM, "truth"), {**TAGS, "method": f"`{method}`", "data": data}, keep_map=True)
+        for method in methods
+        for data in ("SIM1", "SIM2")
+    ]
+
+
 def test_a_map_that_is_not_kept_is_made_again_at_the_weight_of_its_row(tmp_path, capsys):
-    tags = {"method": "`tkd`", "class": "closed form", "input": "fit", "choice": ONE_SET, "snr": "SNR1"}
-    job = Job.of("tkd", PHANTOM, "truth")
-    planned = [Planned(job, {**tags, "data": data}, keep_map=True) for data in ("SIM1", "SIM2")]
     results, store, empty = (tmp_path / name for name in ("results", "store", "empty"))
     settings = RunSettings(workers=0, store=store, results=results, quiet=True)
-    record = run_plan(table_name(1, "reduced"), lambda _known: planned, settings)[0].record
+    record = run_plan(table_name(1, "reduced"), lambda _known: planned("tkd"), settings)[0].record
     picture = results / "stage1_reduced_top_five.png"
     assert draw(results, empty) == 0
     assert "1 of 1 maps are not there" in capsys.readouterr().out
@@ -46,6 +53,22 @@ def test_a_map_that_is_not_kept_is_made_again_at_the_weight_of_its_row(tmp_path,
     assert "solving again" not in said
     assert "are not there" not in said
     assert f"NRMSE {was:.2f}, {was + 0.5:.2f} in the table" in said
+
+
+def test_part_of_the_leaders_does_not_replace_a_picture_of_all(tmp_path, capsys):
+    """Drawn where one map of five was kept, it took the place of the five."""
+    results, store = tmp_path / "results", tmp_path / "store"
+    settings = RunSettings(workers=0, store=store, results=results, quiet=True)
+    records = run_plan(table_name(1, "reduced"), lambda _known: planned("tkd", "tikhonov"), settings)
+    picture = results / "stage1_reduced_top_five.png"
+    assert draw(results, store) == 0
+    whole = picture.read_bytes()
+    for path in (store / "maps").glob(f"{records[0].record.key}*"):
+        path.unlink()
+    capsys.readouterr()
+    assert draw(results, store) == 0
+    assert "1 of 2 maps are not there" in capsys.readouterr().out
+    assert picture.read_bytes() == whole
 
 
 def test_defaults_are_asked_for_again_as_defaults():
