@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from qsm_recon.datasets.case import Case
-from qsm_recon.datasets.echo_order import same_strength
+from qsm_recon.datasets.echo_order import as_number, same_strength
 from qsm_recon.datasets.files import case_from_files
 from qsm_recon.datasets.images import require_folder, same_grid
 from qsm_recon.datasets.options import ECHO_OPTIONS, LoadSettings, choose_field, path_inside
 from qsm_recon.errors import DataError, ParameterError, did_you_mean
+from qsm_recon.file_names import sidecar_of
 from qsm_recon.io import read_json
 from qsm_recon.problem import check_echo_times
 
@@ -311,14 +312,11 @@ def _require_same_strength(root: Path, magnitude: Iterable[BidsFile], phase: Bid
 
 
 def _number(file: BidsFile, metadata: Mapping[str, Any], name: str) -> float:
-    sidecar = file.path.with_name(file.path.name.split(".")[0] + ".json")
+    sidecar = sidecar_of(file.path)
     if name not in metadata:
         problem = f"has no {name}" if sidecar.exists() else f"no such file, and none higher up gives {name}"
         raise DataError(f"{sidecar}: {problem}; add it in {'seconds' if name == 'EchoTime' else 'tesla'}")
-    value = metadata[name]
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise DataError(f"{sidecar}: '{name}' is {value!r}; expected a number")
-    return float(value)
+    return as_number(file.path, name, metadata[name])
 
 
 def _mask(root: Path, options: Mapping[str, str], file: BidsFile) -> Path | None:

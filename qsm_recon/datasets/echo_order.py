@@ -121,8 +121,8 @@ def sidecar_values(paths: Sequence[Path], name: str) -> tuple[float, ...]:
         If a JSON file cannot be read, or has something else there than numbers.
     """
     if len(paths) == 1 and isinstance(several := _sidecar_field(paths[0], name), list):
-        return tuple(_as_number(paths[0], name, value) for value in several)
-    values = [_as_number(path, name, value) for path in paths if (value := _sidecar_field(path, name)) is not None]
+        return tuple(as_number(paths[0], name, value) for value in several)
+    values = [as_number(path, name, value) for path in paths if (value := _sidecar_field(path, name)) is not None]
     return tuple(values) if len(values) == len(paths) else ()
 
 
@@ -176,8 +176,14 @@ def _sidecar_field(path: Path, name: str) -> Any:
     return read_json(sidecar).get(name) if sidecar.is_file() else None
 
 
-def _as_number(path: Path, name: str, value: Any) -> float:
-    """What the JSON file beside an image says, refused where it is no number: left out, nobody would notice."""
+def as_number(path: Path, name: str, value: Any) -> float:
+    """Return what the JSON file beside an image says; what is no number must not be passed over in silence.
+
+    Raises
+    ------
+    DataError
+        Naming the JSON file and the field, if it is something else.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise DataError(f"{sidecar_of(path)}: '{name}' is {value!r}; expected a number")
     return float(value)
