@@ -13,19 +13,17 @@ errors of the susceptibility by dividing by it (a generalised Stein estimate; El
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.operators.dipole import dipole_kernel
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
 from qsm_recon.result import Reconstruction, heed
 from qsm_recon.select.costs import SettledCosts
 from qsm_recon.solvers.base import Series, Solver
-from qsm_recon.solvers.constant_field import constant_of_field
 from qsm_recon.solvers.default_weights import scale_of
+from qsm_recon.solvers.filter_weights import expected_error, spectra_of
 from qsm_recon.terms.field_spectrum import KERNEL_EDGES, TRUSTED_BAND, SpectralBins
 from qsm_recon.terms.weights import data_weight
 from qsm_recon.units import rad_per_ppm
@@ -58,8 +56,8 @@ class SpectralMisfit:
     errors
         Power on the cone, shell by shell, in ppm² per voxel of the mask.
     misfit
-        Residual in trusted frequencies, each over |D|: mean square, in ppm².  For a linear filter, what the measured
-        spectrum says of the susceptibility that it loses, as if there were no errors.
+        Residual in trusted frequencies, each over |D|: mean square, in ppm².  For a linear filter, the
+        expected error itself.
     overfit
         By how much one unit of error power in each shell must raise the misfit to give the risk; None where no second
         reconstruction was made.
@@ -126,9 +124,9 @@ class RiskProbe:
         result
             Its result; None is returned where it tells no fitted field.
         """
-        transfer = solver.transfer(self._bins.grid)
-        if transfer is not None:
-            return self._of_filter(transfer)
+        of_filter = self._of_filter(solver)
+        if of_filter is not None:
+            return of_filter
         if result.fitted_field_ppm is None:
             return None
         fitted, seen = self._region.cut(result.fitted_field_ppm), self._mask & self._region.cut(result.mask)
@@ -151,37 +149,13 @@ class RiskProbe:
             None if overfit is None else tuple((overfit * scale).tolist()),
         )
 
-    def _of_filter(self, transfer: NDArray) -> SpectralMisfit:
-        """What is known of a linear filter, whose error is told at every frequency, on the cone too.
-
-        It is (1 - F D)² S + F² E, with the spectrum S of the susceptibility, which is taken to depend on |k| alone, as
-        E does: trusted frequencies of the field hold D² S + E, those on the cone E, with what the mask's edge scatters
-        there.
-        """
-        counts, kernel = self._bins.counts, dipole_kernel(self._bins.grid)
-        power = self._power_of_field
-        errors = self._bins.cone(power)
-        seen = np.where(np.arange(self._bins.bands) >= TRUSTED_BAND, counts, 0.0)
-        squared_kernel = (seen * self._bins.power(kernel)).sum(axis=1)
-        lost = (counts * self._bins.power(1.0 - transfer * kernel)).sum(axis=1)
-        lost_over_kernel = np.divide(lost, squared_kernel, out=np.zeros_like(lost), where=squared_kernel > 0)
-        overfit = (counts * self._bins.power(transfer)).sum(axis=1) - lost_over_kernel * seen.sum(axis=1)
-        scale = 1.0 / float(np.prod(self._bins.grid.shape))
-        return SpectralMisfit(
-            None,
-            tuple(errors.tolist()),
-            float((lost_over_kernel * (seen * power).sum(axis=1)).sum()) * scale,
-            tuple((overfit * scale).tolist()),
-        )
-
-    @cached_property
-    def _power_of_field(self) -> NDArray[np.float64]:
-        """Mean power of the field by shells and bands, in ppm² per voxel of the mask.
-
-        Without its constant, which solvers take out as well: the mask's edge would scatter it all over the cone.
-        """
-        field = np.where(self._mask, self._field - np.float32(constant_of_field(self._problem)), 0)
-        return self._bins.power(self._bins.transform(field)) / self._voxels
+    def _of_filter(self, solver: Solver) -> SpectralMisfit | None:
+        """What is known of a linear filter, whose error is told at every frequency, on the cone too."""
+        error = expected_error(solver, self._problem)
+        if error is None:
+            return None
+        errors = spectra_of(self._problem).errors
+        return SpectralMisfit(None, errors, error, (0.0,) * len(errors))
 
     def _overfit(
         self, solver: Solver, fitted: NDArray, seen: NDArray[np.bool_], errors: NDArray[np.float64]

@@ -35,17 +35,13 @@ TOTAL_VARIATION_RULE = f"{SIZE:g} E h c / (c + {TURNING_POINT:g}), {SYMBOLS}"
 ABSOLUTE_RULE = f"{ABSOLUTE_FACTOR * SIZE:.3g} h c / (c + {TURNING_POINT:g}), {SYMBOLS}"
 EDGE_RULE = f"{EDGE_FACTOR * SIZE:.3g} E h c / (c + {TURNING_POINT:g}), {SYMBOLS} ({SIZE:g} without edges)"
 TWO_STEP_RULE = f"{TWO_STEP_FACTOR * SIZE:.3g} E h c / (c + {TURNING_POINT:g}), {SYMBOLS}"
-WIENER_RULE = (
-    "(E / g)², with E the error of the field per voxel and g the susceptibility's gradient (identity: its size)"
-)
-
 _known: WeakKeyDictionary[Problem, FieldScale] = WeakKeyDictionary()
 
 
 def scale_of(problem: Problem) -> FieldScale:
     """Scale of a problem's field less its background, measured once."""
     if problem not in _known:
-        _known[problem] = field_scale(_without_background(problem))
+        _known[problem] = field_scale(local_problem(problem))
     return _known[problem]
 
 
@@ -55,7 +51,7 @@ def carry_over(problem: Problem, changed: Problem) -> None:
         _known[changed] = _known[problem]
 
 
-def _without_background(problem: Problem) -> Problem:
+def local_problem(problem: Problem) -> Problem:
     """The problem with a local field: a steep background that the mask cuts off would pass for errors."""
     if kind_of_field(problem) == "local":
         return problem
@@ -91,13 +87,13 @@ def absolute_weight(problem: Problem) -> float:
 
 
 def squared_gradient_weight(problem: Problem) -> float:
-    """Weight beta of ‖∇χ‖² beside ‖D χ - φ‖², in mm²: Wiener's."""
+    """Weight beta of ‖∇χ‖² beside ‖D χ - φ‖², in mm²: Wiener's for one gradient at all frequencies."""
     scale = scale_of(problem)
     return (scale.error_ppm / scale.gradient_ppm_per_mm) ** 2
 
 
 def squared_susceptibility_weight(problem: Problem) -> float:
-    """Weight beta of ‖χ‖² beside ‖D χ - φ‖², dimensionless: Wiener's."""
+    """Weight beta of ‖χ‖² beside ‖D χ - φ‖², dimensionless: Wiener's for white spectra."""
     scale = scale_of(problem)
     return (scale.error_ppm / scale.susceptibility_ppm) ** 2
 

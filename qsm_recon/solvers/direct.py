@@ -22,13 +22,15 @@ from qsm_recon.operators.grid import Grid
 from qsm_recon.problem import Problem
 from qsm_recon.result import Callback
 from qsm_recon.solvers.base import Solution
-from qsm_recon.solvers.default_weights import (
-    WIENER_RULE,
-    squared_gradient_weight,
-    squared_susceptibility_weight,
-)
+from qsm_recon.solvers.default_weights import squared_gradient_weight, squared_susceptibility_weight
+from qsm_recon.solvers.filter_weights import FILTER_RULE, best_of_filter
 from qsm_recon.solvers.iterative import OperatorSolver
 from qsm_recon.solvers.parameters import parameter
+
+THRESHOLDS = 0.02, 0.6
+"""Range in which the default threshold is looked for."""
+WEIGHT_FACTOR = 300.0
+"""From Wiener's weight for white spectra, how far to either side that of ``tikhonov`` is looked for."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class ClosedForm(OperatorSolver):
     """What the closed forms share."""
 
     iterative: ClassVar[bool] = False
+    default_rule: ClassVar[str] = FILTER_RULE
     scaling_power: ClassVar[int | None] = 0
 
     def _solve(self, problem: Problem, callback: Callback | None, start_ppm: NDArray | None) -> Solution:
@@ -77,15 +80,22 @@ class TKD(ClosedForm):
     title: ClassVar[str] = "Truncated k-space division"
     citation: ClassVar[str] = "Shmueli et al., Magn Reson Med 62:1510-1522 (2009), doi 10.1002/mrm.22135"
 
-    threshold: float = parameter(0.19, "1", "smallest |D| that is divided by", low=1e-6, high=0.66, main=True)
+    threshold: float | None = parameter(
+        None, "1", "smallest |D| that is divided by; by default from the field's spectrum",
+        low=1e-6, high=0.66, kind=float, main=True,
+    )  # fmt: skip
     correct_underestimation: bool = parameter(
         False, "1", "divide by the amplitude of the point spread function (Schweser et al. 2013)"
     )
 
     _fill: ClassVar[bool] = True
 
+    def default_weight(self, problem: Problem) -> float:
+        """See :class:`Solver`."""
+        return best_of_filter(self, problem, *THRESHOLDS)
+
     def _filter(self, operator: DipoleOperator) -> tuple[NDArray, NDArray | float]:
-        inverse = truncated_inverse(host(operator.kernel), self.threshold, fill=self._fill)
+        inverse = truncated_inverse(host(operator.kernel), self.main_value(), fill=self._fill)
         if self.correct_underestimation:
             inverse /= inverse.dtype.type(point_spread_amplitude(operator, inverse))
         return inverse, 1.0
@@ -99,9 +109,6 @@ class TSVD(TKD):
     title: ClassVar[str] = "Truncated singular value decomposition"
     citation: ClassVar[str] = "Wharton et al., Magn Reson Med 63:1292-1304 (2010), doi 10.1002/mrm.22334"
 
-    # Lower than that of tkd, which keeps what lies below: on phantoms and RC1 what suits it best is 0.4 times that.
-    threshold: float = parameter(0.15, "1", "smallest |D| that is divided by", low=1e-6, high=0.66, main=True)
-
     _fill: ClassVar[bool] = False
 
 
@@ -112,8 +119,6 @@ class Tikhonov(ClosedForm):
     name: ClassVar[str] = "tikhonov"
     title: ClassVar[str] = "Tikhonov regularisation"
     citation: ClassVar[str] = "Bilgic et al., J Magn Reson Imaging 40:181-191 (2014), doi 10.1002/jmri.24365"
-
-    default_rule: ClassVar[str] = WIENER_RULE
 
     regularisation_weight: float | None = parameter(
         None, "1 (identity) or mm² (gradient)", "weight beta; by default from the field's error and gradient",
@@ -127,9 +132,9 @@ class Tikhonov(ClosedForm):
 
     def default_weight(self, problem: Problem) -> float:
         """See :class:`Solver`."""
-        if self.regulariser == "identity":
-            return squared_susceptibility_weight(problem)
-        return squared_gradient_weight(problem)
+        identity = self.regulariser == "identity"
+        wiener = squared_susceptibility_weight(problem) if identity else squared_gradient_weight(problem)
+        return best_of_filter(self, problem, wiener / WEIGHT_FACTOR, wiener * WEIGHT_FACTOR)
 
     def _filter(self, operator: DipoleOperator) -> tuple[NDArray, NDArray | float]:
         kernel = host(operator.kernel)

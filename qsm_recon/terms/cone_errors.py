@@ -14,16 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.operators.dipole import dipole_kernel
-from qsm_recon.operators.grid import Grid
-from qsm_recon.terms.field_spectrum import FEWEST_SAMPLES, KERNEL_EDGES, TRUSTED_BAND, SpectralBins
+from qsm_recon.terms.field_spectrum import SpectralBins
+from qsm_recon.terms.radial_spectrum import RadialSpectrum
 
 COARSE_SHELLS = 3
 """Shells (|k| below 0.18 of Nyquist's) that do not count: background, where there is any, is there."""
 FINE_SHELLS = 6
 """First of the shells (|k| from half of Nyquist's on) that the errors are read off."""
-RADIUS_EDGES = (0.0, 0.05, 0.08, 0.12, 0.18, 0.26, 0.36, 0.48, 0.62, 0.8, 1.0, 1.3, 1.7, 2.2, 3.0, 5.0, 10.0)
-"""|k| in 1/mm, over Nyquist's for a cube of the voxel's volume: objects do not know how voxels are cut."""
 PASSES = 2
 """Times that the spectrum of the susceptibility and the errors are found from one another."""
 USUAL_SHARE = 0.04
@@ -70,12 +67,10 @@ def cone_errors(bins: SpectralBins, spectrum: NDArray[np.complexfloating], windo
     # Small masks of cubes scatter more than usual too, and default weights were decided with that.
     elongated = min(max(bins.grid.voxel_size_mm) / min(bins.grid.voxel_size_mm) - 1, 1.0)
     size = float(np.square(window, dtype=np.float64).sum())
-    kernel = dipole_kernel(bins.grid)
-    squared_kernel = np.square(kernel)
     density = (np.square(spectrum.real) + np.square(spectrum.imag)) / np.float32(size)
     power = bins.mean(density)
-    cone, off = bins.cone(power), _off_cone(bins, power)
-    radii = _Radii(bins, np.abs(kernel) >= KERNEL_EDGES[TRUSTED_BAND])
+    cone, off = bins.cone(power), bins.off_cone(power)
+    radii = RadialSpectrum(bins)
     seen = radii.mean(density)
     counts, bounds = _fine_counts(bins), np.full_like(cone, np.inf)
     fine = float(np.average(cone, weights=counts))
@@ -84,9 +79,9 @@ def cone_errors(bins: SpectralBins, spectrum: NDArray[np.complexfloating], windo
     most = min(float(np.nanmin(seen)), fine)
     fine, shells = most, cone
     for _ in range(PASSES):
-        susceptibility = np.maximum(seen - fine, 0) / radii.mean(squared_kernel)
-        expected = bins.mean(bins.scattered(squared_kernel * radii.spread(susceptibility), window))
-        expected_off = _off_cone(bins, expected)
+        susceptibility = radii.spread(radii.susceptibility(seen, fine))
+        expected = bins.mean(bins.scattered(radii.squared_kernel * susceptibility, window))
+        expected_off = bins.off_cone(expected)
         share = np.divide(bins.cone(expected), expected_off, out=np.zeros_like(off), where=expected_off > 0)
         excess = np.clip(share - USUAL_SHARE, 0, 1) * elongated
         left = 1 - excess
@@ -100,49 +95,6 @@ def cone_errors(bins: SpectralBins, spectrum: NDArray[np.complexfloating], windo
         if large[COARSE_SHELLS:].any():
             bounds = np.where(large, np.where(told, shells, fine), np.inf)
     return ConeErrors(fine, shells, bounds)
-
-
-class _Radii:
-    """Shells of |k| in 1/mm, of the frequencies at which susceptibility is seen well."""
-
-    def __init__(self, bins: SpectralBins, seen: NDArray[np.bool_]) -> None:
-        self._radius = _radius(bins.grid)
-        self._shell = np.where(seen, np.digitize(self._radius, RADIUS_EDGES) - 1, len(RADIUS_EDGES)).ravel()
-        self._twice = np.broadcast_to(bins.twice, self._radius.shape)
-        self._counts = self._sum(np.ones(self._radius.shape, np.float32))
-        self._enough = self._counts >= FEWEST_SAMPLES
-        self.any = bool(self._enough.any())
-
-    def mean(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Mean of each shell; NaN where a shell has too few samples."""
-        return np.where(self._enough, self._sum(values) / np.maximum(self._counts, 1), np.nan)
-
-    def spread(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Values of the shells at all frequencies; the root is drawn through their middles, as it is less steep."""
-        middles = np.sqrt(np.multiply(np.maximum(RADIUS_EDGES[:-1], 0.02), RADIUS_EDGES[1:]))
-        known = self._enough[: middles.size]
-        roots = np.interp(self._radius, middles[known], np.sqrt(values[: middles.size][known]))
-        return np.square(roots).astype(np.float32)
-
-    def _sum(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
-        weights = (values * self._twice).ravel()
-        sums = np.bincount(self._shell, weights, len(RADIUS_EDGES) + 1)
-        return np.asarray(sums[: len(RADIUS_EDGES)], dtype=np.float64)
-
-
-def _radius(grid: Grid) -> NDArray[np.float32]:
-    """|k| on the half-spectrum over Nyquist's for a cube of the voxel's volume."""
-    edge = float(np.prod(grid.voxel_size_mm)) ** (1 / 3)
-    nx, ny, nz = grid.shape
-    axes = (np.fft.fftfreq(nx), np.fft.fftfreq(ny), np.fft.rfftfreq(nz))
-    squares = (np.square(2 * axis * edge / size) for axis, size in zip(axes, grid.voxel_size_mm, strict=True))
-    return np.sqrt(sum(np.ix_(*squares))).astype(np.float32)
-
-
-def _off_cone(bins: SpectralBins, power: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean of each shell over the bands in which susceptibility is seen well."""
-    counts = bins.counts[:, TRUSTED_BAND:]
-    return (counts * power[:, TRUSTED_BAND:]).sum(axis=1) / np.maximum(counts.sum(axis=1), 1)
 
 
 def _fine_counts(bins: SpectralBins) -> NDArray[np.float64]:

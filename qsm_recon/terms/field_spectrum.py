@@ -115,16 +115,25 @@ class SpectralBins:
         enough = samples >= FEWEST_SAMPLES
         return np.where(enough, (counts * part).sum(axis=1) / np.maximum(samples, 1), everywhere)
 
+    def off_cone(self, power: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean of each shell over the bands in which susceptibility is seen well."""
+        counts = self.counts[:, TRUSTED_BAND:]
+        return (counts * power[:, TRUSTED_BAND:]).sum(axis=1) / np.maximum(counts.sum(axis=1), 1)
+
+    def spread(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Values (shells,) at all frequencies of the half-spectrum, between the middles of the shells in proportion."""
+        centres = np.sqrt(np.multiply(SHELL_EDGES[:-1], SHELL_EDGES[1:]))
+        return np.interp(self._radius, centres, values).astype(np.float32)
+
     def coloured_noise(self, power: NDArray[np.float64], seed: int) -> NDArray[np.float32]:
         """Gaussian noise (nx, ny, nz) whose variance per frequency follows a power by shell (shells,)."""
         import scipy.fft
 
         from qsm_recon.backend.threads import thread_count
 
-        centres = np.sqrt(np.multiply(SHELL_EDGES[:-1], SHELL_EDGES[1:]))
         white = np.random.default_rng(seed).standard_normal(self.grid.shape, dtype=np.float32)
         spectrum = self.transform(white)
-        spectrum *= np.interp(self._radius, centres, np.sqrt(power)).astype(np.float32)
+        spectrum *= self.spread(np.sqrt(power))
         return scipy.fft.irfftn(spectrum, self.grid.shape, workers=thread_count())
 
     def _sum(self, values: NDArray) -> NDArray[np.float64]:

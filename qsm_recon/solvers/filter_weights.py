@@ -1,0 +1,81 @@
+"""Weights of linear filters: those with the smallest expected error of the map.
+
+What a filter loses of the susceptibility and lets through of the field's errors follows from their spectra
+(:class:`qsm_recon.terms.field_spectra.FieldSpectra`), so that no map is needed to know its error.
+"""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from qsm_recon.operators.padding import padded_shape
+from qsm_recon.problem import Problem
+from qsm_recon.region import Region
+from qsm_recon.solvers.base import Solver
+from qsm_recon.solvers.constant_field import constant_of_field
+from qsm_recon.solvers.default_weights import local_problem, scale_of
+from qsm_recon.terms.field_spectra import FieldSpectra, field_spectra
+from qsm_recon.terms.field_spectrum import SpectralBins
+
+FREQUENCIES = 64
+"""Along each axis, that the error is summed over at most: spectra are smooth."""
+POINTS = 25
+MARGIN_MM = 8.0
+
+FILTER_RULE = (
+    "least expected error of the map, (1 - F D)² S + F² E over all frequencies, with F the filter and the spectra S of "
+    "the susceptibility and E of the field's errors as the field tells them"
+)
+
+
+_known: WeakKeyDictionary[Problem, FieldSpectra] = WeakKeyDictionary()
+
+
+def spectra_of(problem: Problem) -> FieldSpectra:
+    """Spectra of a problem's field less its background and its constant, measured once."""
+    if problem not in _known:
+        local = local_problem(problem)
+        part = Region.around(local, MARGIN_MM).cut_problem(local.changed(echoes=None))
+        field = part.field_ppm - np.float32(constant_of_field(local))
+        _known[problem] = field_spectra(field, part.mask, part.grid, scale_of(problem))
+    return _known[problem]
+
+
+def expected_error(solver: Solver, problem: Problem) -> float | None:
+    """Expected mean square error of a filter's map, in ppm²; None where the method is no filter.
+
+    Parameters
+    ----------
+    solver
+        The method, with its parameter.
+    problem
+        The measurement.
+    """
+    grid = problem.grid
+    coarse = grid.resized(padded_shape(tuple(min(n, FREQUENCIES) for n in grid.shape)))
+    transfer = solver.transfer(coarse)
+    return None if transfer is None else spectra_of(problem).error_of(transfer, SpectralBins(coarse))
+
+
+def best_of_filter(solver: Solver, problem: Problem, low: float, high: float) -> float:
+    """Value of a filter's main parameter with the smallest expected error.
+
+    Parameters
+    ----------
+    solver
+        The filter.
+    problem
+        The measurement.
+    low, high
+        Range that is searched.
+    """
+    values = np.geomspace(low, high, POINTS)
+    errors = np.array([expected_error(solver.with_regularisation(float(v)), problem) for v in values])
+    lowest = int(errors.argmin())
+    if lowest in (0, POINTS - 1):
+        return float(values[lowest])
+    before, here, after = errors[lowest - 1 : lowest + 2]
+    shift = 0.5 * (before - after) / max(before - 2 * here + after, np.finfo(float).tiny)
+    return float(values[lowest] * (values[1] / values[0]) ** np.clip(shift, -0.5, 0.5))
