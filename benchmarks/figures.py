@@ -8,7 +8,6 @@ at the weights of the rows.  PNG files beside the tables.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 from benchmarks.rc2 import table_name
 from benchmarks.suite import plots
 from benchmarks.suite.cases import load
-from benchmarks.suite.command import guarded
+from benchmarks.suite.command import BenchmarkParser, guarded
 from benchmarks.suite.execute import execute
 from benchmarks.suite.job import Job
 from benchmarks.suite.record import Record, Row
@@ -39,9 +38,7 @@ SAME_NRMSE = 0.1
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw what can be drawn."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.figures", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = BenchmarkParser(prog="python -m benchmarks.figures", description=__doc__)
     parser.add_argument("--size", choices=("full", "reduced"), default="reduced", help="of the phantom")
     parser.add_argument("--store", type=Path, default=STORE, metavar="DIR", help="maps")
     parser.add_argument("--results", type=Path, default=SUITE_RESULTS, metavar="DIR", help="tables, and where to write")
