@@ -14,6 +14,7 @@ from qsm_recon.io import atomic_write
 from qsm_recon.phantom import Phantom, PhantomParameters, build_phantom
 from qsm_recon.phantom.geometry import output_grid
 from qsm_recon.phantom.presets import PRESETS, with_preset
+from qsm_recon.report.planes import PLANES, draw_letters
 from qsm_recon.units import hz_per_ppm
 
 if TYPE_CHECKING:
@@ -70,15 +71,16 @@ def phantom_figure(phantom: Phantom) -> Figure:
     figure = Figure(figsize=(11.5, 3.9 * len(rows)), facecolor="black")
     axes = figure.subplots(len(rows), 3, gridspec_kw={"width_ratios": [164, 164, 205], "wspace": 0.01, "hspace": 0.01})
     for row, panels in zip(rows, axes, strict=True):
-        planes = (row.image[:, :, index[2]], row.image[:, index[1], :], row.image[index[0], :, :])
-        for panel, plane, aspect in zip(panels, planes, (dy / dx, dz / dx, dz / dy), strict=True):
+        for panel, plane, aspect in zip(panels, PLANES, (dy / dx, dz / dx, dz / dy), strict=True):
             how = (
                 {"cmap": colours, "norm": steps}
                 if row.labels
                 else {"cmap": "gray", "vmin": row.window[0], "vmax": row.window[1]}
             )
-            panel.imshow(plane.T, origin="lower", interpolation="nearest", aspect=aspect, **how)
+            view = row.image.take(index[plane.cut], axis=plane.cut)
+            panel.imshow(view.T, origin="lower", interpolation="nearest", aspect=aspect, **how)
             panel.set_axis_off()
+            draw_letters(panel, plane)
         panels[0].text(
             0.02,
             0.97,

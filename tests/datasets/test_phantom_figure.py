@@ -1,0 +1,13 @@
+"""The picture of the phantom."""
+
+import numpy as np
+
+from qsm_recon.report.phantom_figure import phantom_figure
+
+
+def test_every_view_names_its_sides_and_shows_its_plane(phantom):
+    axes = phantom_figure(phantom).axes
+    letters = [[text.get_text() for text in axis.texts if len(text.get_text()) == 1] for axis in axes]
+    assert letters == [["L", "R", "P", "A"], ["L", "R", "I", "S"], ["P", "A", "I", "S"]] * (len(axes) // 3)
+    nx, ny, nz = phantom.mask.shape
+    assert [np.shape(axis.images[0].get_array()) for axis in axes[:3]] == [(ny, nx), (nz, nx), (nz, ny)]
