@@ -11,7 +11,8 @@ run_module, lcurve, evaluate, phantom = (
     importlib.import_module(f"qsm_recon.{name}")
     for name in ("commands.run", "commands.lcurve", "commands.evaluate", "phantom.__main__")
 )
-README = Path(__file__).resolve().parents[2] / "README.md"
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
 
 
 def commands():
@@ -34,6 +35,19 @@ def test_every_command_of_the_readme_is_understood():
     assert {words[0] for words in found} >= {"qsm_recon.run", "qsm_recon.lcurve", "qsm_recon.evaluate"}
     for name, *words in found:
         parsers[name].parse_args(words)
+
+
+def test_every_exit_code_is_explained():
+    """The reference did not know the code of a failed acquisition, and neither page that of a closed pipe."""
+    sources = (ROOT / "qsm_recon").rglob("*.py")
+    known = {
+        code for path in sources for code in re.findall(r"^EXIT_\w+ = (\d+)$", path.read_text("utf-8"), re.MULTILINE)
+    }
+    assert known >= {"0", "1", "2", "3", "130", "141"}
+    assert set(re.findall(r"^\| (\d+) \|", README.read_text("utf-8"), re.MULTILINE)) == known
+    reference = (ROOT / "docs" / "reference" / "commands.md").read_text("utf-8")
+    codes = reference.partition("## Exit codes")[2].partition("\n\n## ")[0].partition("\n\n")[2].partition("\n\n")[0]
+    assert set(re.findall(r"(?:^|; )(\d+) ", " ".join(codes.split()))) == known
 
 
 @pytest.mark.slow
