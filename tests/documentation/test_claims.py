@@ -1,4 +1,4 @@
-"""Figures in sentences about the full phantom: they are those of the stored rows, as tables' are.
+"""Figures in sentences about what was measured: they are those of the stored rows, as tables' are.
 
 Tables were made again, and sentences beside them and on pages of methods stayed as they were: streaks that had gone
 from every row were still a reason to take another method.
@@ -19,7 +19,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 class Measured:
-    """Scores of the full phantom at SNR 100, and seconds of other programs."""
+    """Scores of the full phantom at SNR 100, seconds of other programs, ablations, and the 2016 challenge."""
 
     def __init__(self):
         stages = ((1, ONE_SET), (2, EACH))
@@ -46,6 +46,16 @@ class Measured:
         published = [(one, published_nrmse(stage, one.solver)) for stage in (1, 2) for one in self.rows[stage]]
         below = [there.nrmse - one.nrmse() for one, there in published if there and one.given != "difference"]
         return min(below), max(below)
+
+    def ablation(self, factor, level, name="nrmse"):
+        """Score at a level of a factor."""
+        (row,) = [row for row in read_rows(f"ablation_{factor}") if row.tags["level"] == level]
+        return row.record.cpu_s if name == "cpu_s" else row.record.metrics[name]
+
+    def cosmos(self, weight_by):
+        """NRMSE and XSIM of ``rts`` on the data of the 2016 challenge."""
+        rows = [row for row in read_rows("rc1") if (row.tags["method"], row.tags["weight by"]) == ("rts", weight_by)]
+        return tuple(rows[0].record.metrics[name] for name in ("nrmse", "xsim"))
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +102,22 @@ CLAIMS = {
     "other programs, TGV": (
         "benchmarks.md", r"on the reduced one, 1/([\d.]+) \(1/([\d.]+) with",
         lambda m: (m.times("TGV, no erosion", "tgv", "reduced"), m.times("TGV", "tgv", "reduced")),
+    ),
+    "remnant": (
+        "benchmarks.md", r"\(([\d.]+) against ([\d.]+) at an SNR of 25\)",
+        lambda m: (m.ablation("model-error", "remnant of 3 ppb"), m.ablation("snr", "25")),
+    ),
+    "padding": (
+        "benchmarks.md", r"changes NRMSE by ([\d.]+) points at most and costs up to ([\d.]+) times",
+        lambda m: (
+            max(abs(m.ablation("padding", n) - m.ablation("padding", "0")) for n in ("4", "8", "16", "32")),
+            m.ablation("padding", "32", "cpu_s") / m.ablation("padding", "0", "cpu_s"),
+        ),
+    ),
+    "one setting": ("benchmarks.md", r"its weight at 0.002 has (\S+) and ([\d.]+\d)", lambda m: m.cosmos("0.002")),
+    "no reference": (
+        "benchmarks.md", r"default of `rts` has (\S+) and (\S+), with the weight of `auto` (\S+) and ([\d.]+\d)",
+        lambda m: (*m.cosmos("default"), *m.cosmos("auto")),
     ),
 }  # fmt: skip
 
