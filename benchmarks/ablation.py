@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.suite.ablation_report import ablation_figure, ablation_table
 from benchmarks.suite.cases import check, full_specification, name_of
-from benchmarks.suite.command import guarded
+from benchmarks.suite.command import BenchmarkParser, guarded
 from benchmarks.suite.factors import FACTORS, Factor, parameter_factor
 from benchmarks.suite.job import Job, load_function
 from benchmarks.suite.record import Row
@@ -106,9 +106,8 @@ def find_factor(name: str, vary: str | None, base: str | None) -> Factor:
 
 def _parser() -> argparse.ArgumentParser:
     listed = "\n".join(f"  {factor.name:<15} {factor.description}" for factor in FACTORS.values())
-    parser = argparse.ArgumentParser(
+    parser = BenchmarkParser(
         prog="python -m benchmarks.ablation", description=f"{__doc__}\nfactors:\n{listed}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--factor", default="", help="its name, or a file that defines FACTOR")

@@ -10,7 +10,6 @@ and on these fields, ``tfi`` and ``mctfi`` on the total field.  JSON in ``benchm
 
 from __future__ import annotations
 
-import argparse
 import time
 from typing import Any
 
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from benchmarks.suite.command import guarded
+from benchmarks.suite.command import BenchmarkParser, guarded
 from benchmarks.suite.table import markdown
 from benchmarks.timing import machine, save_results
 from qsm_recon import Problem, make_solver
@@ -168,7 +167,7 @@ def table(heads: list[dict[str, Any]], *, chi: bool) -> str:
 
 def main() -> None:
     """Run, store and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = BenchmarkParser(description=__doc__)
     parser.add_argument("--size", choices=("reduced", "full"), default="full")
     parser.add_argument("--chi", action="store_true", help="the second table: χ from these fields")
     parser.add_argument("--case", choices=("sim1", "sim2"), help="one head only")

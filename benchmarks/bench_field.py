@@ -6,7 +6,6 @@ fit: its time over that without the step that looks for them and settles them, m
 
 from __future__ import annotations
 
-import argparse
 import resource
 import statistics
 import time
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.heads import head_echoes, head_files
+from benchmarks.suite.command import BenchmarkParser
 from benchmarks.timing import save_rows
 from qsm_recon.field import EchoSeries, complex_fit, estimate_field
 
@@ -66,7 +66,7 @@ def price_of_doubt(path: Path, repeats: int = 3) -> dict[str, Any]:
 
 def main() -> None:
     """Print wall time, peak memory and error for both methods, inside a brain-like mask and everywhere."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = BenchmarkParser(description=__doc__)
     parser.add_argument("--shape", type=int, nargs=3, default=(164, 205, 205))
     parser.add_argument("--noise", type=float, default=0.02, help="relative to the signal at echo time 0")
     parser.add_argument("--heads", type=Path, metavar="DIR", help="heads with strong sources in place of the example")

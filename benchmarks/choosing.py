@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.baseline import LOADING, baseline_folder, store_problem
 from benchmarks.suite.cases import check, full_specification, load, portable
-from benchmarks.suite.command import guarded
+from benchmarks.suite.command import BenchmarkParser, guarded
 from benchmarks.suite.execute import error_percent
 from benchmarks.suite.table import markdown, number
 from benchmarks.timing import save_rows
@@ -46,9 +46,7 @@ print(json.dumps({"cpu_s": time.process_time() - began, "weight": pick.value, "p
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.choosing", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = BenchmarkParser(prog="python -m benchmarks.choosing", description=__doc__)
     parser.add_argument("baseline", metavar="PATH_OR_TAG", help="another build of this package")
     parser.add_argument("cases", nargs="*", metavar="CASE", help="with a truth, as of benchmarks.rc2; else phantoms")
     parser.add_argument("--only", nargs="+", metavar="METHOD", default=METHODS, help=f"default {' '.join(METHODS)}")

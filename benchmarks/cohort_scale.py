@@ -7,14 +7,13 @@ are what a cohort takes; ``--stored`` prints the table from the stored figures.
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.suite.command import guarded
+from benchmarks.suite.command import BenchmarkParser, guarded
 from benchmarks.timing import RESULTS, save_rows
 from qsm_recon.cohort.command import main as cohort_main
 from qsm_recon.cohort.derivatives import GROUP
@@ -27,7 +26,7 @@ NAME = "cohort_scale"
 
 def main() -> None:
     """Run and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = BenchmarkParser(description=__doc__)
     parser.add_argument("--data", type=Path, metavar="BIDS_DIR", help="a data set with one subject of real size")
     parser.add_argument("--subjects", type=int, default=10_000, help="size of the cohort (default %(default)s)")
     parser.add_argument("--stored", action="store_true", help="measure nothing")

@@ -10,7 +10,6 @@ With ``--fused`` element-wise work is compiled by torch first, which the second 
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import time
@@ -21,6 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from benchmarks.suite.command import BenchmarkParser
 from benchmarks.timing import machine, median_seconds, save_results
 from qsm_recon import Grid, Problem, make_solver
 from qsm_recon.backend.device import TORCH_CPU, on_device, require_device, torch_name
@@ -234,7 +234,7 @@ def facts(device: str) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; returns 0, or 1 where the device is not there."""
-    parser = argparse.ArgumentParser(description="Time solvers on a graphics processor.")
+    parser = BenchmarkParser(description="Time solvers on a graphics processor.")
     parser.add_argument(
         "--device", default="cuda", help="cuda, cuda:N, or torch:cpu to rehearse (default: %(default)s)"
     )

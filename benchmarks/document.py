@@ -7,7 +7,6 @@ with 1 where a table differs.  Nothing is computed.
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -20,7 +19,7 @@ from benchmarks.scaling import TABLE as SCALING
 from benchmarks.scaling import scaling_table
 from benchmarks.suite.ablation_report import ablation_table
 from benchmarks.suite.challenge_table import stage_tables
-from benchmarks.suite.command import guarded
+from benchmarks.suite.command import BenchmarkParser, guarded
 from benchmarks.suite.record import Row
 from benchmarks.suite.store import SUITE_RESULTS, read_rows
 from benchmarks.suite.studies import STUDIES
@@ -69,9 +68,7 @@ def filled(text: str, folder: Path = SUITE_RESULTS) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fill in the page, or compare it."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.document", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = BenchmarkParser(prog="python -m benchmarks.document", description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing")
     options = parser.parse_args(arguments)
     return guarded(lambda: _run(check=options.check))

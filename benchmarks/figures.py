@@ -8,7 +8,6 @@ at the weights of the rows.  PNG files beside the tables.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 from benchmarks.rc2 import table_name
 from benchmarks.suite import plots
 from benchmarks.suite.cases import load
-from benchmarks.suite.command import guarded
+from benchmarks.suite.command import BenchmarkParser, guarded
 from benchmarks.suite.execute import execute
 from benchmarks.suite.job import Job
 from benchmarks.suite.record import Record, Row
@@ -25,6 +24,7 @@ from benchmarks.suite.runner import provenance
 from benchmarks.suite.stages import EACH, ONE_SET
 from benchmarks.suite.standings import PAIR, Submission, submissions
 from benchmarks.suite.store import STORE, SUITE_RESULTS, Store, read_rows
+from qsm_recon.errors import DataError
 from qsm_recon.io import atomic_write
 
 if TYPE_CHECKING:
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 
 SHOWN_CASE = "SIM2"
 DOTS_PER_INCH = 110
+DEFAULT = "default"
+"""What methods without a weight are asked for."""
 SAME_NRMSE = 0.1
 """Points; a map that was solved again is said to differ from its row beyond them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw what can be drawn."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.figures", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = BenchmarkParser(prog="python -m benchmarks.figures", description=__doc__)
     parser.add_argument("--size", choices=("full", "reduced"), default="reduced", help="of the phantom")
     parser.add_argument("--store", type=Path, default=STORE, metavar="DIR", help="maps")
     parser.add_argument("--results", type=Path, default=SUITE_RESULTS, metavar="DIR", help="tables, and where to write")
@@ -49,7 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1, help="of each solve (default 1)")
     options = parser.parse_args(arguments)
     threads = options.threads if options.solve else 0
-    return guarded(lambda: _Drawing(options.size, options.results, Store(options.store), threads).draw())
+
+    def draw() -> int:
+        if not options.results.is_dir():
+            raise DataError(f"{options.results}: no such folder; expected the tables of python -m benchmarks.rc2")
+        return _Drawing(options.size, options.results, Store(options.store), threads).draw()
+
+    return guarded(draw)
 
 
 class _Drawing:
@@ -60,22 +66,28 @@ class _Drawing:
         rows = {stage: _paired(read_rows(table_name(stage, size), results)) for stage in (1, 2)}
         self._first = submissions(rows[1], ONE_SET, "SNR1")
         self._second = {snr: submissions(rows[2], EACH, snr) for snr in ("SNR1", "SNR2")}
+        self._rules = _rules(rows[1])
 
     def draw(self) -> int:
         """Draw; the exit code."""
         first, (low, high) = self._first, self._second.values()
-        for name, found, title in (("stage1", first, "Stage 1"), ("stage2", low, "Stage 2, SNR 100")):
+        data = f"SIM1 and SIM2, {self._size} phantom"
+        blind = f"Stage 1, SNR 100, {data}: weights by {self._rules}, one for both"
+        told = f"Stage 2, SNR 100, {data}: weights by the truth"
+        for name, found, title in (("stage1", first, blind), ("stage2", low, told)):
             if not plots.scored(found):
                 print(f"{name}: nothing is stored for the {self._size} phantom; run python -m benchmarks.rc2 first")
                 continue
             self._top_five(f"{name}_{self._size}_top_five", found, title)
             self._save(f"{name}_{self._size}_spider", plots.spider(found, title))
-            self._save(f"{name}_{self._size}_metric_correlation", plots.metric_correlation(found))
-            self._save(f"{name}_{self._size}_scatter_matrix", plots.scatter_matrix(found))
+            self._save(f"{name}_{self._size}_metric_correlation", plots.metric_correlation(found, title))
+            self._save(f"{name}_{self._size}_scatter_matrix", plots.scatter_matrix(found, title))
         if plots.scored(first) and plots.scored(low):
-            self._save(f"stages_{self._size}", plots.stages(first, low))
+            title = f"{data}, SNR 100: weights by {self._rules} and by the truth"
+            self._save(f"stages_{self._size}", plots.stages(first, low, title))
         if plots.scored(low) and plots.scored(high):
-            self._save(f"stage2_{self._size}_snr", plots.bland_altman(low, high, ("SNR 100", "SNR 1000")))
+            title = f"Stage 2, {data}: weights by the truth"
+            self._save(f"stage2_{self._size}_snr", plots.bland_altman(low, high, ("SNR 100", "SNR 1000"), title))
         return 0
 
     def _top_five(self, name: str, found: Sequence[Submission], title: str) -> None:
@@ -88,7 +100,7 @@ class _Drawing:
         case = load(kept[0].records[SHOWN_CASE].job["case"])
         assert case.truth is not None
         images = [image for one in kept if (image := maps[id(one)]) is not None]
-        heading = f"{title}: the leaders on {SHOWN_CASE}, {self._size} phantom"
+        heading = f"{title}\nthe leaders, maps of {SHOWN_CASE}, scores of both"
         truth = case.truth.susceptibility_ppm
         self._save(name, plots.top_five(kept, images, truth, case.evaluation_mask, heading))
 
@@ -116,6 +128,12 @@ class _Drawing:
         path = self._results / f"{name}.png"
         atomic_write(path, lambda temporary: figure.savefig(temporary, dpi=DOTS_PER_INCH, metadata={"Software": None}))
         print(f"{path.name}")
+
+
+def _rules(rows: Sequence[Row]) -> str:
+    """What chose the weights of stage 1, for a title."""
+    asked = {str(row.record.job["weight"]) for row in rows if row.tags["choice"] == EACH}
+    return " or ".join(sorted(asked - {DEFAULT})) or "no truth"
 
 
 def _paired(rows: Sequence[Row]) -> list[Row]:

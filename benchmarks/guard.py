@@ -9,7 +9,6 @@ JSON in ``benchmarks/results``; prints Markdown.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.heads import require_heads
-from benchmarks.suite.command import guarded
+from benchmarks.suite.command import BenchmarkParser, guarded
 from benchmarks.suite.table import markdown
 from benchmarks.timing import machine, save_results
 from qsm_recon import Problem, load_case
@@ -87,7 +86,7 @@ def simulated_head(path: Path) -> Problem:
 
 def main() -> None:
     """Run, store and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = BenchmarkParser(description=__doc__)
     parser.add_argument("rc1", nargs="?", type=Path, help="folder of the 2016 challenge's data")
     parser.add_argument("--heads", type=Path, help="folder of simulated heads")
     options = parser.parse_args()

@@ -7,11 +7,10 @@ ended, and what was said of the domain.  Needs the extra ``qsm_recon[torch]``.
 
 from __future__ import annotations
 
-import argparse
 import time
 
 from benchmarks.suite.cases import load
-from benchmarks.suite.command import guarded
+from benchmarks.suite.command import BenchmarkParser, guarded
 from benchmarks.suite.execute import score
 from qsm_recon.backend.threads import set_thread_count
 from qsm_recon.datasets.case import Case
@@ -33,7 +32,7 @@ def row(name: str, case: Case) -> str:
 
 def main() -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = BenchmarkParser(description=__doc__)
     parser.add_argument("data", nargs="+", help="data sets")
     parser.add_argument("--algo", nargs="+", default=METHODS, metavar="NAME", help="methods (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.suite.cases import check, full_specification, load, portable
-from benchmarks.suite.command import guarded
+from benchmarks.suite.command import BenchmarkParser, guarded
 from benchmarks.suite.table import markdown, number
 from benchmarks.timing import RESULTS, save_rows
 from qsm_recon import Problem, make_solver
@@ -40,10 +40,7 @@ HONEST = 0.5
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.map_distance", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = BenchmarkParser(prog="python -m benchmarks.map_distance", description=__doc__)
     parser.add_argument("cases", nargs="*", metavar="CASE", help="beside the phantoms")
     parser.add_argument("--only", nargs="+", metavar="METHOD", default=METHODS, help=f"default {' '.join(METHODS)}")
     parser.add_argument("--show", action="store_true", help="compute nothing, print what is stored")

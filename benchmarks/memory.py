@@ -9,7 +9,6 @@ and stored with ``--save``.  Needs Linux, which tells a process's peak.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 
 from benchmarks.baseline import LOADING, baseline_folder, store_problem
 from benchmarks.suite.cases import load, portable
-from benchmarks.suite.command import guarded
+from benchmarks.suite.command import BenchmarkParser, guarded
 from benchmarks.suite.table import markdown, number
 from benchmarks.timing import return_unused_memory, save_rows
 from qsm_recon import Grid, Problem, make_solver
@@ -197,7 +196,7 @@ def peak_of_build(build: Path, scratch: Path, name: str, parameters: dict[str, A
 
 def main() -> int:
     """Measure, print a table, and store it where asked to."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = BenchmarkParser(description=__doc__)
     parser.add_argument("--algo", action="append", metavar="NAME", help="only this method (may be given again)")
     parser.add_argument("--save", action="store_true", help=f"store the rows in {RESULTS.name}")
     parser.add_argument("--baseline", metavar="PATH_OR_TAG", help="put the peaks of another build beside these")

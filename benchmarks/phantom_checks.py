@@ -5,13 +5,13 @@ Builds SIM1 and SIM2 afresh, each in its own process so that its peak memory is 
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
 import subprocess
 import sys
 import time
 
+from benchmarks.suite.command import BenchmarkParser
 from qsm_recon.phantom import PhantomParameters, build_phantom
 from qsm_recon.phantom.properties import PUBLISHED, TOLERANCE, published_properties
 
@@ -52,7 +52,7 @@ def passed(results: dict[str, dict[str, float]]) -> bool:
 
 def main() -> int:
     """Run both cases and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = BenchmarkParser(description=__doc__)
     parser.add_argument("--case", choices=sorted(PUBLISHED), help="measure one case in this process; JSON only")
     case = parser.parse_args().case
     if case:

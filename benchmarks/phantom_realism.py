@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from benchmarks.heads import require_heads
-from benchmarks.suite.command import guarded
+from benchmarks.suite.command import BenchmarkParser, guarded
 from benchmarks.suite.execute import error_percent
 from benchmarks.suite.search import search_with_truth
 from benchmarks.suite.table import markdown, number
@@ -290,7 +290,7 @@ def tables(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Run and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = BenchmarkParser(description=__doc__)
     parser.add_argument("rc1", nargs="?", type=Path, help="folder of the 2016 challenge's data")
     parser.add_argument("--heads", type=Path, metavar="DIR", help="folder of simulated heads, *.npz")
     parser.add_argument("--phantoms", nargs="*", default=PHANTOMS, metavar="SPEC", help="data sets")

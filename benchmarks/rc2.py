@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from benchmarks.suite.cases import check, full_specification
 from benchmarks.suite.challenge_table import stage_tables
-from benchmarks.suite.command import guarded
+from benchmarks.suite.command import BenchmarkParser, guarded
 from benchmarks.suite.methods import INPUTS, entries
 from benchmarks.suite.record import Row
 from benchmarks.suite.runner import add_run_options, run_plan, run_settings
@@ -36,9 +36,7 @@ def table_name(stage: int, size: str, *, other: bool = False) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.rc2", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = BenchmarkParser(prog="python -m benchmarks.rc2", description=__doc__)
     parser.add_argument("--stage", type=int, choices=(1, 2), required=True)
     parser.add_argument("--size", choices=("full", "reduced"), default="reduced", help="of the phantom")
     parser.add_argument("--only", nargs="+", metavar="METHOD", help="only these")

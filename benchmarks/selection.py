@@ -6,7 +6,6 @@ study of the suite: ``python -m benchmarks.study selection``.
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 import time
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.suite.command import guarded
+from benchmarks.suite.command import BenchmarkParser, guarded
 from benchmarks.timing import machine, save_results
 from qsm_recon.datasets.case import Case
 from qsm_recon.datasets.registry import load_case
@@ -123,7 +122,7 @@ def price(name: str, case: Case) -> dict[str, float]:
 
 def main() -> None:
     """Run and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = BenchmarkParser(description=__doc__)
     parser.add_argument("--size", choices=("full", "reduced"), default="full", help="of the phantom")
     options = parser.parse_args()
     case = load_case(f"phantom:sim2?size={options.size}")

@@ -7,14 +7,13 @@ default padding; and in the whole image with everything outside the slices unkno
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.suite.command import guarded
+from benchmarks.suite.command import BenchmarkParser, guarded
 from benchmarks.timing import save_rows
 from qsm_recon import load_case, make_solver
 from qsm_recon.datasets.case import Case
@@ -29,7 +28,7 @@ WIDE_MM = 32.0
 
 def main() -> None:
     """Run and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = BenchmarkParser(description=__doc__)
     parser.add_argument("folder", nargs="?", help="folder of the 2016 challenge's data")
     parser.add_argument("--only", nargs="*", default=SOLVERS, help="names of solvers")
     options = parser.parse_args()

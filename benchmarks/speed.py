@@ -42,7 +42,7 @@ from benchmarks.speed_converge import converge, format_converged
 from benchmarks.speed_morphology import TABLE as MORPHOLOGY
 from benchmarks.speed_morphology import format_morphology_row, measure_morphology
 from benchmarks.suite.cases import full_specification
-from benchmarks.suite.command import guarded
+from benchmarks.suite.command import BenchmarkParser, guarded
 from benchmarks.suite.store import SUITE_RESULTS, read_rows
 from benchmarks.timing import (
     RESULTS,
@@ -283,9 +283,7 @@ def _print_stored(lines: Sequence[str]) -> None:
 
 def command_parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.speed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = BenchmarkParser(prog="python -m benchmarks.speed", description=__doc__)
     parser.add_argument(
         "--rounds", type=int, help=f"how often what is compared takes turns (default {ROUNDS}; 1 with --against)"
     )

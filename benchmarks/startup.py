@@ -6,11 +6,12 @@ other processes.  ``--importtime NAME`` shows instead which modules take longest
 
 from __future__ import annotations
 
-import argparse
 import resource
 import subprocess
 import sys
 import time
+
+from benchmarks.suite.command import BenchmarkParser
 
 COMMANDS = {
     "(python alone)": ["-c", "pass"],
@@ -30,7 +31,7 @@ SLOWEST = 15
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description="Time commands that compute nothing.")
+    parser = BenchmarkParser(description="Time commands that compute nothing.")
     parser.add_argument("--repeats", type=int, default=7, help="runs of each (default: %(default)s)")
     parser.add_argument("--importtime", choices=tuple(COMMANDS), help="show the slowest imports of one")
     options = parser.parse_args()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from benchmarks.suite.cases import check, full_specification
-from benchmarks.suite.command import guarded
+from benchmarks.suite.command import BenchmarkParser, guarded
 from benchmarks.suite.runner import add_run_options, run_plan, run_settings
 from benchmarks.suite.store import read_rows
 from benchmarks.suite.studies import STUDIES
@@ -23,9 +23,8 @@ from qsm_recon.errors import ParameterError, did_you_mean
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run and print."""
     listed = "\n".join(f"  {study.name:<15} {study.description}" for study in STUDIES.values())
-    parser = argparse.ArgumentParser(
+    parser = BenchmarkParser(
         prog="python -m benchmarks.study", description=f"{__doc__}\nstudies:\n{listed}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("name", help="of the study")
     parser.add_argument("--size", choices=("full", "reduced"), default="reduced", help="of the phantom")

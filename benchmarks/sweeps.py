@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks.baseline import LOADING, baseline_folder, store_problem
 from benchmarks.suite.cases import full_specification, load, portable
-from benchmarks.suite.command import guarded
+from benchmarks.suite.command import BenchmarkParser, guarded
 from benchmarks.suite.table import markdown, number
 from benchmarks.timing import RESULTS, save_rows
 from qsm_recon import Problem, make_solver
@@ -57,9 +57,7 @@ print(json.dumps({
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.sweeps", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = BenchmarkParser(prog="python -m benchmarks.sweeps", description=__doc__)
     parser.add_argument("baseline", metavar="PATH_OR_TAG", help="another build of this package")
     parser.add_argument("--only", nargs="+", metavar="METHOD", default=METHODS, help=" ".join(METHODS))
     parser.add_argument("--data", metavar="CASE", default="phantom:sim2?size=reduced", help="as of benchmarks.rc2")

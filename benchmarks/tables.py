@@ -6,7 +6,6 @@ Those of the challenge, of RC1 and of convergence are from before the suite, whi
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +18,7 @@ from benchmarks.map_distance import TABLE as DISTANCE
 from benchmarks.map_distance import distance_table, verdict
 from benchmarks.memory import TABLE as MEMORY
 from benchmarks.memory import builds_table
+from benchmarks.suite.command import BenchmarkParser
 from benchmarks.suite.table import markdown, method_label, number
 from benchmarks.sweeps import TABLE as SWEEPS
 from benchmarks.sweeps import sweeps_table
@@ -137,7 +137,7 @@ TABLES: dict[str, Callable[[], str]] = {
 
 def main() -> None:
     """Print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = BenchmarkParser(description=__doc__)
     parser.add_argument("tables", nargs="*", choices=tuple(TABLES), help="which; all by default")
     for name in parser.parse_args().tables or TABLES:
         print(f"## {name}\n\n{TABLES[name]()}\n")

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.suite.command import guarded
+from benchmarks.suite.command import BenchmarkParser, guarded
 from qsm_recon.errors import DataError
 from qsm_recon.io import atomic_write_text, read_json
 
@@ -75,9 +75,7 @@ def run_tests() -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fill in the page, compare it, or count anew first."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.trust", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = BenchmarkParser(prog="python -m benchmarks.trust", description=__doc__)
     parser.add_argument("--run", action="store_true", help="run the tests that count first (half an hour)")
     parser.add_argument("--check", action="store_true", help="change nothing; 1 where the page differs")
     options = parser.parse_args(arguments)

@@ -11,7 +11,6 @@ Rows are stored as they come (``benchmarks/results/unseen.json``); ``--missing``
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,7 @@ import numpy as np
 
 from benchmarks.heads import HEADS, head_case, head_files, require_heads, true_frequency_hz
 from benchmarks.selection import RC1, measure
-from benchmarks.suite.command import guarded
+from benchmarks.suite.command import BenchmarkParser, guarded
 from benchmarks.suite.table import markdown
 from benchmarks.timing import RESULTS, save_rows
 from qsm_recon.datasets.case import Case
@@ -118,7 +117,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     """Run and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = BenchmarkParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, help="folder with heads, *.npz")
     parser.add_argument(
         "--methods", nargs="+", default=list(COUNTERPARTS), choices=list(COUNTERPARTS), metavar="METHOD"

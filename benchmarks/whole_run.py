@@ -12,7 +12,6 @@ Exit code 0: done; 2: bad usage or a build that failed; 130: interrupted.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
@@ -26,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.baseline import baseline_folder
-from benchmarks.suite.command import guarded
+from benchmarks.suite.command import BenchmarkParser, guarded
 from benchmarks.suite.table import markdown, number
 from benchmarks.timing import RESULTS, save_rows
 from qsm_recon.errors import ParameterError
@@ -118,7 +117,7 @@ def commands(data: Path) -> dict[str, list[str]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, store and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = BenchmarkParser(description=__doc__.splitlines()[0])
     parser.add_argument("baseline", metavar="PATH_OR_TAG", help="the other build: a folder, commit or tag")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each, which take turns (default: %(default)s)")
     parser.add_argument("--size", choices=("full", "reduced"), default="full", help="of the phantom (default: full)")

@@ -6,11 +6,12 @@ method is run once to warm up, and the shorter processor time of two further run
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
 import sys
+
+from benchmarks.suite.command import BenchmarkParser
 
 METHODS = ("tkd", "tv", "fansi", "tgv", "wl1", "medi", "ndi")
 MISSING = ((), ("pyfftw",), ("numba",), ("numba", "pyfftw"))
@@ -43,10 +44,7 @@ print(json.dumps(found))
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.without_libraries", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = BenchmarkParser(prog="python -m benchmarks.without_libraries", description=__doc__)
     parser.parse_args()
     print(f"{'missing':<16}" + "".join(f"{name:>9}" for name in METHODS) + "   s, and times as long as with all")
     first: dict[str, float] = {}

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from benchmarks.rating.collect import read_ratings, summarise, table
 from benchmarks.rating.pages import KEY, read_material, write_rating
-from qsm_recon.commands.line import EXIT_DONE, CommandParser, logger, run_command
+from benchmarks.suite.command import BenchmarkParser
+from qsm_recon.commands.line import EXIT_DONE, logger, run_command
 from qsm_recon.errors import ParameterError
 from qsm_recon.io import write_json
 
@@ -26,7 +27,7 @@ FOR_A_PAGE = {"maps": "MAP", "mask": "--mask", "truth": "--truth", "labels": "--
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = CommandParser(
+    parser = BenchmarkParser(
         prog="python -m benchmarks.rating",
         description="Rate susceptibility maps by eye as the 2019 challenge did: blinded, in random order, streaking, "
         "unnaturalness and noise from 0 to 3.",

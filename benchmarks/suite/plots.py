@@ -14,6 +14,7 @@ from benchmarks.suite.standings import Submission
 from benchmarks.suite.table import SHORT
 from qsm_recon.metrics import OFFICIAL_METRICS
 from qsm_recon.metrics.scores import SIMILARITY_METRICS
+from qsm_recon.report.planes import INDEX_NAMES, PLANES, Plane, bounding_box, draw_letters
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +25,8 @@ SCATTERED = ("nrmse", "dnrmse_blood", "dnrmse_dgm", "calcification_streaking", "
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999", "#8c564b", "#bcbd22")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 WINDOW_PPM = 0.1
+AXIAL, _, SAGITTAL = PLANES
+TITLE_SIZE = 10
 UNITS = {"nrmse": "%", "dnrmse_blood": "%", "dnrmse_dgm": "%", "calcification_streaking": "1", "xsim": "1"}
 
 
@@ -63,14 +66,13 @@ def top_five(
     found
         The leaders.
     maps
-        Their maps in ppm, (nx, ny, nz).
+        Their maps in ppm, (nx, ny, nz), along right, anterior and superior as the phantom's are.
     truth, mask
         Truth in ppm and where it is compared.
     title
         Above the panels.
     """
-    inside = [np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
-    box = tuple(slice(max(int(i[0]) - 2, 0), int(i[-1]) + 3) for i in inside)
+    box = bounding_box(mask, margin=2)
     region = mask[box]
 
     def demeaned(image: NDArray) -> NDArray:
@@ -78,14 +80,14 @@ def top_five(
 
     true = demeaned(truth)
     images = [demeaned(image) for image in maps]
-    middle = [n // 2 for n in region.shape]
-    planes = [("axial, seen from above", lambda v: v[:, :, middle[2]].T), ("sagittal", lambda v: v[middle[0]].T)]
     figure = _figure(2.1 * (len(images) + 1) + 0.9, 8.6)
     axes = figure.subplots(4, len(images) + 1, height_ratios=[1.25, 1.25, 1, 1])
-    for block, (name, cut) in enumerate(planes):
+    for block, plane in enumerate((AXIAL, SAGITTAL)):
+        middle = region.shape[plane.cut] // 2
         for column, image in enumerate([true, *images]):
-            _panel(axes[2 * block, column], cut(image))
-            _panel(axes[2 * block + 1, column], cut(image - true) if column else None)
+            _panel(axes[2 * block, column], image, plane, middle)
+            _panel(axes[2 * block + 1, column], image - true if column else None, plane, middle)
+        name = f"{plane.name}, {INDEX_NAMES[plane.cut]} = {middle + box[plane.cut].start}"
         axes[2 * block, 0].set_ylabel(f"χ, {name}", fontsize=8)
         axes[2 * block + 1, 1].set_ylabel("less the truth", fontsize=8)
     heads = ["truth", *(f"{short_label(one)}\nNRMSE {one.nrmse():.1f} %, top five {one.top_five}×" for one in found)]
@@ -97,14 +99,16 @@ def top_five(
     return figure
 
 
-def _panel(axis: Axes, plane: NDArray | None) -> None:
+def _panel(axis: Axes, image: NDArray | None, plane: Plane, position: int) -> None:
     axis.set_xticks([])
     axis.set_yticks([])
-    if plane is None:
+    if image is None:
         axis.axis("off")
         return
-    axis.imshow(plane, cmap="gray", vmin=-WINDOW_PPM, vmax=WINDOW_PPM, origin="lower", interpolation="nearest")
+    view = image.take(position, axis=plane.cut).T
+    axis.imshow(view, cmap="gray", vmin=-WINDOW_PPM, vmax=WINDOW_PPM, origin="lower", interpolation="nearest")
     axis.set_facecolor("#303040")
+    draw_letters(axis, plane, size=7)
 
 
 def spider(found: Sequence[Submission], title: str) -> Figure:
@@ -123,7 +127,7 @@ def spider(found: Sequence[Submission], title: str) -> Figure:
     axis.set_ylim(0, 1.02)
     axis.set_yticks([0.25, 0.5, 0.75, 1.0], ["¼", "½", "¾", "best"], fontsize=7)
     figure.legend(loc="outside right center", fontsize="small")
-    figure.suptitle(f"{title}\nbest of all submissions over the value", fontsize=10)
+    figure.suptitle(f"{title}\nbest of all submissions over the value", fontsize=TITLE_SIZE)
     return figure
 
 
@@ -138,7 +142,7 @@ def _share_of_best(value: float | None, best: float) -> float:
     return best / value if value > 0 else 1.0
 
 
-def stages(first: Sequence[Submission], second: Sequence[Submission]) -> Figure:
+def stages(first: Sequence[Submission], second: Sequence[Submission], title: str) -> Figure:
     """NRMSE chosen without the truth (filled) beside that chosen with it (open), a line for each submission."""
     others = {(one.method, one.given): one for one in scored(second)}
     pairs = [(one, others[one.method, one.given]) for one in scored(first) if (one.method, one.given) in others]
@@ -155,11 +159,14 @@ def stages(first: Sequence[Submission], second: Sequence[Submission]) -> Figure:
     axis.set_yticks(range(len(pairs)), [short_label(one) for one, _ in pairs], fontsize=8)
     axis.grid(axis="y", linewidth=0.3)
     axis.set_xlabel("NRMSE (%): filled, chosen without the truth (stage 1); open, with it (stage 2)")
+    figure.suptitle(title, fontsize=TITLE_SIZE)
     _legend(figure, kinds, [one for one, _ in pairs])
     return figure
 
 
-def bland_altman(first: Sequence[Submission], second: Sequence[Submission], names: tuple[str, str]) -> Figure:
+def bland_altman(
+    first: Sequence[Submission], second: Sequence[Submission], names: tuple[str, str], title: str
+) -> Figure:
     """Agreement of two noise levels: difference over mean, with the mean difference and 1.96 standard deviations."""
     figure = _figure(12, 4.6)
     axes = figure.subplots(1, 3)
@@ -179,11 +186,13 @@ def bland_altman(first: Sequence[Submission], second: Sequence[Submission], name
         unit = UNITS[name]
         axis.set_xlabel(f"mean of both, {SHORT[name]} ({unit})")
         axis.set_ylabel(f"{names[1]} less {names[0]} ({unit})")
+    lines = "lines: mean difference, and 1.96 standard deviations from it"
+    figure.suptitle(f"{title}\n{lines}", fontsize=TITLE_SIZE)
     _legend(figure, kinds, [one for one, _ in pairs])
     return figure
 
 
-def metric_correlation(found: Sequence[Submission]) -> Figure:
+def metric_correlation(found: Sequence[Submission], title: str) -> Figure:
     """Rank correlation between metrics over submissions, all signed so that more is worse."""
     from scipy.stats import rankdata
 
@@ -209,12 +218,12 @@ def metric_correlation(found: Sequence[Submission]) -> Figure:
     axis.axhline(len(OFFICIAL_METRICS) - 0.5, color="k", linewidth=1)
     axis.axvline(len(OFFICIAL_METRICS) - 0.5, color="k", linewidth=1)
     figure.colorbar(shown, label=f"Spearman's rank correlation over {len(rows)} submissions", shrink=0.8)
-    axis.set_title("metrics, signed so that more is worse", fontsize=10)
+    axis.set_title(f"{title}\nmetrics, signed so that more is worse", fontsize=TITLE_SIZE)
     assert len(SIMILARITY_METRICS) + len(OFFICIAL_METRICS) == size
     return figure
 
 
-def scatter_matrix(found: Sequence[Submission]) -> Figure:
+def scatter_matrix(found: Sequence[Submission], title: str) -> Figure:
     """Metrics against each other: colours are classes of methods, markers classes of input."""
     figure = _figure(11, 9.5)
     axes = figure.subplots(len(SCATTERED), len(SCATTERED))
@@ -237,6 +246,7 @@ def scatter_matrix(found: Sequence[Submission]) -> Figure:
             axis.set_xlabel(f"{SHORT[horizontal]} ({UNITS[horizontal]})", fontsize=8)
         if column == 0:
             axis.set_ylabel("submissions" if row == 0 else f"{SHORT[vertical]} ({UNITS[vertical]})", fontsize=8)
+    figure.suptitle(title, fontsize=TITLE_SIZE)
     _legend(figure, kinds, everyone)
     return figure
 

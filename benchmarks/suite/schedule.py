@@ -21,7 +21,9 @@ SETTINGS = {
     "distributed.admin.tick.limit": "1h",
     "distributed.worker.memory.monitor-interval": "1s",
     "distributed.comm.timeouts.connect": "120s",  # processes start slowly on a busy machine
-    "logging": {"distributed": "critical"},  # what goes wrong is in the records
+    # What goes wrong is in the records; workers read their own level from the environment, before they are told ours.
+    "logging": {"distributed": "critical"},
+    "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical",
 }
 
 

@@ -14,6 +14,7 @@ from qsm_recon.io import atomic_write
 from qsm_recon.phantom import Phantom, PhantomParameters, build_phantom
 from qsm_recon.phantom.geometry import output_grid
 from qsm_recon.phantom.presets import PRESETS, with_preset
+from qsm_recon.report.planes import PLANES, draw_letters
 from qsm_recon.units import hz_per_ppm
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 CENTRE_MM = (12.0, -8.0, 6.0)
 """Where the three planes cross: basal ganglia, thalamus and ventricles."""
+ROW_INCHES = 3.9
+TITLE_INCHES = 0.3
 LABEL_COLOURS = {
     0: "#000000",
     1: "#e6550d",
@@ -67,29 +70,23 @@ def phantom_figure(phantom: Phantom) -> Figure:
     origin = output_grid(phantom.voxel_size_mm).origin_mm
     index = [round((c - o) / d) for c, o, d in zip(CENTRE_MM, origin, phantom.voxel_size_mm, strict=True)]
     dx, dy, dz = phantom.voxel_size_mm
-    figure = Figure(figsize=(11.5, 3.9 * len(rows)), facecolor="black")
-    axes = figure.subplots(len(rows), 3, gridspec_kw={"width_ratios": [164, 164, 205], "wspace": 0.01, "hspace": 0.01})
+    figure = Figure(figsize=(11.5, ROW_INCHES * len(rows)), facecolor="black")
+    axes = figure.subplots(
+        len(rows), 3, gridspec_kw={"width_ratios": [164, 164, 205], "wspace": 0.01, "hspace": TITLE_INCHES / ROW_INCHES}
+    )
     for row, panels in zip(rows, axes, strict=True):
-        planes = (row.image[:, :, index[2]], row.image[:, index[1], :], row.image[index[0], :, :])
-        for panel, plane, aspect in zip(panels, planes, (dy / dx, dz / dx, dz / dy), strict=True):
+        for panel, plane, aspect in zip(panels, PLANES, (dy / dx, dz / dx, dz / dy), strict=True):
             how = (
                 {"cmap": colours, "norm": steps}
                 if row.labels
                 else {"cmap": "gray", "vmin": row.window[0], "vmax": row.window[1]}
             )
-            panel.imshow(plane.T, origin="lower", interpolation="nearest", aspect=aspect, **how)
+            view = row.image.take(index[plane.cut], axis=plane.cut)
+            panel.imshow(view.T, origin="lower", interpolation="nearest", aspect=aspect, **how)
             panel.set_axis_off()
-        panels[0].text(
-            0.02,
-            0.97,
-            row.title,
-            color="white",
-            fontsize=11,
-            va="top",
-            transform=panels[0].transAxes,
-            backgroundcolor="black",
-        )
-    figure.subplots_adjust(0, 0, 1, 1)
+            draw_letters(panel, plane)
+        panels[0].set_title(row.title, loc="left", color="white", fontsize=11, pad=4)
+    figure.subplots_adjust(0, 0, 1, 1 - TITLE_INCHES / figure.get_figheight())
     return figure
 
 

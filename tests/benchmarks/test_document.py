@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import unseen
 from benchmarks.ablation import find_factor, run_ablation
 from benchmarks.document import BLOCK, PAGE, filled
 from benchmarks.peers.compare import OWN
@@ -14,6 +15,7 @@ from benchmarks.suite.factors import FACTORS
 from benchmarks.suite.record import METRICS
 from benchmarks.suite.runner import RunSettings
 from benchmarks.suite.store import SUITE_RESULTS, read_rows
+from benchmarks.tables import TABLES
 from qsm_recon.errors import ParameterError
 
 RESULTS = sorted(path.stem for path in SUITE_RESULTS.glob("*.json"))
@@ -33,6 +35,32 @@ def test_a_changed_result_would_be_seen(tmp_path):
     text = PAGE.read_text("utf-8")
     assert "99.9" in filled(text, tmp_path)
     assert filled(text, tmp_path) != text
+
+
+def lines_of_pages():
+    """All lines of the documentation."""
+    return {line.strip() for page in PAGE.parent.rglob("*.md") for line in page.read_text("utf-8").splitlines()}
+
+
+def of_a_table(text):
+    """Its lines, without the rule under its head."""
+    return [line for line in text.splitlines() if line.startswith("|") and set(line) - set("|- ")]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_stored_table_stands_on_a_page(name):
+    """Of those that are not put in by a program half were compared with what is stored, and half were not."""
+    rows = of_a_table(TABLES[name]())
+    assert len(rows) > 1
+    assert [row for row in rows if row not in lines_of_pages()] == []
+
+
+def test_what_unseen_heads_gave_stands_on_a_page(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["unseen", "--show"])
+    unseen.main()
+    rows = of_a_table(capsys.readouterr().out)
+    assert len(rows) > 15
+    assert [row for row in rows if row not in lines_of_pages()] == []
 
 
 @pytest.mark.parametrize("name", RESULTS)

@@ -3,15 +3,17 @@
 import numpy as np
 import pytest
 
+from benchmarks import figures
 from benchmarks.figures import main
 from benchmarks.rc2 import table_name
 from benchmarks.suite.job import Job
 from benchmarks.suite.runner import Planned, RunSettings, run_plan
-from benchmarks.suite.stages import ONE_SET
+from benchmarks.suite.stages import EACH, ONE_SET
 from benchmarks.suite.store import Store
 from qsm_recon.errors import ParameterError
 
 PHANTOM = "phantom:sim2?size=reduced&voxel_size=4,4,4"
+SHOWN = ("top_five", "spider", "metric_correlation", "scatter_matrix")
 TAGS = {"class": "closed form", "input": "fit", "choice": ONE_SET, "snr": "SNR1"}
 
 
@@ -53,6 +55,34 @@ def test_a_map_that_is_not_kept_is_made_again_at_the_weight_of_its_row(tmp_path,
     assert "solving again" not in said
     assert "are not there" not in said
     assert f"NRMSE {was:.2f}, {was + 0.5:.2f} in the table" in said
+
+
+def test_titles_say_data_set_and_what_chose_the_weights(tmp_path, monkeypatch):
+    """They said "Stage 1"."""
+    titles = {}
+
+    def keep_title(_, name, figure):
+        titles[name] = figure.get_suptitle() or figure.axes[0].get_title()
+
+    results, store = tmp_path / "results", tmp_path / "store"
+    settings = RunSettings(workers=0, store=store, results=results, quiet=True)
+    plan = planned("tkd")
+    chosen = [
+        Planned(Job.of("tkd", PHANTOM, "cone"), {**one.tags, "choice": EACH, "class": "closed form"}) for one in plan
+    ]
+    run_plan(table_name(1, "reduced"), lambda _known: plan + chosen, settings)
+    monkeypatch.setattr(figures._Drawing, "_save", keep_title)
+    assert draw(results, store) == 0
+    first = "Stage 1, SNR 100, SIM1 and SIM2, reduced phantom: weights by cone, one for both"
+    assert {name: titles[f"stage1_reduced_{name}"].partition("\n")[0] for name in SHOWN} == dict.fromkeys(SHOWN, first)
+
+
+def test_a_missing_folder_of_tables_is_one_line(tmp_path, capsys):
+    """It told that nothing was stored for each stage, and ended well."""
+    assert draw(tmp_path / "absent", tmp_path) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {tmp_path / 'absent'}: no such folder")
+    assert said.count("\n") == 1
 
 
 def test_part_of_the_leaders_does_not_replace_a_picture_of_all(tmp_path, capsys):

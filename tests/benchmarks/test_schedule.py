@@ -2,12 +2,16 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from benchmarks.suite.schedule import Workers
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def sleep_and_tell(path):
@@ -15,6 +19,34 @@ def sleep_and_tell(path):
     path.write_text(str(os.getpid()))
     time.sleep(3)
     return os.getpid()
+
+
+LEFT = """
+import sys, time
+from pathlib import Path
+from benchmarks.suite.schedule import Workers
+
+def begin(path):
+    Path(path).touch()
+    time.sleep(60)
+
+if __name__ == "__main__":
+    workers = Workers(1)
+    workers.submit("job", begin, sys.argv[1])
+    while not Path(sys.argv[1]).exists():
+        time.sleep(0.05)
+    workers.close()
+"""
+
+
+def test_workers_that_are_left_amid_a_job_say_nothing(tmp_path):
+    """An interrupted command was to end with one line, and a worker wrote of a cancelled task before it."""
+    script = tmp_path / "left.py"
+    script.write_text(LEFT)
+    command = [sys.executable, str(script), str(tmp_path / "begun")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 @pytest.mark.slow

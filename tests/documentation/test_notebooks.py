@@ -1,8 +1,11 @@
 """Notebooks: executed, small, and they still run."""
 
+import contextlib
+import io
 import json
 import re
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +50,25 @@ def test_runs(path):
     execute = runpy.run_path(str(FOLDER / "execute.py"))["execute"]
     code = [cell for cell in execute(path).cells if cell.cell_type == "code"]
     assert all(cell.execution_count for cell in code)
+
+
+def test_the_challenge_that_is_discussed_is_the_one_that_is_stored(monkeypatch):
+    """It reads the tables of the benchmarks, which are made again without it."""
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    monkeypatch.setattr(pyplot, "show", lambda: pyplot.close("all"))
+    monkeypatch.chdir(FOLDER)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    cells = json.loads((FOLDER / "3_challenge.ipynb").read_text("utf-8"))["cells"]
+    names: dict = {}
+    with matplotlib.rc_context():
+        for cell in (cell for cell in cells if cell["cell_type"] == "code"):
+            shown = "".join("".join(output.get("text", "")) for output in cell["outputs"])
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                exec("".join(cell["source"]), names)
+            assert printed.getvalue() == shown, "run make notebooks, and read what it says about the figures"
 
 
 def test_the_own_solver_cannot_be_swept_as_its_notebook_says():
