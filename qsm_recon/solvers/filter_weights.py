@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from qsm_recon.operators.padding import padded_shape
+from qsm_recon.operators.padding import padded_shape, reach_of
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
 from qsm_recon.solvers.base import Solver
@@ -22,7 +22,6 @@ from qsm_recon.terms.field_spectrum import SpectralBins
 FREQUENCIES = 64
 """Along each axis, that the error is summed over at most: spectra are smooth."""
 POINTS = 25
-MARGIN_MM = 8.0
 
 FILTER_RULE = (
     "least expected error of the map, (1 - F D)² S + F² E over all frequencies, with F the filter and the spectra S of "
@@ -37,7 +36,8 @@ def spectra_of(problem: Problem) -> FieldSpectra:
     """Spectra of a problem's field less its background and its constant, measured once."""
     if problem not in _known:
         local = local_problem(problem)
-        part = Region.around(local, MARGIN_MM).cut_problem(local.changed(echoes=None))
+        margin_mm = reach_of(local.mask, local.grid.voxel_size_mm)
+        part = Region.around(local, margin_mm).cut_problem(local.changed(echoes=None))
         field = part.field_ppm - np.float32(constant_of_field(local))
         _known[problem] = field_spectra(field, part.mask, part.grid, scale_of(problem))
     return _known[problem]
@@ -54,7 +54,8 @@ def expected_error(solver: Solver, problem: Problem) -> float | None:
         The measurement.
     """
     grid = problem.grid
-    coarse = grid.resized(padded_shape(tuple(min(n, FREQUENCIES) for n in grid.shape)))
+    nx, ny, nz = (min(n, FREQUENCIES) for n in grid.shape)
+    coarse = grid.resized(padded_shape((nx, ny, nz)))
     transfer = solver.transfer(coarse)
     return None if transfer is None else spectra_of(problem).error_of(transfer, SpectralBins(coarse))
 

@@ -152,14 +152,14 @@ def test_costs_of_closed_forms_are_those_of_the_map_before_masking(name, small):
 
 
 def test_values_go_from_strong_to_weak_inside_the_declared_range():
-    values = sweep_values(make_solver("tkd"), count=7)
+    values = sweep_values(make_solver("tkd", threshold=0.19), count=7)
     assert values == sorted(values, reverse=True)
     assert values[0] == pytest.approx(0.66)
     assert sweep_values(make_solver("tv"), count=3, strongest=1.0, weakest=0.01) == [1.0, 0.1, 0.01]
     with pytest.raises(ParameterError, match="from a larger to a smaller"):
         sweep_values(make_solver("tv"), strongest=1e-5, weakest=1e-3)
     with pytest.raises(ParameterError, match="out of range"):
-        sweep_values(make_solver("tkd"), strongest=3.0)
+        sweep_values(make_solver("tkd", threshold=0.19), strongest=3.0)
 
 
 def test_costs_settle_when_neither_changes_any_more():
