@@ -30,7 +30,8 @@ from qsm_recon.units import hz_per_ppm
 
 COUNTERPARTS = {
     "tkd": None, "tsvd": None, "tikhonov": None, "rts": None, "tv": None, "tgv": None, "wl1": None, "fansi": "tv",
-    "fansi-tgv": "tgv", "l1qsm": "wl1", "wl1l2": "tv", "wh-qsm": None, "wh-nlqsm": "wh-qsm", "medi": None, "mctfi": None,
+    "fansi-tgv": "tgv", "l1qsm": "wl1", "wl1l2": "tv", "wh-qsm": None, "wh-nlqsm": "wh-qsm", "medi": None,
+    "mctfi": None,
 }  # fmt: skip
 """Methods, and what each would be if the fidelity were convex."""
 PHANTOMS = ("sim1", "sim2", "sim1?anatomy=textured", "sim2?anatomy=textured")
