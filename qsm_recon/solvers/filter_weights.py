@@ -70,9 +70,11 @@ def best_of_filter(solver: Solver, problem: Problem, low: float, high: float) ->
     problem
         The measurement.
     low, high
-        Range that is searched.
+        Range that is searched, as far as the parameter has it.
     """
-    values = np.geomspace(low, high, POINTS)
+    main = solver.main_parameter()
+    least, most = (low if main.low is None else main.low), (high if main.high is None else main.high)
+    values = np.geomspace(np.clip(low, least, most / 10), np.clip(high, 10 * least, most), POINTS)
     errors = np.array([expected_error(solver.with_regularisation(float(v)), problem) for v in values])
     lowest = int(errors.argmin())
     if lowest in (0, POINTS - 1):

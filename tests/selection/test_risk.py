@@ -117,6 +117,18 @@ def test_default_of_a_filter_is_near_the_best(name, size, noise):
     assert error(chosen / 16) > 1.15 * best  # else any value would do
 
 
+@pytest.mark.parametrize("shape", [(4, 4, 4), (2, 3, 4), (1, 12, 9), (40, 40, 1), (3, 40, 40)])
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+@pytest.mark.parametrize("name", ["tkd", "tsvd", "tikhonov"])
+def test_every_field_has_a_default_of_a_filter(name, noise, shape):
+    field = noise * np.random.default_rng(0).standard_normal(shape)
+    problem = Problem(field.astype(np.float32), np.ones(shape, bool), Grid(shape, (1.0, 1.0, 1.0)))
+    solver = make_solver(name)
+    chosen = solver.resolved(problem).main_value()
+    assert solver.main_parameter().low <= chosen <= solver.main_parameter().high
+    assert np.isfinite(solver.solve(problem).susceptibility_ppm).all()
+
+
 def test_default_of_a_filter_knows_no_unit():
     problem, _ = textured(0.004, (32, 36, 30), size=(1.0, 1.0, 2.0))
     tenfold = replace(problem, field_ppm=10 * problem.field_ppm)
