@@ -10,14 +10,14 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from qsm_recon.operators.grid import Grid
 from qsm_recon.operators.padding import padded_shape, reach_of
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
 from qsm_recon.solvers.base import Solver
 from qsm_recon.solvers.constant_field import constant_of_field
 from qsm_recon.solvers.default_weights import local_problem, scale_of
-from qsm_recon.terms.field_spectra import FieldSpectra, field_spectra
-from qsm_recon.terms.field_spectrum import SpectralBins
+from qsm_recon.terms.field_spectra import ExpectedError, FieldSpectra, field_spectra
 
 FREQUENCIES = 64
 """Along each axis, that the error is summed over at most: spectra are smooth."""
@@ -29,18 +29,29 @@ FILTER_RULE = (
 )
 
 
-_known: WeakKeyDictionary[Problem, FieldSpectra] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Problem, tuple[FieldSpectra, ExpectedError]] = WeakKeyDictionary()
 
 
 def spectra_of(problem: Problem) -> FieldSpectra:
     """Spectra of a problem's field less its background and its constant, measured once."""
+    return _measured(problem)[0]
+
+
+def _measured(problem: Problem) -> tuple[FieldSpectra, ExpectedError]:
     if problem not in _known:
         local = local_problem(problem)
         margin_mm = reach_of(local.mask, local.grid.voxel_size_mm)
         part = Region.around(local, margin_mm).cut_problem(local.changed(echoes=None))
         field = part.field_ppm - np.float32(constant_of_field(local))
-        _known[problem] = field_spectra(field, part.mask, part.grid, scale_of(problem))
+        spectra = field_spectra(field, part.mask, part.grid, scale_of(problem))
+        _known[problem] = (spectra, spectra.on(_coarse(problem.grid)))
     return _known[problem]
+
+
+def _coarse(grid: Grid) -> Grid:
+    """The grid on which errors are summed."""
+    nx, ny, nz = (min(n, FREQUENCIES) for n in grid.shape)
+    return grid.resized(padded_shape((nx, ny, nz)))
 
 
 def expected_error(solver: Solver, problem: Problem) -> float | None:
@@ -53,11 +64,8 @@ def expected_error(solver: Solver, problem: Problem) -> float | None:
     problem
         The measurement.
     """
-    grid = problem.grid
-    nx, ny, nz = (min(n, FREQUENCIES) for n in grid.shape)
-    coarse = grid.resized(padded_shape((nx, ny, nz)))
-    transfer = solver.transfer(coarse)
-    return None if transfer is None else spectra_of(problem).error_of(transfer, SpectralBins(coarse))
+    transfer = solver.transfer(_coarse(problem.grid))
+    return None if transfer is None else _measured(problem)[1].of(transfer)
 
 
 def best_of_filter(solver: Solver, problem: Problem, low: float, high: float) -> float:

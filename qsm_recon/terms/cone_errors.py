@@ -70,12 +70,14 @@ def cone_errors(bins: SpectralBins, spectrum: NDArray[np.complexfloating], windo
     density = (np.square(spectrum.real) + np.square(spectrum.imag)) / np.float32(size)
     power = bins.mean(density)
     cone, off = bins.cone(power), bins.off_cone(power)
-    radii = RadialSpectrum(bins)
-    seen = radii.mean(density)
     counts, bounds = _fine_counts(bins), np.full_like(cone, np.inf)
     fine = float(np.average(cone, weights=counts))
-    if elongated == 0 or not radii.any:
+    if elongated == 0:
         return ConeErrors(fine, cone, bounds)
+    radii = RadialSpectrum(bins)
+    if not radii.any:
+        return ConeErrors(fine, cone, bounds)
+    seen = radii.mean(density)
     most = min(float(np.nanmin(seen)), fine)
     fine, shells = most, cone
     for _ in range(PASSES):

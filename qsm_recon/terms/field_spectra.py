@@ -35,20 +35,47 @@ class FieldSpectra:
     susceptibility: Profile
     errors: tuple[float, ...]
 
-    def error_of(self, transfer: NDArray[np.floating], bins: SpectralBins) -> float:
-        """Expected mean square error of the map that a filter makes of the field, in ppm².
+    def on(self, grid: Grid) -> ExpectedError:
+        """What filters on a grid make of them; its voxels are those of the field."""
+        bins = SpectralBins(grid)
+        weights = bins.twice / np.float32(np.prod(grid.shape))
+        return ExpectedError(
+            dipole_kernel(grid),
+            self.susceptibility.at(radius_of(grid)) * weights,
+            bins.spread(np.asarray(self.errors)) * weights,
+        )
+
+
+@dataclass(frozen=True)
+class ExpectedError:
+    """The error of a filter's map, before there is one.
+
+    Parameters
+    ----------
+    kernel
+        D on the half-spectrum of a grid.
+    susceptibility
+        Power S there, so that its sum is that per voxel, in ppm².
+    errors
+        The same of the field's errors, E.
+    """
+
+    kernel: NDArray[np.floating]
+    susceptibility: NDArray[np.floating]
+    errors: NDArray[np.floating]
+
+    def of(self, transfer: NDArray[np.floating]) -> float:
+        """Expected mean square error of the map, in ppm².
 
         Parameters
         ----------
         transfer
             F: what the field's half-spectrum is multiplied by.  What it loses of the susceptibility is (1 - F D)² S, on
             the cone too, and what it lets through of the errors F² E.
-        bins
-            Of a grid with the field's voxels.
         """
-        lost = np.square(1.0 - transfer * dipole_kernel(bins.grid)) * self.susceptibility.at(radius_of(bins.grid))
-        let_through = np.square(transfer) * bins.spread(np.asarray(self.errors))
-        return float(((lost + let_through) * bins.twice).sum(dtype=np.float64)) / float(np.prod(bins.grid.shape))
+        lost = np.square(1.0 - transfer * self.kernel) * self.susceptibility
+        let_through = np.square(transfer) * self.errors
+        return float((lost + let_through).sum(dtype=np.float64))
 
 
 def field_spectra(field: NDArray[np.floating], mask: NDArray[np.bool_], grid: Grid, scale: FieldScale) -> FieldSpectra:
@@ -77,5 +104,5 @@ def field_spectra(field: NDArray[np.floating], mask: NDArray[np.bool_], grid: Gr
     errors = np.clip(cone - USUAL_SHARE * bins.off_cone(power), least, cone)
     errors = errors.min() + STRUCTURED * (errors - errors.min())
     radii = RadialSpectrum(bins)
-    susceptibility = radii.susceptibility(radii.mean(density), radii.mean(bins.spread(errors)))
+    susceptibility = radii.susceptibility(radii.mean(density - bins.spread(errors)), 0.0)
     return FieldSpectra(susceptibility, tuple(errors.tolist()))

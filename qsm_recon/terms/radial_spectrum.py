@@ -68,7 +68,7 @@ class RadialSpectrum:
         """Mean of each shell; NaN where a shell has too few samples."""
         return np.where(self._enough, self._sum(values) / np.maximum(self._counts, 1), np.nan)
 
-    def susceptibility(self, seen: NDArray[np.float64], errors: NDArray[np.float64] | float) -> Profile:
+    def susceptibility(self, seen: NDArray[np.float64], errors: float) -> Profile:
         """Power of the susceptibility over |k|, in ppm².
 
         Parameters
@@ -76,7 +76,7 @@ class RadialSpectrum:
         seen
             (shells,) :meth:`mean` of the power of a field, in ppm².
         errors
-            The same of its errors, or one value for all shells.
+            That of its errors, in ppm².
         """
         middles = np.sqrt(np.multiply(np.maximum(RADIUS_EDGES[:-1], 0.02), RADIUS_EDGES[1:]))
         known = self._enough[: middles.size]

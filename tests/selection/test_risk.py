@@ -95,8 +95,7 @@ def test_the_error_of_a_filter_is_known_at_every_frequency(beta):
         actual, rel=0.25
     )  # the errors are taken to be 0.8 of what is seen
     known = replace(spectra_of(problem), errors=(0.004**2,) * len(found.errors))
-    bins = SpectralBins(problem.grid)
-    assert known.error_of(solver.transfer(problem.grid), bins) == pytest.approx(actual, rel=0.08)
+    assert known.on(problem.grid).of(solver.transfer(problem.grid)) == pytest.approx(actual, rel=0.08)
 
 
 @pytest.mark.parametrize("size", [(1.0, 1.0, 1.0), (0.8, 0.8, 3.2)])
