@@ -97,6 +97,7 @@ def field_spectra(field: NDArray[np.floating], mask: NDArray[np.bool_], grid: Gr
     bins = SpectralBins.padded(grid)
     spectrum = bins.transform(np.where(mask, field, 0).astype(np.float32))
     density = (np.square(spectrum.real) + np.square(spectrum.imag)) / np.float32(max(int(np.count_nonzero(mask)), 1))
+    del spectrum
     power = bins.mean(density)
     # Not all of it is error: susceptibility shows near the cone as well, and more of it in long voxels.
     cone = np.minimum(bins.cone(power), scale.error_bounds)

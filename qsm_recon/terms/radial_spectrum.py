@@ -13,6 +13,8 @@ from qsm_recon.terms.field_spectrum import FEWEST_SAMPLES, KERNEL_EDGES, TRUSTED
 
 RADIUS_EDGES = (0.0, 0.05, 0.08, 0.12, 0.18, 0.26, 0.36, 0.48, 0.62, 0.8, 1.0, 1.3, 1.7, 2.2, 3.0, 5.0, 10.0)
 """|k| in 1/mm, over Nyquist's for a cube of the voxel's volume."""
+SLAB = 8
+"""Planes that are summed at once."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,13 @@ class RadialSpectrum:
         self.squared_kernel = np.square(kernel)
         self._radius = radius_of(bins.grid)
         seen = np.abs(kernel) >= KERNEL_EDGES[TRUSTED_BAND]
-        self._shell = np.where(seen, np.digitize(self._radius, RADIUS_EDGES) - 1, len(RADIUS_EDGES)).ravel()
-        self._twice = np.broadcast_to(bins.twice, self._radius.shape)
-        self._counts = self._sum(np.ones(self._radius.shape, np.float32))
+        self._shell = np.full(self._radius.shape, len(RADIUS_EDGES), np.int8)
+        self._slabs = [slice(a, a + SLAB) for a in range(0, self._radius.shape[0], SLAB)]
+        for slab in self._slabs:
+            shell = np.digitize(self._radius[slab], RADIUS_EDGES) - 1
+            np.copyto(self._shell[slab], shell, where=seen[slab], casting="unsafe")
+        self._twice = bins.twice
+        self._counts = self._sum(np.broadcast_to(np.float32(1), self._radius.shape))
         enough = self._counts >= FEWEST_SAMPLES
         self._enough = enough if enough.any() else self._counts > 0  # of a tiny image
         self.any = bool(self._enough.any())
@@ -88,9 +94,11 @@ class RadialSpectrum:
         return profile.at(self._radius)
 
     def _sum(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
-        weights = (values * self._twice).ravel()
-        sums = np.bincount(self._shell, weights, len(RADIUS_EDGES) + 1)
-        return np.asarray(sums[: len(RADIUS_EDGES)], dtype=np.float64)
+        sums = np.zeros(len(RADIUS_EDGES) + 1)
+        for slab in self._slabs:
+            weights = values[slab] * self._twice
+            sums += np.bincount(self._shell[slab].ravel(), weights.ravel(), len(sums))
+        return sums[:-1]
 
 
 def radius_of(grid: Grid) -> NDArray[np.float32]:
