@@ -85,8 +85,8 @@ def test_what_else_makes_it_undone(finished, change, monkeypatch):
 
 
 def test_the_method_counts_however_it_is_written(finished):
-    assert finished.done(method_of("--algo", "tkd", "--set", "threshold=0.19").described)
-    assert finished.done(method_of("--algo", "tkd", "--regularisation", "0.19", "--threads", "2").described)
+    assert finished.done(method_of("--algo", "tkd", "--set", "threshold=auto").described)
+    assert finished.done(method_of("--algo", "tkd", "--set", "precision=single", "--threads", "2").described)
     for words in (
         ("--algo", "tkd", "--set", "threshold=0.2"), ("--algo", "tsvd"), ("--algo", "tkd", "--background", "pdf"),
         ("--algo", "tkd", "--keep-stages"), ("--algo", "tkd", "--reference", "none"), ("--algo", "tkd", "--two-pass"),

@@ -170,7 +170,7 @@ def test_the_weight_is_said_to_be_whose_it_is(case):
     def account(**how):
         return made(replace(case, truth=None), **how)[0].text("account")
 
-    assert "Threshold 0.19: the method's default." in account()
+    assert "Regularisation weight 1e-06: the method's default." in account(algorithm="ndi")
     assert "Threshold 0.3: set on the command line." in account(threshold=0.3)
     pick = Pick("lcurve", 0.3, 1.0, "the corner")
     assert "chosen by the rule 'lcurve' (the corner)" in account(threshold=0.3, details={"selection": asdict(pick)})

@@ -120,7 +120,7 @@ def test_a_solver_that_breaks_laws_is_told_which():
     with pytest.raises(BrokenLawError) as found:
         check_solver(Half)
     text = str(found.value)
-    assert text.startswith(f"Half breaks 4 of {len(SolverLaws.names())} laws")
+    assert text.startswith(f"Half breaks 5 of {len(SolverLaws.names())} laws")
     assert "changing_the_sign_of_the_field_changes_that_of_the_map: sign changed" in text
     assert "zero_field_gives_a_zero_map: expected zero, found 0.001 ppm" in text
     assert "correlation with the truth" in text
