@@ -111,6 +111,8 @@ def point_spread_amplitude(operator: DipoleOperator, k_space_filter: NDArray) ->
 
     Schweser et al., Magn Reson Med 69:1582-1594 (2013), doi 10.1002/mrm.24405.
     """
-    view = operator.transform.spectrum_view
-    product = (view(k_space_filter) * view(host(operator.kernel))).astype(np.float64)
-    return float((product * half_spectrum_weights(operator)).sum() / operator.padded_grid.n_voxels)
+    view, weights, kernel = operator.transform.spectrum_view, half_spectrum_weights(operator), host(operator.kernel)
+    total = 0.0
+    for inverse, dipole in zip(k_space_filter, kernel, strict=True):  # plane by plane, as the costs are
+        total += float((view(inverse) * view(dipole)).sum(axis=0, dtype=np.float64) @ weights)
+    return total / operator.padded_grid.n_voxels

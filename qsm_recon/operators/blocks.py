@@ -1,4 +1,4 @@
-"""Averages over blocks of voxels, for what needs no finer grid."""
+"""Averages over blocks of voxels, for what needs no finer grid, and sums over boxes around each voxel."""
 
 from __future__ import annotations
 
@@ -17,3 +17,26 @@ def block_means(image: NDArray, factors: tuple[int, ...], dtype: DTypeLike = np.
             total[(*before, slice(part.shape[axis]))] += part
         means = total
     return means / np.asarray(np.prod(factors), dtype)
+
+
+def box_sums(image: NDArray[np.integer], reach: int) -> NDArray[np.integer]:
+    """Sums of whole numbers over a box around each voxel, with zeros around the image.
+
+    ``scipy.ndimage.uniform_filter`` would do, and take longer to import than this to run.
+
+    Parameters
+    ----------
+    image
+        (nx, ny, nz) whole numbers of a type that holds the sums.
+    reach
+        Voxels that the box reaches to either side.
+    """
+    for axis in range(image.ndim):
+        before = (slice(None),) * axis
+        total = image.copy()
+        for step in range(1, min(reach, image.shape[axis] - 1) + 1):
+            lower, upper = (*before, slice(None, -step)), (*before, slice(step, None))
+            total[lower] += image[upper]
+            total[upper] += image[lower]
+        image = total
+    return image

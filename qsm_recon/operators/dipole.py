@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal, get_args
 
 import numpy as np
@@ -15,6 +16,7 @@ from qsm_recon.operators.padding import padded_shape
 from qsm_recon.values import floating_image, precision
 
 KernelKind = Literal["continuous", "discrete", "green"]
+ALL = slice(None)
 
 
 def dipole_kernel(grid: Grid, kind: str = "continuous", dtype: DTypeLike = np.float32) -> NDArray:
@@ -56,14 +58,9 @@ def dipole_kernel(grid: Grid, kind: str = "continuous", dtype: DTypeLike = np.fl
     dtype = precision(dtype)
     if kind == "green":
         return _green_kernel(grid).astype(dtype)
-    compute = _continuous if kind == "continuous" else _discrete
-    minus, plus = (_frequencies(grid, sign) for sign in (-1, 1))
-    both_signs = kind == "continuous" and any(n % 2 == 0 for n in grid.shape)
+    planes = _planes_of_continuous(grid) if kind == "continuous" else _planes_of_discrete(grid)
     kernel = np.empty((*grid.shape[:2], grid.shape[2] // 2 + 1), dtype)
-    for i in range(grid.shape[0]):  # plane by plane: double precision throughout, little memory
-        plane = compute(grid, (minus[0][i], minus[1], minus[2]))
-        if both_signs:
-            plane = 0.5 * (plane + compute(grid, (plus[0][i], plus[1], plus[2])))
+    for i, plane in enumerate(planes):  # one by one: double precision throughout, little memory
         kernel[i] = plane
     kernel[0, 0, 0] = 0
     return kernel
@@ -81,18 +78,55 @@ def _frequencies(grid: Grid, nyquist_sign: int) -> tuple[NDArray, NDArray, NDArr
     return x, y[:, None], z
 
 
-def _continuous(grid: Grid, cycles: tuple[NDArray, NDArray, NDArray]) -> NDArray:
-    k = [c / d for c, d in zip(cycles, grid.voxel_size_mm, strict=True)]
-    along = sum(b * ki for b, ki in zip(grid.b0_direction, k, strict=True))
-    squared = sum(ki * ki for ki in k)
-    return 1.0 / 3.0 - along * along / np.where(squared == 0, 1.0, squared)
+class _Continuous:
+    """1/3 - (k·b)²/|k|² plane by plane of x; what does not depend on x is computed once.
+
+    Parameters
+    ----------
+    grid
+        Geometry.
+    sign
+        Of the Nyquist frequency.
+    """
+
+    def __init__(self, grid: Grid, sign: int) -> None:
+        k = [c / d for c, d in zip(_frequencies(grid, sign), grid.voxel_size_mm, strict=True)]
+        bx, by, bz = grid.b0_direction
+        self._along_x, self._squared_x = bx * k[0], k[0] * k[0]
+        self._along, self._squared = by * k[1] + bz * k[2], k[1] * k[1] + k[2] * k[2]
+
+    def part(self, i: int, rows: int | slice = ALL, columns: int | slice = ALL) -> NDArray:
+        """Rows and columns of plane ``i``; 1/3 at zero frequency."""
+        along = self._along[rows, columns] + self._along_x[i]
+        squared = self._squared[rows, columns] + self._squared_x[i]
+        along *= along
+        along /= np.where(squared == 0, 1.0, squared) if i == 0 else squared
+        return 1.0 / 3.0 - along
 
 
-def _discrete(grid: Grid, cycles: tuple[NDArray, NDArray, NDArray]) -> NDArray:
-    symbols = [(1.0 - np.exp(2j * np.pi * c)) / d for c, d in zip(cycles, grid.voxel_size_mm, strict=True)]
-    along = sum(b * e for b, e in zip(grid.b0_direction, symbols, strict=True))
-    squared = sum(np.abs(e) ** 2 for e in symbols)
-    return 1.0 / 3.0 - np.abs(along) ** 2 / np.where(squared == 0, 1.0, squared)
+def _planes_of_continuous(grid: Grid) -> Iterator[NDArray]:
+    minus, plus = (_Continuous(grid, sign) for sign in (-1, 1))
+    # Signs matter to what the field's direction mixes, and where an even axis has its Nyquist frequency.
+    oblique = np.count_nonzero(grid.b0_direction) > 1
+    nx, ny, nz = grid.shape
+    edges: list[tuple[int | slice, int | slice]] = [(ny // 2, ALL)] if oblique and ny % 2 == 0 else []
+    edges += [(ALL, nz // 2)] if oblique and nz % 2 == 0 else []
+    for i in range(nx):
+        plane = minus.part(i)
+        for rows, columns in [(ALL, ALL)] if oblique and 2 * i == nx else edges:
+            plane[rows, columns] = 0.5 * (minus.part(i, rows, columns) + plus.part(i, rows, columns))
+        yield plane
+
+
+def _planes_of_discrete(grid: Grid) -> Iterator[NDArray]:
+    x, y, z = (
+        (1.0 - np.exp(2j * np.pi * c)) / d for c, d in zip(_frequencies(grid, -1), grid.voxel_size_mm, strict=True)
+    )
+    bx, by, bz = grid.b0_direction
+    along, squared = by * y + bz * z, np.abs(y) ** 2 + np.abs(z) ** 2
+    for symbol in x:
+        total = squared + np.abs(symbol) ** 2
+        yield 1.0 / 3.0 - np.abs(along + bx * symbol) ** 2 / np.where(total == 0, 1.0, total)
 
 
 def _green_kernel(grid: Grid) -> NDArray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +38,11 @@ Number = TypeVar("Number", int, float)
 Triple = tuple[Number, Number, Number]
 
 
+_known: WeakKeyDictionary[Problem, float] = WeakKeyDictionary()
+
+
 def constant_of_field(problem: Problem) -> float:
-    """Find the constant in the field of a problem, in ppm.
+    """Find the constant in the field of a problem, in ppm; done once for each problem.
 
     Susceptibility of zero mean in an ellipsoid has a field of zero mean there, so that the mean of the field is the
     constant.  A mean χ₀ of the susceptibility that is not zero adds χ₀ D m, with m the mask, whose mean is not zero
@@ -51,6 +55,13 @@ def constant_of_field(problem: Problem) -> float:
     problem
         The measurement.
     """
+    found = _known.get(problem)
+    if found is None:
+        found = _known[problem] = _constant(problem)
+    return found
+
+
+def _constant(problem: Problem) -> float:
     # The image around the mask says nothing, and would be all of the work where the mask is a small part of it.
     problem = Region.around(problem, 0.0).cut_problem(problem.changed(echoes=None))
     mask, grid = problem.mask, problem.grid
@@ -118,7 +129,8 @@ def with_constant(result: Reconstruction, constant_ppm: float) -> Reconstruction
     """Return a result with the constant put back into the fields that it holds, and told in its details."""
 
     def whole(field: NDArray[np.floating]) -> NDArray[np.float32]:
-        return np.where(result.mask, field + np.float32(constant_ppm), np.float32(0)).astype(np.float32)
+        restored = np.zeros(field.shape, np.float32)
+        return np.add(field, np.float32(constant_ppm), out=restored, where=result.mask, casting="same_kind")
 
     images = {name: whole(image) if name == BACKGROUND_FIELD else image for name, image in result.images.items()}
     fitted = None if result.fitted_field_ppm is None else whole(result.fitted_field_ppm)

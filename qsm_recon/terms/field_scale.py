@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qsm_recon.operators.blocks import box_sums
 from qsm_recon.problem import Problem
 from qsm_recon.region import Region
 from qsm_recon.terms.cone_errors import COARSE_SHELLS, cone_errors
@@ -55,15 +56,8 @@ def field_scale(problem: Problem) -> FieldScale:
     problem
         The measurement.
     """
-    from scipy import ndimage
-
     part = Region.around(problem, 0.0).cut_problem(problem.changed(echoes=None))
-    window = part.mask.astype(np.float32)
-    for _ in range(2):
-        window = ndimage.uniform_filter(window, 2 * TAPER_VOXELS + 1, mode="constant")
-    window = np.clip(2 * window - 1, 0, 1) * part.mask
-    if not window.any():
-        window = part.mask.astype(np.float32)
+    window = _tapered(part.mask)
     bins = SpectralBins.padded(part.grid)
     measured = part.measured
     known = part.field_ppm
@@ -85,6 +79,14 @@ def field_scale(problem: Problem) -> FieldScale:
         voxel,
         tuple(errors.bounds.tolist()),
     )
+
+
+def _tapered(mask: np.ndarray) -> np.ndarray:
+    """The mask, falling to zero over its outermost voxels; as it is where nothing else would be left."""
+    inside = box_sums(mask.astype(np.int16), TAPER_VOXELS)
+    share = box_sums(inside.astype(np.int32), TAPER_VOXELS) / np.float32((2 * TAPER_VOXELS + 1) ** 6)
+    window = np.clip(2 * share.astype(np.float32) - 1, 0, 1) * mask
+    return window if window.any() else mask.astype(np.float32)
 
 
 def _filled(field: np.ndarray, known: np.ndarray, wanted: np.ndarray) -> np.ndarray:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.backend.fft import FourierTransform
+from qsm_recon.backend.transforms import fourier_transform
 from qsm_recon.operators.dipole import dipole_kernel
 from qsm_recon.operators.grid import Grid
 from qsm_recon.operators.padding import padded_shape
@@ -60,11 +62,21 @@ class SpectralBins:
 
     def transform(self, image: NDArray[np.floating]) -> NDArray[np.complexfloating]:
         """Half-spectrum of an image that is at most as large as the grid, with zeros around it."""
-        import scipy.fft
+        transform = self._transform_of(image.dtype)
+        return transform.spectrum_view(transform.forward(transform.load_image(image), transform.empty_spectrum()))
 
-        from qsm_recon.backend.threads import thread_count
+    def image(self, spectrum: NDArray[np.complexfloating] | NDArray[np.floating]) -> NDArray[np.floating]:
+        """Image (nx, ny, nz) of a half-spectrum."""
+        transform = self._transform_of(spectrum.real.dtype)
+        buffer = transform.empty_spectrum()
+        transform.spectrum_view(buffer)[...] = spectrum
+        found = transform.image_view(transform.inverse(buffer, transform.empty_image()))
+        found /= transform.dtype.type(transform.n_voxels)
+        return found
 
-        return scipy.fft.rfftn(image, self.grid.shape, workers=thread_count())
+    def _transform_of(self, dtype: np.dtype) -> FourierTransform:
+        # Not SciPy's, whose import takes several times as long as these transforms.
+        return fourier_transform(self.grid.shape, np.result_type(dtype, np.float32).name)
 
     def power(self, first: NDArray[np.complexfloating], second: NDArray | None = None) -> NDArray[np.float64]:
         """Mean of |X|², or of the real part of conj(X) Y, in each bin; (shells, bands), 0 where there is no sample."""
@@ -92,18 +104,12 @@ class SpectralBins:
             The same of the product, per voxel and square of the window: every frequency gets from its neighbours what
             the window's edge scatters.
         """
-        import scipy.fft
-
-        from qsm_recon.backend.threads import thread_count
-
         spectrum = self.transform(window)
         # The covariance of the product is that of the image times the window's correlation with itself.
-        overlap = scipy.fft.irfftn(
-            np.square(spectrum.real) + np.square(spectrum.imag), self.grid.shape, workers=thread_count()
-        )
-        overlap *= scipy.fft.irfftn(power, self.grid.shape, workers=thread_count())
+        overlap = self.image(np.square(spectrum.real) + np.square(spectrum.imag))
+        overlap *= self.image(power)
         size = float(np.square(window, dtype=np.float64).sum())
-        return scipy.fft.rfftn(overlap, workers=thread_count()).real / size
+        return self.transform(overlap).real / size
 
     def cone(self, power: NDArray[np.float64]) -> NDArray[np.float64]:
         """Mean over the cone of each shell; of all shells together where a shell has too few samples."""
@@ -127,14 +133,10 @@ class SpectralBins:
 
     def coloured_noise(self, power: NDArray[np.float64], seed: int) -> NDArray[np.float32]:
         """Gaussian noise (nx, ny, nz) whose variance per frequency follows a power by shell (shells,)."""
-        import scipy.fft
-
-        from qsm_recon.backend.threads import thread_count
-
         white = np.random.default_rng(seed).standard_normal(self.grid.shape, dtype=np.float32)
         spectrum = self.transform(white)
         spectrum *= self.spread(np.sqrt(power))
-        return scipy.fft.irfftn(spectrum, self.grid.shape, workers=thread_count())
+        return self.image(spectrum)
 
     def _sum(self, values: NDArray) -> NDArray[np.float64]:
         size = self.shells * self.bands

@@ -343,6 +343,21 @@ def test_power_seen_through_a_window_is_scattered_by_it():
     np.testing.assert_allclose(bins.scattered(power, window), expected[..., : shape[2] // 2 + 1], rtol=1e-9)
 
 
+@pytest.mark.parametrize("shape", [(12, 9, 10), (7, 6, 5)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_image_is_transformed_there_and_back_in_its_precision(shape, dtype):
+    image = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+    bins = SpectralBins(Grid(shape))
+    spectrum = bins.transform(image)
+    accuracy = 1e-5 if dtype == np.float32 else 1e-12
+    np.testing.assert_allclose(spectrum, np.fft.rfftn(image), atol=accuracy * image.size)
+    back = bins.image(spectrum)
+    assert back.dtype == dtype
+    np.testing.assert_allclose(back, image, atol=accuracy)
+    np.testing.assert_allclose(bins.transform(image[:4, :5, :3]), np.fft.rfftn(image[:4, :5, :3], shape, (0, 1, 2)),
+                               atol=accuracy * image.size)  # fmt: skip
+
+
 def test_the_scale_of_an_odd_little_field_is_finite():
     for shape in ((1, 5, 4), (3, 3, 3), (2, 9, 1)):
         mask = np.ones(shape, dtype=bool)
