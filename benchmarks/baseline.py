@@ -2,7 +2,8 @@
 
 Both builds solve the same problems with the same weights, in processes of one thread that take turns; CPU seconds are
 those of the solve alone, after a short one that compiles and plans.  Distances are those from a long run of the newer
-build (``tolerance=0``), relative to its norm in the mask; ``told`` is what the run itself estimated.
+build (``tolerance=0``, or many outer steps), relative to its norm in the mask; ``told`` is what the run itself
+estimated.
 """
 
 from __future__ import annotations
@@ -30,9 +31,15 @@ from qsm_recon.errors import ParameterError
 from qsm_recon.problem import Problem
 
 TABLE = "speed_baseline"
-METHODS = ("tv", "fansi", "wl1l2", "tgv", "fansi-tgv", "wl1", "l1qsm", "wh-qsm", "wh-nlqsm", "rts")
+METHODS = (
+    "tv", "fansi", "wl1l2", "tgv", "fansi-tgv", "wl1", "l1qsm", "wh-qsm", "wh-nlqsm", "rts", "medi", "tfi", "mctfi",
+)  # fmt: skip
 LONG_ITERATIONS = {"wl1": 1500, "l1qsm": 1500, "wh-qsm": 2500, "wh-nlqsm": 2500}
 USUAL_LONG_ITERATIONS = 700
+LONG_STEPS = {"update_tolerance": 0.0, "max_iterations": 20, "cg_tolerance": 0.02, "cg_iterations": 60}
+"""Stand for the limit of methods that take outer steps."""
+SAME = ("smoothing",)  # parameters beside the weight that the functional depends on, and whose defaults differ
+OF_ECHOES = ("mctfi",)
 ARRAYS = ("field_ppm", "mask", "magnitude", "field_noise_ppm")  # what every build knows
 LOADING = """
 import dataclasses, json, sys, time
@@ -44,7 +51,8 @@ files = np.load(sys.argv[1], allow_pickle=False)
 facts = json.loads(str(files["facts"]))
 arrays = {name: files[name] for name in files.files if name != "facts"}
 grid = Grid(arrays["mask"].shape, tuple(facts["voxel_size_mm"]), tuple(facts["b0_direction"]))
-kind = {"field_kind": "local"} if "field_kind" in {field.name for field in dataclasses.fields(Problem)} else {}
+known = {field.name for field in dataclasses.fields(Problem)}
+kind = {"field_kind": facts["field_kind"]} if "field_kind" in known else {}
 problem = Problem(
     grid=grid, **arrays, b0_tesla=facts["b0_tesla"], echo_times_s=tuple(facts["echo_times_s"]), **kind
 )
@@ -87,12 +95,14 @@ def baseline_folder(where: str, scratch: Path) -> Path:
     return scratch
 
 
-def store_problem(problem: Problem, path: Path) -> None:
-    """Write what both builds are given."""
-    arrays = {name: getattr(problem, name) for name in ARRAYS if getattr(problem, name) is not None}
+def store_problem(problem: Problem, path: Path, *, echoes: bool = False) -> None:
+    """Write what both builds are given; the echoes too where they are asked for."""
+    wanted = (*ARRAYS, "echoes") if echoes else ARRAYS
+    arrays = {name: getattr(problem, name) for name in wanted if getattr(problem, name) is not None}
     facts = {
         "voxel_size_mm": problem.grid.voxel_size_mm, "b0_direction": problem.grid.b0_direction,
         "b0_tesla": problem.b0_tesla, "echo_times_s": problem.echo_times_s,
+        "field_kind": "total" if problem.field_kind == "total" else "local",
     }  # fmt: skip
     np.savez(path, facts=json.dumps(facts), **arrays)
 
@@ -130,8 +140,8 @@ def compare_builds(
         scratch = Path(folder)
         builds = {"old": baseline_folder(where, scratch / "old"), "new": Path(__file__).resolve().parents[1]}
         case = load(data)
-        store_problem(case.problem, scratch / "problem.npz")
         for method in methods:
+            store_problem(case.problem, scratch / "problem.npz", echoes=method in OF_ECHOES)
             truth = None if case.truth is None else case.truth.susceptibility_ppm
             rows.append(_measured(method, case.problem, truth, builds, scratch, rounds))
             rows[-1] |= {"data": portable(data), "baseline": Path(where).name, "rounds": rounds}
@@ -143,13 +153,17 @@ def compare_builds(
 def _measured(
     method: str, problem: Problem, truth: NDArray | None, builds: dict[str, Path], scratch: Path, rounds: int
 ) -> dict[str, Any]:
-    weight = make_solver(method).resolved(problem).main_value()
-    parameters = {make_solver(method).main_parameter().name: weight}
+    solver = make_solver(method).resolved(problem)
+    weight = solver.main_value()
+    parameters = {
+        name: getattr(solver, name) for name in (solver.main_parameter().name, *SAME) if hasattr(solver, name)
+    }
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in builds}
     for _ in range(rounds):
         for name, folder in builds.items():
             runs[name].append(run_build(folder, scratch / "problem.npz", (method, parameters, scratch / f"{name}.npy")))
-    long = {**parameters, "tolerance": 0.0, "max_iterations": LONG_ITERATIONS.get(method, USUAL_LONG_ITERATIONS)}
+    usual = {"tolerance": 0.0, "max_iterations": LONG_ITERATIONS.get(method, USUAL_LONG_ITERATIONS)}
+    long = {**parameters, **(usual if "tolerance" in solver.declared() else LONG_STEPS)}
     run_build(builds["new"], scratch / "problem.npz", (method, long, scratch / "long.npy"))
     maps = {
         name: np.load(scratch / f"{name}.npy", allow_pickle=False)[problem.mask].astype(float)

@@ -71,8 +71,10 @@ def edge_mask(
         return slope <= _stepped_threshold(slope, float(np.abs(masked).max()), fraction * mask.sum())
     # Outside the mask there are slopes on the last voxels before it only; count them as the toolbox does.
     count = min(round(fraction * 3 * mask.sum()), slope.size - 1)
-    threshold = np.partition(slope.ravel(), slope.size - 1 - count)[slope.size - 1 - count]
-    return slope <= threshold
+    steep = slope[slope > 0]  # most are zero, and searching among equal numbers takes many times as long
+    if count >= steep.size:
+        return slope <= 0
+    return slope <= np.partition(steep, steep.size - 1 - count)[steep.size - 1 - count]
 
 
 def _stepped_threshold(slope: NDArray, largest: float, count: float) -> float:

@@ -12,7 +12,7 @@ from qsm_recon.operators.grid import Grid
 from qsm_recon.problem import Problem
 from qsm_recon.solvers.medi import MEDI, regularisation_weight_from_toolbox
 from qsm_recon.solvers.registry import make_solver
-from qsm_recon.terms.morphology import edge_mask
+from qsm_recon.terms.morphology import edge_mask, neumann_difference
 from qsm_recon.testing.measurement import Measurement
 from qsm_recon.units import rad_per_ppm
 
@@ -48,6 +48,21 @@ def toolbox_settings(scale, mean_squared_weight=1.0, **changes):
         "margin": 1e6,
     }
     return MEDI(**{**settings, **changes})
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.3, 0.9, 1.0])
+def test_edges_of_components_are_the_steepest(fraction):
+    """Of three for each voxel of the mask; where that is more than differ at all, whatever differs."""
+    shape = (7, 8, 9)
+    rng = np.random.default_rng(0)
+    mask = rng.random(shape) < 0.3
+    magnitude = np.round(rng.uniform(1, 5, shape), 1)  # with equal slopes among them
+    slope = np.abs(neumann_difference(np.where(mask, magnitude, 0), VOXEL))
+    count = min(round(fraction * 3 * mask.sum()), slope.size - 1)
+    expected = slope <= np.sort(slope, axis=None)[slope.size - 1 - count]
+    assert (edge_mask(magnitude, mask, VOXEL, fraction) == expected).all()
+    flat = np.ones(shape)
+    assert edge_mask(flat, np.ones(shape, bool), VOXEL, fraction).all()
 
 
 def small_problem(small_case, toolbox, factor=1.0):

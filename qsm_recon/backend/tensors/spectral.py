@@ -63,6 +63,8 @@ def circulant_inverse(
     last: int,
     half: int,
     data_weight: float,
+    coarse_weight: float,
+    turning: float,
     smoothness: float,
     floor: float,
     out: Tensor,
@@ -70,4 +72,5 @@ def circulant_inverse(
     """See the kernel."""
     d, ny = dipole[first:last, :, :half], dipole.shape[1]
     gradient = (symbol_x[first:last, None] + symbol_y[:ny])[..., None] + symbol_z[:half]
-    out[first:last, :, :half] = 1 / (data_weight * d * d + smoothness * gradient + floor)
+    weight = coarse_weight + (data_weight - coarse_weight) * (gradient / (gradient + turning))
+    out[first:last, :, :half] = 1 / (weight * d * d + smoothness * gradient + floor)
