@@ -42,7 +42,6 @@ INSIDE = {
     "_root",
     "_join",
     "_best_on_grid",
-    "_best_intercepts",
     "_regression_step",
     "_precision_and_misfit",
 }
