@@ -23,6 +23,7 @@ from qsm_recon.backend import averaging, jit, rasterise
 from qsm_recon.backend.kernels.decay import arlo_decay_rate, initial_magnitude, log_linear_decay_rate
 from qsm_recon.backend.kernels.descent import descend
 from qsm_recon.backend.kernels.echo import echo_misfit
+from qsm_recon.backend.kernels.initial_phase import initial_phase_variance, phase_of_nodes, share_out_phase
 from qsm_recon.backend.kernels.laplace import negative_laplacian
 from qsm_recon.backend.kernels.morphology import add_reference_term, advance_solution, next_direction
 from qsm_recon.backend.kernels.signal import difference_frequency, fit_frequency, intercept_and_misfit, pair_frequency
@@ -284,6 +285,22 @@ def test_unwrapping(comparison):
     best_path_turns(values.ravel(), period, inside.ravel(), uncertainty, steps, seeds, turns)
     assert turns.any()
     mark_wide_steps(values, np.ones(shape), inside, 0.5, np.zeros(shape, bool))
+
+
+@pytest.mark.parametrize("shape", [(9, 11, 8), (9, 1, 3)])
+def test_initial_phase(comparison, shape):
+    rng = np.random.default_rng(13)
+    index = np.flatnonzero(rng.random(shape) < 0.7).astype(np.intp)
+    phase, power = rng.uniform(-9, 9, index.size).astype(np.float32), rng.uniform(0, 2, index.size)
+    power[::5] = 0
+    nodes = np.zeros((2, 3, 1 if shape[1] == 1 else 3, 2))
+    first = np.array([0.5, 0.0, 1.0])
+    share_out_phase(phase, power, index, shape, first, 4.0, *nodes)
+    phase_of_nodes(3, index.size, index, shape, first, 4.0, *nodes, np.zeros(index.size))
+    magnitude = rng.uniform(0, 1, (50, 4)).astype(np.float32)
+    magnitude[0] = 0
+    times = np.array([0.004, 0.010, 0.016, 0.022])
+    initial_phase_variance(5, 50, magnitude, times, rng.uniform(0, 2, 50), 0.02, np.zeros(50))
 
 
 def test_drawing(comparison):

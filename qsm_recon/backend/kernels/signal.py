@@ -74,7 +74,7 @@ def _best_on_grid(
     sums: NDArray[np.float64],
     intercept: NDArray[np.float64],
 ) -> int:
-    """Return the number of the grid frequency with the largest ``sum_g |A_g(f)|``, and fill the angles of ``A_g`` there.
+    """Return the number of the grid frequency with the largest ``sum_g |A_g(f)|``; fill the angles of ``A_g`` there.
 
     ``turning`` (2, echoes, points) is the cosine and the sine of what turns each echo back from the first grid
     frequency to every other; ``sums`` (2 * groups + 1, points) is scratch.  Neither needs more than single precision:
