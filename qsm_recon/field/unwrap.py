@@ -165,7 +165,7 @@ def _best_path_turns(
     """Return the whole turns that make each region continuous, 0 elsewhere."""
     path = _Paths(turns, spread, leaders)
     seeds = [np.argmin(np.where(np.pad(region, 1).ravel(), path.uncertainty, np.inf)) for region in regions]
-    return path.grow(np.ones(path.values.size, np.float32), np.array(seeds, dtype=np.intp))
+    return path.grow(None, np.array(seeds, dtype=np.intp))
 
 
 def rejoin(
@@ -229,12 +229,15 @@ class _Paths:
         self.values, self.uncertainty = values.ravel(), uncertainty.ravel()
         local_uncertainty(self.values, self.inside, self.steps, self.uncertainty)
 
-    def grow(self, period: NDArray[np.float32], seeds: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Return what to add, from seeds where nothing is added."""
-        from qsm_recon.backend.kernels.unwrap import best_path_turns
+    def grow(self, period: NDArray[np.float32] | None, seeds: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Return what to add, from seeds where nothing is added; without a period of each voxel it is one turn."""
+        from qsm_recon.backend.kernels.unwrap import best_path_turns, best_path_whole_turns
 
         moved = np.zeros(self.values.size)
-        best_path_turns(self.values, period, self.inside, self.uncertainty, self.steps, seeds, moved)
+        if period is None:
+            best_path_whole_turns(self.values, self.inside, self.uncertainty, self.steps, seeds, moved)
+        else:
+            best_path_turns(self.values, period, self.inside, self.uncertainty, self.steps, seeds, moved)
         return moved.reshape(self.shape)[1:-1, 1:-1, 1:-1]
 
 

@@ -27,7 +27,7 @@ from qsm_recon.backend.kernels.initial_phase import initial_phase_variance, phas
 from qsm_recon.backend.kernels.laplace import negative_laplacian
 from qsm_recon.backend.kernels.morphology import add_reference_term, advance_solution, next_direction
 from qsm_recon.backend.kernels.signal import difference_frequency, fit_frequency, intercept_and_misfit, pair_frequency
-from qsm_recon.backend.kernels.unwrap import best_path_turns, local_uncertainty, mark_wide_steps
+from qsm_recon.backend.kernels.unwrap import best_path_turns, best_path_whole_turns, local_uncertainty, mark_wide_steps
 from qsm_recon.terms.fidelity import absolute, chord, huber
 
 SINGLE, DOUBLE = 2e-5, 1e-10
@@ -39,6 +39,7 @@ ROOMS = sorted(
     if not module.ispkg
 )
 INSIDE = {
+    "_stacks_of_edges",
     "shrink_row",
     "_root",
     "_join",
@@ -284,6 +285,11 @@ def test_unwrapping(comparison):
     turns = np.zeros(values.size)
     best_path_turns(values.ravel(), period, inside.ravel(), uncertainty, steps, seeds, turns)
     assert turns.any()
+    period[::3] = 2  # a voxel's turns then matter to its neighbours
+    best_path_turns(values.ravel(), period, inside.ravel(), uncertainty, steps, seeds, np.zeros(values.size))
+    whole = np.zeros(values.size)
+    best_path_whole_turns(values.ravel(), inside.ravel(), uncertainty, steps, seeds, whole)
+    np.testing.assert_array_equal(whole, turns)
     mark_wide_steps(values, np.ones(shape), inside, 0.5, np.zeros(shape, bool))
 
 

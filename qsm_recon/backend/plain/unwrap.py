@@ -80,6 +80,18 @@ def best_path_turns(
     turns[:] = found
 
 
+def best_path_whole_turns(
+    values: NDArray[np.float64],
+    inside: NDArray[np.bool_],
+    uncertainty: NDArray[np.float32],
+    steps: NDArray[np.intp],
+    seeds: NDArray[np.intp],
+    turns: NDArray[np.float64],
+) -> None:
+    """See the kernel."""
+    best_path_turns(values, np.ones(values.size, np.float32), inside, uncertainty, steps, seeds, turns)
+
+
 def mark_wide_steps(
     values: NDArray[np.float64],
     period: NDArray[np.float64],
