@@ -233,11 +233,14 @@ class _Paths:
         """Return what to add, from seeds where nothing is added; without a period of each voxel it is one turn."""
         from qsm_recon.backend.kernels.unwrap import best_path_turns, best_path_whole_turns
 
-        moved = np.zeros(self.values.size)
+        size, axes = self.values.size, self.steps.size
+        moved, held = np.zeros(size), np.empty(size, np.int16)
+        edges = np.empty((axes * int(np.count_nonzero(self.inside)), 3), np.int32)
+        way = self.inside, self.uncertainty, self.steps, seeds
         if period is None:
-            best_path_whole_turns(self.values, self.inside, self.uncertainty, self.steps, seeds, moved)
+            best_path_whole_turns(self.values, *way, np.empty((size, axes), np.uint8), held, edges, moved)
         else:
-            best_path_turns(self.values, period, self.inside, self.uncertainty, self.steps, seeds, moved)
+            best_path_turns(self.values, period, *way, held, edges, moved)
         return moved.reshape(self.shape)[1:-1, 1:-1, 1:-1]
 
 

@@ -54,6 +54,8 @@ def best_path_turns(
     uncertainty: NDArray[np.float32],
     steps: NDArray[np.intp],
     seeds: NDArray[np.intp],
+    held: NDArray[np.int16],
+    edges: NDArray[np.int32],
     turns: NDArray[np.float64],
 ) -> None:
     """Fill ``turns``, the multiples of each voxel's period that make ``values`` continuous, growing from seeds.
@@ -61,14 +63,13 @@ def best_path_turns(
     Always crosses the safest edge from the grown region to a new voxel: one with a small wrapped difference
     between two voxels of little uncertainty.  Edges wait in stacks of equal safety, so the order, and with it the
     result, depends on nothing but the data.  ``turns`` of the seeds are given; a region without a seed is left alone.
+
+    Scratch are ``held``, one number per voxel, and ``edges`` (axes times voxels inside, 3), of which the beginning is
+    used: numpy gets large arrays from the system in larger pages than a kernel does.
     """
-    capacity = 0
     # The safest stack in which an edge to a voxel waits; below all of them once that is joined, and outside.
-    held = np.empty(values.size, dtype=np.int16)
     for v in range(values.size):
         held[v] = BUCKETS if inside[v] else -1
-        capacity += steps.size if inside[v] else 0
-    edges = np.empty((capacity, 3), dtype=np.int32)  # from, to, and the edge below in its stack
     top = np.full(BUCKETS, -1, dtype=np.int32)
     for seed in seeds:
         held[seed] = -1
@@ -109,7 +110,8 @@ def best_path_turns(
             if bucket > held[other]:  # it would come when the voxel has long been joined
                 continue
             held[other] = bucket
-            edges[count, 0], edges[count, 1], edges[count, 2] = current, other, top[bucket]
+            edges[count, 0], edges[count, 1] = current, other
+            edges[count, 2] = top[bucket]  # the one below
             top[bucket] = count
             count += 1
             safest = min(safest, bucket)
@@ -121,9 +123,9 @@ def _stacks_of_edges(
     inside: NDArray[np.bool_],
     uncertainty: NDArray[np.float32],
     steps: NDArray[np.intp],
-) -> NDArray[np.uint8]:
-    """Stack of the edge from each voxel to the next one along every axis; of an edge that leads out, anything."""
-    stacks = np.empty((values.size, steps.size), dtype=np.uint8)
+    stacks: NDArray[np.uint8],
+) -> None:
+    """Fill the stack (voxels, axes) of the edge from each voxel to the next one along every axis, of those inside."""
     for v in range(values.size):
         if not inside[v]:
             continue
@@ -136,7 +138,6 @@ def _stacks_of_edges(
             doubt = math.sqrt(uncertainty[v] ** 2 + uncertainty[other] ** 2)
             safety = (1.0 - 2.0 * difference) / (1.0 + doubt / UNCERTAINTY_SCALE)
             stacks[v, axis] = min(max(int((1.0 - safety) * BUCKETS), 0), BUCKETS - 1)
-    return stacks
 
 
 @kernel
@@ -146,19 +147,19 @@ def best_path_whole_turns(
     uncertainty: NDArray[np.float32],
     steps: NDArray[np.intp],
     seeds: NDArray[np.intp],
+    stacks: NDArray[np.uint8],
+    held: NDArray[np.int16],
+    edges: NDArray[np.int32],
     turns: NDArray[np.float64],
 ) -> None:
     """Do what :func:`best_path_turns` does where all periods are one turn.
 
-    How safe an edge is then does not depend on the turns added, and is found for all edges beforehand, in order.
+    How safe an edge is then does not depend on the turns added, and is found for all edges beforehand, in order;
+    ``stacks`` (voxels, axes) is scratch as well.
     """
-    stacks = _stacks_of_edges(values, inside, uncertainty, steps)
-    capacity = 0
-    held = np.empty(values.size, dtype=np.int16)  # see above
+    _stacks_of_edges(values, inside, uncertainty, steps, stacks)
     for v in range(values.size):
         held[v] = BUCKETS if inside[v] else -1
-        capacity += steps.size if inside[v] else 0
-    edges = np.empty((capacity, 3), dtype=np.int32)
     top = np.full(BUCKETS, -1, dtype=np.int32)
     for seed in seeds:
         held[seed] = -1
