@@ -200,25 +200,27 @@ def _take_signal_from_unknown(magnitude: EchoImages, phase: EchoImages, notes: l
 def _phase_in_rad(
     phase: EchoImages, values: NDArray[np.float32], reading: EchoReading, notes: list[str]
 ) -> NDArray[np.float32]:
-    """The phase in rad with the sign of the frequency."""
+    """The phase in rad with the sign of the frequency; converted where it is, as nobody asks for the stored values."""
     angle = values
     if not phase.first.complex_valued:
-        angle, scaling = rescale_phase(values, reading.phase_unit, phase.source, accept_range=reading.accept_range)
+        ranges = [(float(values[..., j].min()), float(values[..., j].max())) for j in range(phase.count)]
+        angle, scaling = rescale_phase(
+            values, reading.phase_unit, phase.source, accept_range=reading.accept_range, overwrite=True
+        )
         if not reading.accept_range:
-            _require_one_unit(phase, values, phase_unit(scaling.unit))
+            _require_one_unit(phase, ranges, phase_unit(scaling.unit))
         if scaling.unit != "rad":
             text = f"phase: values from {scaling.smallest:g} to {scaling.largest:g} taken as {scaling.description}"
             notes.append(text)
     if reading.phase_sign == "negative":
         notes.append("phase: taken with the opposite sign (--phase-sign negative)")
-        angle = -angle
+        np.negative(angle, out=angle)
     return angle
 
 
-def _require_one_unit(phase: EchoImages, values: NDArray[np.float32], unit: PhaseUnit) -> None:
+def _require_one_unit(phase: EchoImages, ranges: list[tuple[float, float]], unit: PhaseUnit) -> None:
     """Refuse an echo that was written in another unit than the echoes together are taken for."""
-    for index in range(phase.count):
-        smallest, largest = float(values[..., index].min()), float(values[..., index].max())
+    for index, (smallest, largest) in enumerate(ranges):
         other = unit_of_its_own(unit, smallest, largest)
         if other is not None:
             raise DataError(
