@@ -24,10 +24,11 @@ from qsm_recon.backend.kernels.decay import arlo_decay_rate, initial_magnitude, 
 from qsm_recon.backend.kernels.descent import descend
 from qsm_recon.backend.kernels.echo import echo_misfit
 from qsm_recon.backend.kernels.initial_phase import initial_phase_variance, phase_of_nodes, share_out_phase
-from qsm_recon.backend.kernels.laplace import negative_laplacian
+from qsm_recon.backend.kernels.laplace import negative_laplacian, weighted_laplacian
 from qsm_recon.backend.kernels.morphology import add_reference_term, advance_solution, next_direction
 from qsm_recon.backend.kernels.signal import difference_frequency, fit_frequency, intercept_and_misfit, pair_frequency
 from qsm_recon.backend.kernels.unwrap import best_path_turns, best_path_whole_turns, local_uncertainty, mark_wide_steps
+from qsm_recon.operators.gradient import forward_difference, forward_difference_adjoint
 from qsm_recon.terms.fidelity import absolute, chord, huber
 
 SINGLE, DOUBLE = 2e-5, 1e-10
@@ -150,6 +151,17 @@ def test_every_method_calls_kernels_that_agree(name, precision, comparison, prob
         return
     settings = {"max_iterations": 3, "precision": precision}
     make_solver(name, **{key: value for key, value in settings.items() if key in declared}).solve(problem)
+
+
+def test_weighted_laplacian(comparison):
+    rng = np.random.default_rng(16)
+    for shape in ((5, 6, 7), (1, 4, 2)):
+        image, weight = rng.standard_normal(shape).astype(np.float32), rng.random((3, *shape)).astype(np.float32)
+        found = np.full(shape, np.nan, np.float32)
+        energy = weighted_laplacian(image, weight, found)
+        expected = forward_difference_adjoint(weight * forward_difference(image))
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        assert energy == pytest.approx(np.vdot(image, expected), rel=1e-5)
 
 
 def block(rng, dtype, *, spread=1.0):
