@@ -75,7 +75,7 @@ class VoxelList:
 
     def relative_residual(self, misfit: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``sqrt(misfit / sum |S|^2)``, 0 where there is no signal."""
-        power = np.sum(np.square(self.magnitude, dtype=np.float64), axis=1)
+        power = np.einsum("ve,ve->v", self.magnitude, self.magnitude, dtype=np.float64)
         return np.sqrt(misfit / np.where(power > 0, power, 1.0))
 
 
