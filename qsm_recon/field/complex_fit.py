@@ -149,13 +149,18 @@ def fit_complex_echoes(
     settlement = settle(voxels, left, grid)
     initial, bipolar_phase = _split_intercepts(solution.intercept)
     report = describe(voxels, fitted, period, unwrapping, level) | {"unconverged_voxels": solution.unconverged}
+    everywhere = bool(determined.all())
+
+    def image(values: NDArray[np.float64]) -> NDArray[np.float32]:
+        return voxels.scatter(values if everywhere else np.where(determined, values, 0.0))
+
     return FrequencyFit(
-        voxels.scatter(np.where(determined, solution.frequency, 0.0)),
-        voxels.scatter(np.where(determined, initial, 0.0)),
+        image(solution.frequency),
+        image(initial),
         voxels.scatter(noise),
-        voxels.scatter(np.where(determined, voxels.relative_residual(solution.misfit), 0.0)),
+        image(voxels.relative_residual(solution.misfit)),
         fitted,
-        voxels.scatter(np.where(determined, bipolar_phase, 0.0)) if bipolar_phase is not None else None,
+        image(bipolar_phase) if bipolar_phase is not None else None,
         voxels.scatter(settlement.reliability),
         report | settlement.report,
     )
