@@ -182,9 +182,9 @@ def _use_initial_phase(
     trusted = fitted.determined & ~odd
     report: dict[str, Any] = {}
     if trusted.any():
-        power = np.where(trusted, np.square(voxels.magnitude[:, 0], dtype=np.float64), 0.0)
+        power = np.square(voxels.magnitude[:, 0], dtype=np.float64)
         smooth = [
-            SmoothPhase.fit(intercept, power, voxels.index, voxels.shape)
+            SmoothPhase.fit(intercept, power, trusted, voxels.index, voxels.shape)
             for intercept in np.ascontiguousarray(fitted.intercept_rad.T)
         ]
         strayed = [

@@ -44,6 +44,7 @@ class SmoothPhase:
         cls,
         phase_rad: NDArray[np.floating],
         power: NDArray[np.floating],
+        trusted: NDArray[np.bool_],
         index: NDArray[np.intp],
         shape: tuple[int, int, int],
     ) -> SmoothPhase:
@@ -54,33 +55,27 @@ class SmoothPhase:
         phase_rad
             (n,) phase of each, rad.
         power
-            (n,) weight of each, 0 for voxels that are not trusted.
+            (n,) weight of each.
+        trusted
+            (n,) voxels that count; one at least.
         index
             (n,) their places in the image laid out as one row.
         shape
             (nx, ny, nz) of the image.
-
-        Raises
-        ------
-        ValueError
-            If no voxel has a weight.
         """
         from scipy import ndimage
 
         from qsm_recon.backend.kernels.initial_phase import share_out_phase
 
-        trusted = np.zeros(shape, dtype=bool)
-        trusted.ravel()[index] = power > 0
-        box = box_around(trusted)
-        low, high = (np.array([getattr(edge, end) for edge in box]) for end in ("start", "stop"))
-        if not high.all():
-            raise ValueError("power: expected a voxel with a positive weight")
-        high -= 1
+        region = np.zeros(shape, dtype=bool)
+        region.ravel()[index] = trusted
+        box = box_around(region)
+        low, high = np.array([edge.start for edge in box]), np.array([edge.stop - 1 for edge in box])
         count = -((low - high - 1) // SPACING)
         first = 0.5 * (low + high) - 0.5 * SPACING * (count - 1)
         sums = np.zeros((2, *count))
         # In one piece: sums of threads would be rounded by their number.
-        share_out_phase(phase_rad, power, index, shape, first, float(SPACING), *sums)
+        share_out_phase(phase_rad, np.where(trusted, power, 0.0), index, shape, first, float(SPACING), *sums)
         real, imaginary = (ndimage.gaussian_filter(part, NODES_SMOOTHED, mode="constant") for part in sums)
         return cls(real + 1j * imaginary, first, shape)
 
