@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from qsm_recon.backend.memory import return_free_memory
 from qsm_recon.datasets.case import Case
 from qsm_recon.datasets.images import root_sum_of_squares
 from qsm_recon.datasets.thickness import check_thickness
@@ -95,6 +96,7 @@ class Assembly:
     field_estimate: dict[str, Any] | None = None
     field_kind: FieldKind = "unknown"
     stages: dict[str, NDArray] = field(default_factory=dict)
+    series: EchoSeries | None = None
 
     def note_mask(self, mask: NDArray[np.bool_], origin: str) -> None:
         """Say how a mask was made."""
@@ -107,7 +109,7 @@ class Assembly:
     def add_echoes(
         self, magnitude: NDArray[np.floating], phase_rad: NDArray[np.floating], mask: NDArray[np.bool_]
     ) -> EchoSeries:
-        """Keep magnitude and phase of the echoes, both (nx, ny, nz, n), as complex signal and combined magnitude.
+        """Keep magnitude and phase of the echoes, both (nx, ny, nz, n), and the combined magnitude.
 
         Raises
         ------
@@ -128,7 +130,8 @@ class Assembly:
                 f"phase: {int(turned.sum())} slices along axis {axis + 1} had the opposite sign of their neighbours "
                 "and were turned by half a turn"
             )
-        self.parts.update(mask=mask, magnitude=root_sum_of_squares(series.magnitude), echoes=_complex_signal(series))
+        self.parts.update(mask=mask, magnitude=root_sum_of_squares(series.magnitude))
+        self.series = series
         return series
 
     def add_estimated_field(self, series: EchoSeries, method: str, grid: Grid, bipolar: str = "auto") -> None:
@@ -174,8 +177,6 @@ class Assembly:
                 self.parts[name] = getattr(estimate, name)
         further = {name: getattr(estimate, name) for name in ESTIMATED_MAPS}
         self.stages.update({name: image for name, image in further.items() if image is not None})
-        if estimate.bipolar_phase_rad is not None:  # methods that fit the echoes know one phase of all of them only
-            _take_out_readout_phase(self.parts["echoes"], estimate.bipolar_phase_rad)
         self.notes.append(
             f"field: estimated from {series.echo_count} echo(es), method {method}; noise level "
             f"{estimate.report['noise_sigma_from']}"
@@ -257,6 +258,11 @@ class Assembly:
             If the parts do not make a valid problem; the message names the file.
         """
         grid = self.acquisition.grid(reference)
+        if self.series is not None:  # only now, from what the estimate took and gives back
+            return_free_memory()
+            self.parts["echoes"] = _complex_signal(self.series)
+            if "bipolar_phase_rad" in self.stages:  # methods that fit the echoes know one phase of all of them only
+                _take_out_readout_phase(self.parts["echoes"], self.stages["bipolar_phase_rad"])
         thin = check_thickness(self.parts["mask"], origin=self.sources.get("mask", "mask"))
         if thin is not None:
             self.warn(thin)

@@ -15,7 +15,7 @@ from qsm_recon.field.doubt import Fitted, settle
 from qsm_recon.field.echoes import EchoSeries
 from qsm_recon.field.noise import NoiseLevel, noise_level
 from qsm_recon.field.unwrap import Unwrapping, unwrap_in_space
-from qsm_recon.field.voxels import VoxelList
+from qsm_recon.field.voxels import VoxelList, wrapped
 from qsm_recon.operators.grid import Grid
 
 logger = logging.getLogger(__name__)
@@ -149,13 +149,18 @@ def fit_complex_echoes(
     settlement = settle(voxels, left, grid)
     initial, bipolar_phase = _split_intercepts(solution.intercept)
     report = describe(voxels, fitted, period, unwrapping, level) | {"unconverged_voxels": solution.unconverged}
+    everywhere = bool(determined.all())
+
+    def image(values: NDArray[np.float64]) -> NDArray[np.float32]:
+        return voxels.scatter(values if everywhere else np.where(determined, values, 0.0))
+
     return FrequencyFit(
-        voxels.scatter(np.where(determined, solution.frequency, 0.0)),
-        voxels.scatter(np.where(determined, initial, 0.0)),
+        image(solution.frequency),
+        image(initial),
         voxels.scatter(noise),
-        voxels.scatter(np.where(determined, voxels.relative_residual(solution.misfit), 0.0)),
+        image(voxels.relative_residual(solution.misfit)),
         fitted,
-        voxels.scatter(np.where(determined, bipolar_phase, 0.0)) if bipolar_phase is not None else None,
+        image(bipolar_phase) if bipolar_phase is not None else None,
         voxels.scatter(settlement.reliability),
         report | settlement.report,
     )
@@ -172,7 +177,7 @@ def _unwrap_start(
     period = 1.0 / spacing
     noise = pair_noise(voxels, pairs, spacing, noise_sigma)
     unwrapping = unwrap_in_space(voxels.scatter(start), voxels.mask, period, voxels.scatter(noise))
-    start += period * unwrapping.turns[voxels.mask]
+    start += period * unwrapping.turns.ravel()[voxels.index]
     return unwrapping
 
 
@@ -192,7 +197,7 @@ def _unwrap_solution(
     if group.any():
         opposite = voxels.scatter(np.cos(solution.intercept[:, 0] - solution.intercept[:, 1]))
     unwrapping = unwrap_in_space(voxels.scatter(solution.frequency), fitted, period, voxels.scatter(noise), opposite)
-    solution.shift(unwrapping.turns[voxels.mask], period, voxels.echo_times, group)
+    solution.shift(unwrapping.turns.ravel()[voxels.index], period, voxels.echo_times, group)
     return unwrapping
 
 
@@ -240,6 +245,8 @@ class _Solution:
         self, turns: NDArray[np.int16], period: float, echo_times: NDArray[np.float64], group: NDArray[np.intp]
     ) -> None:
         """Move to another alias: the model phase at the echoes stays what it was."""
+        if not turns.any():
+            return
         step = turns * period
         self.frequency += step
         for g in range(self.intercept.shape[1]):
@@ -282,9 +289,9 @@ def _run_fit(voxels: VoxelList, group: NDArray[np.intp], window_hz: float, start
 def _split_intercepts(intercept: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
     """Return initial phase and, for two readout directions, the bipolar phase (rad)."""
     if intercept.shape[1] == 1:
-        return np.angle(np.exp(1j * intercept[:, 0])), None
-    bipolar = 0.5 * np.angle(np.exp(1j * (intercept[:, 0] - intercept[:, 1])))
-    return np.angle(np.exp(1j * (intercept[:, 0] - bipolar))), bipolar
+        return wrapped(intercept[:, 0]), None
+    bipolar = 0.5 * wrapped(intercept[:, 0] - intercept[:, 1])
+    return wrapped(intercept[:, 0] - bipolar), bipolar
 
 
 def _fit_single_echo(voxels: VoxelList, noise_sigma: float | None, grid: Grid | None) -> FrequencyFit:
@@ -297,7 +304,7 @@ def _fit_single_echo(voxels: VoxelList, noise_sigma: float | None, grid: Grid | 
     fitted = voxels.restricted(determined)
     frequency = np.where(determined, voxels.phase[:, 0].astype(np.float64) * period / (2.0 * math.pi), 0.0)
     unwrapping = unwrap_in_space(voxels.scatter(frequency), fitted, period, voxels.scatter(noise))
-    frequency += period * unwrapping.turns[voxels.mask]
+    frequency += period * unwrapping.turns.ravel()[voxels.index]
     none, group = np.zeros(voxels.count), np.zeros(1, np.intp)
     left = Fitted(frequency, noise, none, none[:, None].copy(), determined, group, period, level, even=True)
     settlement = settle(voxels, left, grid)

@@ -20,11 +20,11 @@ from qsm_recon.field.inconsistent import (
     smallest_gap,
     surprising,
 )
-from qsm_recon.field.initial_phase import SmoothPhase
+from qsm_recon.field.initial_phase import SmoothPhase, typical_deviation
 from qsm_recon.field.noise import NoiseLevel
 from qsm_recon.field.strong_sources import DOUBT, FieldInDoubt, settle_by_dipoles
 from qsm_recon.field.unwrap import SMALLEST_REGION, rejoin
-from qsm_recon.field.voxels import VoxelList
+from qsm_recon.field.voxels import VoxelList, box_around, wrapped
 from qsm_recon.operators.grid import Grid
 
 HARMLESS = 0.05
@@ -135,12 +135,12 @@ def settle(voxels: VoxelList, fitted: Fitted, grid: Grid | None) -> Settlement:
 
 def _image_of(voxels: VoxelList, fitted: Fitted) -> tuple[FieldInDoubt, dict[str, Any]]:
     """The map, with inconsistent voxels refitted and, where the initial phase tells, on the right alias."""
-    image = FieldInDoubt(
-        voxels.scatter(fitted.frequency_hz).astype(np.float64),
-        voxels.scatter(fitted.noise_hz).astype(np.float64),
-        np.full(voxels.mask.shape, fitted.period_hz),
-        np.zeros(voxels.mask.shape, dtype=bool),
-        voxels.restricted(fitted.determined),
+    # As single precision holds them, unless the initial phase says more.
+    found = _Listed(
+        fitted.frequency_hz.astype(np.float32),
+        fitted.noise_hz.astype(np.float32),
+        np.full(voxels.count, fitted.period_hz),
+        np.zeros(voxels.count, dtype=bool),
     )
     report: dict[str, Any] = {"inconsistent_voxels": 0}
     if fitted.freedom >= 1 and fitted.level.origin != "assumed":
@@ -148,68 +148,92 @@ def _image_of(voxels: VoxelList, fitted: Fitted) -> tuple[FieldInDoubt, dict[str
         odd = fitted.determined & surprising(excess, fitted.freedom, voxels.mask)
         report["inconsistent_voxels"] = int(np.count_nonzero(odd))
         if odd.mean() <= MOST_INCONSISTENT:
-            report |= _use_initial_phase(voxels, fitted, excess, odd, image)
+            found, more = _use_initial_phase(voxels, fitted, excess, odd)
+            report |= more
+    image = FieldInDoubt(
+        voxels.image_of(found.frequency_hz, 0.0),
+        voxels.image_of(found.error_hz, 0.0),
+        voxels.image_of(found.period_hz, fitted.period_hz),
+        voxels.restricted(found.loose),
+        voxels.restricted(fitted.determined),
+    )
     image.loose |= image.open_steps()
     _free_islands(image)
     return image, report
 
 
+@dataclass(frozen=True, eq=False)
+class _Listed:
+    """What goes into a :class:`FieldInDoubt`, per voxel of the list."""
+
+    frequency_hz: NDArray[np.floating]
+    error_hz: NDArray[np.floating]
+    period_hz: NDArray[np.float64]
+    loose: NDArray[np.bool_]
+
+
 def _use_initial_phase(
-    voxels: VoxelList, fitted: Fitted, excess: NDArray[np.float64], odd: NDArray[np.bool_], image: FieldInDoubt
-) -> dict[str, Any]:
-    """Refit odd voxels and choose aliases, with the initial phase of the neighbourhood; returns what was found."""
+    voxels: VoxelList, fitted: Fitted, excess: NDArray[np.float64], odd: NDArray[np.bool_]
+) -> tuple[_Listed, dict[str, Any]]:
+    """Refit odd voxels and choose aliases, with the initial phase of the neighbourhood; also returns what was found."""
     frequency, error = fitted.frequency_hz.copy(), fitted.noise_hz.copy()
-    period = np.full(voxels.count, fitted.period_hz)
+    period, loose = np.full(voxels.count, fitted.period_hz), odd.copy()
     error[odd] = error_of_fit(error[odd], excess[odd])
-    places, trusted = np.array(np.unravel_index(voxels.index, voxels.mask.shape)), fitted.determined & ~odd
+    trusted = fitted.determined & ~odd
     report: dict[str, Any] = {}
-    moved = np.zeros(voxels.count, dtype=np.intp)
     if trusted.any():
-        power = np.square(voxels.magnitude[:, 0], dtype=np.float64)[trusted]
+        power = np.square(voxels.magnitude[:, 0], dtype=np.float64)
         smooth = [
-            SmoothPhase.fit(intercept[trusted], power, places[:, trusted]) for intercept in fitted.intercept_rad.T
+            SmoothPhase.fit(intercept, power, trusted, voxels.index, voxels.shape)
+            for intercept in np.ascontiguousarray(fitted.intercept_rad.T)
         ]
-        deviation = max(phase.deviation_rad for phase in smooth)
+        strayed = [
+            wrapped(intercept - phase.at(voxels.index))
+            for intercept, phase in zip(fitted.intercept_rad.T, smooth, strict=True)
+        ]
+        deviation = max(typical_deviation(part[trusted].astype(np.float32)) for part in strayed)
         report["initial_phase_deviation_rad"] = deviation
         if deviation < UNKNOWN_PHASE_RAD:
             ratio = float(voxels.echo_times[0]) * fitted.period_hz
             lattice = alias_lattice(ratio, deviation) if fitted.even else 1
+            moved_voxels = 0
             if lattice > 1:
                 told = trusted & _told_apart(voxels, fitted, deviation, smallest_gap(lattice, ratio))
-                strayed = fitted.intercept_rad[told, 0] - smooth[0].at(places[:, told])
-                moved[told] = alias_of_initial_phase(strayed, ratio, lattice)
+                moved = np.where(told, alias_of_initial_phase(strayed[0], ratio, lattice), 0)
                 period[told] *= lattice
                 frequency += moved * fitted.period_hz
-            report |= {"aliases_told_apart": lattice, "moved_by_initial_phase": int(np.count_nonzero(moved))}
-            expected = np.stack([phase.at(places[:, odd]) for phase in smooth], axis=1)[:, fitted.group]
+                loose |= moved != 0
+                moved_voxels = int(np.count_nonzero(moved))
+            report |= {"aliases_told_apart": lattice, "moved_by_initial_phase": moved_voxels}
+            which = np.flatnonzero(odd)
+            expected = np.stack([phase.at(voxels.index[which]) for phase in smooth], axis=1)[:, fitted.group]
             refit = refit_first_echoes(
-                voxels.phase[odd] - expected,
-                voxels.magnitude[odd],
+                voxels.phase[which] - expected,
+                voxels.magnitude[which],
                 voxels.echo_times,
                 sigma=fitted.level.sigma,
                 deviation_rad=deviation,
-                excess=excess[odd],
+                excess=excess[which],
                 branches=max(1, math.ceil(ratio - 0.1)),
             )
-            better = refit.error_hz < error[odd]
-            which = np.flatnonzero(odd)[better]
+            better = refit.error_hz < error[which]
+            which = which[better]
             frequency[which], error[which] = refit.frequency_hz[better], refit.error_hz[better]
             alone = refit.echoes[better] == 1
             first = 1.0 / voxels.echo_times[0]
             period[which] = np.where(alone, first, max(first, fitted.period_hz))
             report["refitted_voxels"] = int(which.size)
-    for part, values in ((image.frequency_hz, frequency), (image.error_hz, error), (image.period_hz, period)):
-        part.ravel()[voxels.index] = values
-    image.loose.ravel()[voxels.index] = odd | (moved != 0)
-    return report
+    return _Listed(frequency, error, period, loose), report
 
 
 def _told_apart(voxels: VoxelList, fitted: Fitted, deviation_rad: float, gap_rad: float) -> NDArray[np.bool_]:
     """Voxels whose initial phase is known well enough to tell aliases that far apart."""
-    power = np.square(voxels.magnitude, dtype=np.float64)
-    total = np.maximum(power.sum(axis=1), 1e-30)
-    mean_time = power @ voxels.echo_times / total
-    variance = fitted.level.sigma**2 / total + (2 * np.pi * mean_time * fitted.noise_hz) ** 2
+    from qsm_recon.backend.kernels.initial_phase import initial_phase_variance
+    from qsm_recon.backend.threads import parallel_slabs
+
+    variance = np.empty(voxels.count)
+    signal = voxels.magnitude, voxels.echo_times, fitted.noise_hz
+    parallel_slabs(initial_phase_variance, voxels.count, *signal, fitted.level.sigma, variance)
     return np.sqrt(variance + deviation_rad**2) * SEPARATION <= gap_rad
 
 
@@ -219,23 +243,26 @@ def _free_islands(image: FieldInDoubt) -> None:
 
     if not image.loose.any():
         return
-    labels, _ = ndimage.label(image.mask & ~image.loose)
+    box = box_around(image.mask)
+    labels, _ = ndimage.label(image.mask[box] & ~image.loose[box])
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     small = (sizes > 0) & (sizes <= SMALLEST_REGION * sizes.max())
-    image.loose |= small[labels]
+    if small.any():
+        image.loose[box] |= small[labels]
 
 
 def _attach(image: FieldInDoubt, period_hz: float) -> None:
     """Attach the loose voxels to the settled ones around them."""
+    box = box_around(image.loose, 2)  # nothing further away has a say
     turns = rejoin(
-        image.frequency_hz / period_hz,
-        image.mask,
-        image.loose,
-        image.period_hz / period_hz,
-        image.error_hz / period_hz,
+        image.frequency_hz[box] / period_hz,
+        image.mask[box],
+        image.loose[box],
+        image.period_hz[box] / period_hz,
+        image.error_hz[box] / period_hz,
     )
-    image.frequency_hz += turns * period_hz
+    image.frequency_hz[box] += turns * period_hz
 
 
 def _take_over(voxels: VoxelList, fitted: Fitted, image: FieldInDoubt) -> NDArray[np.float64]:

@@ -70,15 +70,16 @@ def surprising(excess: NDArray[np.float64], freedom: int, mask: NDArray[np.bool_
     limits = [2.0 * float(special.gammainccinv(0.5 * freedom, share)) for share in (SURPRISE, GREAT_SURPRISE)]
     limit, great_limit = (value / freedom for value in limits)
     found = np.flatnonzero(excess > limit)
+    places = np.flatnonzero(mask)[found]
     count = np.zeros(mask.shape, np.uint8)
-    count.ravel()[np.flatnonzero(mask)[found]] = 1
+    count.ravel()[places] = 1
     for axis in range(3):  # of the voxel and its 26 neighbours
         along = np.moveaxis(count, axis, 0)
         once = along.copy()
         along[1:] += once[:-1]
         along[:-1] += once[1:]
     surprise = excess > great_limit
-    surprise[found] |= count.ravel()[np.flatnonzero(mask)[found]] > 1
+    surprise[found] |= count.ravel()[places] > 1
     return surprise
 
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+
+from qsm_recon.field.voxels import box_around
 
 SPACING = 4
 """Voxels between the nodes of the map along each axis."""
 NODES_SMOOTHED = 1.0
 """Standard deviation of the Gaussian over nodes."""
 MAD_TO_DEVIATION = 1.4826
-AT_ONCE = 1 << 18
 LEAST_DEVIATION = 0.01  # rad; nothing a scanner does is known better
 
 
 @dataclass(frozen=True, eq=False)
 class SmoothPhase:
-    """A smooth map of a phase, and how far the phase of a voxel strays from it.
+    """A smooth map of a phase.
 
     Its nodes lie evenly about the middle of the trusted voxels, so that neither the order in which a scan is stored nor
     the air around it moves them.
@@ -31,16 +31,23 @@ class SmoothPhase:
         (a, b, c) complex, its angle is the phase there.
     first
         (3,) place of the first node in voxels.
-    deviation_rad
-        Typical deviation of a trusted voxel, rad (from the median absolute deviation).
+    shape
+        (nx, ny, nz) of the image whose voxels it is asked about.
     """
 
     nodes: NDArray[np.complex128]
     first: NDArray[np.float64]
-    deviation_rad: float
+    shape: tuple[int, int, int]
 
     @classmethod
-    def fit(cls, phase_rad: NDArray[np.floating], power: NDArray[np.floating], voxels: NDArray[np.intp]) -> SmoothPhase:
+    def fit(
+        cls,
+        phase_rad: NDArray[np.floating],
+        power: NDArray[np.floating],
+        trusted: NDArray[np.bool_],
+        index: NDArray[np.intp],
+        shape: tuple[int, int, int],
+    ) -> SmoothPhase:
         """Smooth the phase of trusted voxels over about 4 voxels in every direction.
 
         Parameters
@@ -49,58 +56,52 @@ class SmoothPhase:
             (n,) phase of each, rad.
         power
             (n,) weight of each.
-        voxels
-            (3, n) their places in the image.
+        trusted
+            (n,) voxels that count; one at least.
+        index
+            (n,) their places in the image laid out as one row.
+        shape
+            (nx, ny, nz) of the image.
         """
         from scipy import ndimage
 
-        low, high = voxels.min(axis=1), voxels.max(axis=1)
+        from qsm_recon.backend.kernels.initial_phase import share_out_phase
+
+        region = np.zeros(shape, dtype=bool)
+        region.ravel()[index] = trusted
+        box = box_around(region)
+        low, high = np.array([edge.start for edge in box]), np.array([edge.stop - 1 for edge in box])
         count = -((low - high - 1) // SPACING)
         first = 0.5 * (low + high) - 0.5 * SPACING * (count - 1)
         sums = np.zeros((2, *count))
-        for some in _in_parts(phase_rad.size):
-            phasor = power[some] * np.exp(1j * phase_rad[some].astype(np.float64))
-            _share_out(phasor, (voxels[:, some] - first[:, None]) / SPACING, sums)
+        # In one piece: sums of threads would be rounded by their number.
+        share_out_phase(phase_rad, np.where(trusted, power, 0.0), index, shape, first, float(SPACING), *sums)
         real, imaginary = (ndimage.gaussian_filter(part, NODES_SMOOTHED, mode="constant") for part in sums)
-        smooth = cls(real + 1j * imaginary, first, 0.0)
-        strayed = np.empty(phase_rad.size, np.float32)
-        for some in _in_parts(phase_rad.size):
-            strayed[some] = np.abs(np.angle(np.exp(1j * (phase_rad[some] - smooth.at(voxels[:, some])))))
-        deviation = MAD_TO_DEVIATION * float(np.median(strayed))
-        return cls(smooth.nodes, first, max(deviation, LEAST_DEVIATION))
+        return cls(real + 1j * imaginary, first, shape)
 
-    def at(self, voxels: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Phase (rad) at voxels given by their places (3, n); that of the nearest node where none is near."""
-        from scipy import ndimage
-
-        where = (voxels - self.first[:, None]) / SPACING
+    @cached_property
+    def _unit(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Cosine and sine of the phase of every node; that of the nearest one where it has none."""
         size = np.abs(self.nodes)
         known = size > 1e-9 * size.max()
         unit = np.where(known, self.nodes / np.where(known, size, 1.0), 0.0)
         if not known.all():
+            from scipy import ndimage
+
             nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
             unit = unit[tuple(nearest)]
-        parts = [ndimage.map_coordinates(part, where, order=1, mode="nearest") for part in (unit.real, unit.imag)]
-        return np.arctan2(parts[1], parts[0])
+        return np.ascontiguousarray(unit.real), np.ascontiguousarray(unit.imag)
+
+    def at(self, index: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Phase (rad) at voxels given by their places in the image; that of the nearest node where none is near."""
+        from qsm_recon.backend.kernels.initial_phase import phase_of_nodes
+        from qsm_recon.backend.threads import parallel_slabs
+
+        phase = np.empty(index.size)
+        parallel_slabs(phase_of_nodes, index.size, index, self.shape, self.first, float(SPACING), *self._unit, phase)
+        return phase
 
 
-def _in_parts(count: int) -> Iterator[slice]:
-    """Slices that cover ``count`` voxels, few enough at a time to take little memory."""
-    return (slice(start, start + AT_ONCE) for start in range(0, count, AT_ONCE))
-
-
-def _share_out(values: NDArray[np.complex128], where: NDArray[np.float64], sums: NDArray[np.float64]) -> None:
-    """Share values out linearly among the nodes around them: real and imaginary part are added to ``sums``.
-
-    ``where`` is their places (3, n) in nodes; beyond the outer ones all goes to these.
-    """
-    count = sums.shape[1:]
-    last = np.reshape(count, (3, 1)) - 1
-    where = np.clip(where, 0, last)
-    below = np.minimum(where.astype(np.intp), np.maximum(last - 1, 0))
-    above = where - below
-    for corner in product((0, 1), repeat=3):
-        share = np.prod([above[axis] if up else 1 - above[axis] for axis, up in enumerate(corner)], axis=0)
-        node = np.ravel_multi_index(tuple(below + np.reshape(corner, (3, 1))), count, mode="clip")
-        for index, part in enumerate((values.real, values.imag)):
-            sums[index] += np.bincount(node, share * part, sums[index].size).reshape(count)
+def typical_deviation(strayed_rad: NDArray[np.floating]) -> float:
+    """How far a phase typically strays, rad, from the median absolute deviation."""
+    return max(MAD_TO_DEVIATION * float(np.median(np.abs(strayed_rad))), LEAST_DEVIATION)

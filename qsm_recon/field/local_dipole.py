@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.operators.dipole import dipole_kernel
-from qsm_recon.operators.gradient import forward_difference, forward_difference_adjoint
+from qsm_recon.operators.gradient import forward_difference
 from qsm_recon.operators.grid import Grid
 from qsm_recon.operators.padding import padded_shape
 
@@ -42,10 +42,12 @@ class LocalDipoleFit:
         self._dipole = dipole_kernel(padded)
         self._spacing = padded.voxel_size_mm
         self._symbol = _squared_symbol(padded)
+        self._counted = _parts_of_inner_product(padded.shape)
         self._weight_of_variation = 1.0 / (LAPLACE_SCALE * period_hz)
         self._smoothing = SMOOTHING * period_hz
         self._first_step = 0.1 * period_hz
         self.susceptibility_hz = np.zeros(self._shape, np.float32)
+        self._field: NDArray = np.zeros(self._shape, np.float32)  # of this susceptibility
         self._offset = 0.0
 
     def refine(
@@ -73,7 +75,7 @@ class LocalDipoleFit:
         padded[self._box] = np.where(known, field_hz, 0)
         begun = bool(self.susceptibility_hz.any())
         for _ in range(outer):
-            predicted = self._forward(self.susceptibility_hz)[self._box]
+            predicted = self._field[self._box]
             residual = field_hz - predicted - self._offset
             weight = np.where(known, 1.0 / (variance + residual**2 if begun else variance), 0.0)
             total = float(weight.sum())
@@ -82,57 +84,79 @@ class LocalDipoleFit:
             full[self._box] = weight
             self._descend(padded, full, begun)
             begun = True
-        return self._forward(self.susceptibility_hz)[self._box] + self._offset
+        return self._field[self._box] + self._offset
 
     def _descend(self, field: NDArray[np.float32], weight: NDArray[np.float32], begun: bool) -> None:
-        """Preconditioned conjugate gradient on the quadratic of the present weights."""
+        """Preconditioned conjugate gradient on the quadratic of the present weights.
+
+        The gradient stays in k-space, where preconditioner and dipole are products: an iteration takes two transforms
+        there and two back.
+        """
+        from qsm_recon.backend.kernels.laplace import weighted_laplacian
+
         steps = forward_difference(self.susceptibility_hz, self._spacing)
         size = np.hypot(steps, self._smoothing) if begun else np.full_like(steps, self._first_step)
         curvature = (self._weight_of_variation / size).astype(np.float32)
         total, mean = float(weight.sum(dtype=np.float64)), float(weight.mean(dtype=np.float64))
         inverse = 1.0 / (mean * self._dipole**2 + float(curvature.mean()) * self._symbol + 1e-6 * mean)
-        both = inverse, inverse * self._dipole
+        squared = np.square(self._spacing, dtype=np.float64).astype(np.float32)
+        curvature /= squared[:, None, None, None]
+        variation = np.empty(self._shape, np.float32)
 
         def weighted(image: NDArray) -> NDArray:
             image = weight * image
             return image - weight * np.float32(image.sum(dtype=np.float64) / total)  # whatever the constant is
 
-        def hessian(image: NDArray, image_field: NDArray) -> NDArray:
-            variation = forward_difference_adjoint(curvature * forward_difference(image, self._spacing), self._spacing)
-            return self._forward(weighted(image_field)) + variation
+        def hessian(image: NDArray, image_field: NDArray) -> tuple[NDArray[np.complex64], float]:
+            """Its product with an image, in k-space, and the inner product of both."""
+            fitted = weighted(image_field)
+            bend = weighted_laplacian(image, curvature, variation) + float(np.vdot(image_field, fitted))
+            return self._dipole * self._spectrum(fitted) + self._spectrum(variation), bend
 
-        gradient = self._forward(weighted(field - self._forward(self.susceptibility_hz)))
-        gradient -= forward_difference_adjoint(curvature * steps, self._spacing)
-        direction, direction_field = descended, seen = self._filters(gradient, *both)
-        product = first = float(np.vdot(gradient, descended))
+        weighted_laplacian(self.susceptibility_hz, curvature, variation)
+        gradient = self._dipole * self._spectrum(weighted(field - self._field)) - self._spectrum(variation)
+        direction = direction_field = np.zeros(self._shape, np.float32)
+        product = first = before = self._inner(gradient, inverse * gradient)
         for _ in range(CG_ITERATIONS):
             if product <= CG_TOLERANCE * first or product <= 0:
                 break
-            image = hessian(direction, direction_field)
-            length = np.float32(product / float(np.vdot(direction, image)))
+            descended, again = inverse * gradient, np.float32(product / before)
+            direction = self._image(descended) + again * direction
+            direction_field = self._image(descended * self._dipole) + again * direction_field
+            image, bend = hessian(direction, direction_field)
+            length = np.float32(product / bend)
             self.susceptibility_hz += length * direction
+            self._field += length * direction_field
             gradient -= length * image
-            descended, seen = self._filters(gradient, *both)
-            before, product = product, float(np.vdot(gradient, descended))
-            direction = descended + np.float32(product / before) * direction
-            direction_field = seen + np.float32(product / before) * direction_field
+            before, product = product, self._inner(gradient, inverse * gradient)
 
-    def _forward(self, image: NDArray) -> NDArray:
-        return self._filter(image, self._dipole)
+    def _inner(self, one: NDArray[np.complex64], other: NDArray[np.complex64]) -> float:
+        """Inner product of two images given by their spectra."""
+        return float(np.vdot(one, self._counted * other).real)
 
-    def _filter(self, image: NDArray, symbol: NDArray) -> NDArray:
-        return self._filters(image, symbol)[0]
-
-    def _filters(self, image: NDArray, *symbols: NDArray) -> list[NDArray]:
+    def _spectrum(self, image: NDArray[np.float32]) -> NDArray[np.complex64]:
         import scipy.fft
 
         from qsm_recon.backend.threads import thread_count
 
-        workers = thread_count()
-        spectrum = scipy.fft.rfftn(image, workers=workers)
-        return [
-            scipy.fft.irfftn(spectrum * symbol, self._shape, workers=workers, overwrite_x=True) for symbol in symbols
-        ]
+        return np.asarray(scipy.fft.rfftn(image, workers=thread_count()))
+
+    def _image(self, spectrum: NDArray[np.complex64]) -> NDArray[np.float32]:
+        """The image of a spectrum, which is overwritten."""
+        import scipy.fft
+
+        from qsm_recon.backend.threads import thread_count
+
+        return np.asarray(scipy.fft.irfftn(spectrum, self._shape, workers=thread_count(), overwrite_x=True))
+
+
+def _parts_of_inner_product(shape: tuple[int, int, int]) -> NDArray[np.float32]:
+    """What each frequency of the half-spectrum counts in an inner product of images: (nz // 2 + 1,)."""
+    counted = np.full(shape[2] // 2 + 1, 2.0 / np.prod(shape), np.float32)
+    counted[0] /= 2
+    if shape[2] % 2 == 0:
+        counted[-1] /= 2
+    return counted
 
 
 def _squared_symbol(grid: Grid) -> NDArray[np.float32]:

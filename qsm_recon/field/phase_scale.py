@@ -143,7 +143,7 @@ def unit_of_its_own(unit: PhaseUnit, smallest: float, largest: float) -> PhaseUn
 
 
 def rescale_phase(
-    data: ArrayLike, unit: str = "auto", name: str = "phase", *, accept_range: bool = False
+    data: ArrayLike, unit: str = "auto", name: str = "phase", *, accept_range: bool = False, overwrite: bool = False
 ) -> tuple[NDArray[np.float32], PhaseScaling]:
     """Convert phase to rad, recognising the usual ways of writing it.
 
@@ -162,6 +162,8 @@ def rescale_phase(
         What to call the data in messages, usually the file name.
     accept_range
         Accept a given unit whatever the range.
+    overwrite
+        Convert an array in single precision where it is, instead of a copy.
 
     Returns
     -------
@@ -191,10 +193,14 @@ def rescale_phase(
         if not accept_range:
             _check_stated(chosen, smallest, largest, name)
 
-    phase = values.astype(np.float32)
-    phase -= np.float32(chosen.zero)
-    phase *= np.float32(chosen.rad_per_unit)
-    if chosen.contains(smallest, largest) and max(float(phase.max()), -float(phase.min())) > np.float32(math.pi):
+    phase = values.astype(np.float32, copy=not overwrite)
+    zero, factor = np.float32(chosen.zero), np.float32(chosen.rad_per_unit)
+    if zero != 0:
+        phase -= zero
+    if factor != 1:
+        phase *= factor
+    reach = max(float((np.float32(end) - zero) * factor) * sign for end, sign in ((largest, 1), (smallest, -1)))
+    if chosen.contains(smallest, largest) and reach > np.float32(math.pi):
         _wrap_in_place(phase)
     scaling = PhaseScaling(
         chosen.name, chosen.description, chosen.rad_per_unit, chosen.zero, smallest, largest, unit == "auto"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from qsm_recon.field.complex_fit import EVEN_SPACING
 from qsm_recon.field.echoes import EchoSeries
-from qsm_recon.field.voxels import box_around, check_mask
+from qsm_recon.field.voxels import box_around, check_mask, wrapped
 
 BLOCK = 4
 LARGEST_SAMPLE = 16_000
@@ -233,32 +233,33 @@ def fit_groups(
     Minimises Σ |S|² 2 (1 - cos e) with e the residual phase: a search over one period of the frequency, or over a
     half or ``span_hz`` around ``near``, then regressions on the residual phase.
     """
-    weight = magnitude**2
+    weight, angle = np.ascontiguousarray(magnitude.T) ** 2, np.ascontiguousarray(phase.T)  # sums over echoes are quick
     group = np.arange(times.size) % groups
     members = [group == g for g in range(groups)]
-    signal = weight * np.exp(1j * phase)
+    signal = weight * np.exp(1j * angle)
+    later = times[:, None]
     span = (1.0 if near is None else 0.5) / float(np.min(np.diff(times))) if span_hz is None else span_hz
     steps = math.ceil(GRID_OVERSAMPLING * (span * (times[-1] - times[0]) + 1))
     centre = np.zeros(len(phase)) if near is None else near
     best, frequency = np.full(len(phase), -1.0), centre
-    turned = signal * np.exp(-2j * np.pi * (centre[:, None] - 0.5 * span) * times)
-    rotation = np.exp(-2j * np.pi * span / steps * times)  # from one trial to the next
+    turned = signal * np.exp(-2j * np.pi * (centre - 0.5 * span) * later)
+    rotation = np.exp(-2j * np.pi * span / steps * later)  # from one trial to the next
     for offset in (np.arange(steps) / steps - 0.5) * span:
         trial = centre + offset
-        height = sum(np.abs(turned[:, part].sum(axis=1)) for part in members)
+        height = sum(np.abs(turned[part].sum(axis=0)) for part in members)
         frequency, best = np.where(height > best, trial, frequency), np.maximum(height, best)
         turned *= rotation
     for regression in range(REGRESSIONS + 1):
-        turned = signal * np.exp(-2j * np.pi * frequency[:, None] * times)
-        intercepts = np.stack([np.angle(turned[:, part].sum(axis=1)) for part in members], axis=1)
-        error = np.angle(np.exp(1j * (phase - intercepts[:, group] - 2 * np.pi * frequency[:, None] * times)))
+        turned = signal * np.exp(-2j * np.pi * frequency * later)
+        intercepts = np.stack([np.angle(turned[part].sum(axis=0)) for part in members])
+        error = wrapped(angle - intercepts[group] - 2 * np.pi * frequency * later)
         if regression == REGRESSIONS:
             break
         slope, information = np.zeros(len(phase)), np.zeros(len(phase))
         for part in members:
-            w = weight[:, part]
-            centred = times[part] - (w @ times[part] / np.maximum(w.sum(axis=1), 1e-300))[:, None]
-            slope += np.sum(w * centred * error[:, part], axis=1)
-            information += np.sum(w * centred**2, axis=1)
+            w = weight[part]
+            centred = later[part] - times[part] @ w / np.maximum(w.sum(axis=0), 1e-300)
+            slope += np.sum(w * centred * error[part], axis=0)
+            information += np.sum(w * centred**2, axis=0)
         frequency = frequency + np.divide(slope, 2 * np.pi * information, out=slope, where=information > 0)
-    return frequency, intercepts, np.sum(weight * 2 * (1 - np.cos(error)), axis=1)
+    return frequency, intercepts.T, np.sum(weight * 2 * (1 - np.cos(error)), axis=0)

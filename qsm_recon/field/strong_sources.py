@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.field.local_dipole import LocalDipoleFit
+from qsm_recon.field.voxels import box_around
 from qsm_recon.operators.grid import Grid
 
 logger = logging.getLogger(__name__)
@@ -86,19 +87,21 @@ def settle_by_dipoles(field: FieldInDoubt, steps: NDArray[np.bool_], grid: Grid)
     """
     from scipy import ndimage
 
-    clusters, _ = ndimage.label(ndimage.binary_dilation(steps, iterations=REACH_VOXELS))
-    sizes = np.bincount(clusters[steps])
+    near = box_around(steps, REACH_VOXELS + MARGIN_VOXELS)
+    clusters, _ = ndimage.label(ndimage.binary_dilation(steps[near], iterations=REACH_VOXELS))
+    sizes = np.bincount(clusters[steps[near]])
     boxes = ndimage.find_objects(clusters)
     within = np.zeros(steps.shape, dtype=bool)
     fitted = 0
     for cluster in (int(i) for i in np.argsort(-sizes, kind="stable") if i and sizes[i] >= FEWEST_VOXELS):
-        box = tuple(
+        inner = tuple(
             slice(max(0, edge.start - MARGIN_VOXELS), min(n, edge.stop + MARGIN_VOXELS))
-            for edge, n in zip(boxes[cluster - 1], field.mask.shape, strict=True)
+            for edge, n in zip(boxes[cluster - 1], clusters.shape, strict=True)
         )
+        box = tuple(slice(b.start + a.start, b.stop + a.start) for a, b in zip(near, inner, strict=True))
         if np.prod([edge.stop - edge.start for edge in box]) > LARGEST_BOX or fitted == MOST_BOXES:
             continue
-        own = clusters[box] == cluster
+        own = clusters[inner] == cluster
         _settle_box(field, box, steps[box] & own, own, grid)
         within[box] |= own
         fitted += 1

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from qsm_recon.field.voxels import box_around
 
@@ -99,7 +99,9 @@ def unwrap_in_space(
         moved = _best_path_turns(scaled, spread, leaders, regions)
     for region in regions:
         sign = None if alternating is None else alternating[box][region]
-        moved[region] += _offset(scaled[region], moved[region], sign)
+        offset = _offset(scaled[region], moved[region], sign)
+        if offset:
+            moved[region] += offset
     followers = inside & ~leaders
     if followers.any():
         reference = _neighbourhood_mean(scaled + moved, leaders, spread)
@@ -164,8 +166,9 @@ def _best_path_turns(
 ) -> NDArray[np.float64]:
     """Return the whole turns that make each region continuous, 0 elsewhere."""
     path = _Paths(turns, spread, leaders)
-    seeds = [np.argmin(np.where(np.pad(region, 1).ravel(), path.uncertainty, np.inf)) for region in regions]
-    return path.grow(np.ones(path.values.size, np.float32), np.array(seeds, dtype=np.intp))
+    places = (np.flatnonzero(bordered(region)) for region in regions)
+    seeds = [voxels[np.argmin(path.uncertainty[voxels])] for voxels in places]
+    return path.grow(None, np.array(seeds, dtype=np.intp))
 
 
 def rejoin(
@@ -198,9 +201,9 @@ def rejoin(
     near = box_around(loose, 2)
     inside, free = mask[near], loose[near]
     path = _Paths(turns[near], spread[near], inside)
-    path_inside, settled = path.inside, np.pad(inside & ~free, 1).ravel()
+    path_inside, settled = path.inside, bordered(inside & ~free).ravel()
     touching = np.zeros_like(settled)
-    loose_there = np.flatnonzero(np.pad(free, 1))
+    loose_there = np.flatnonzero(bordered(free))
     for step in path.steps:
         for shift in (-step, step):
             touching[loose_there + shift] = True
@@ -213,28 +216,39 @@ def rejoin(
     return moved
 
 
+def bordered(image: NDArray, dtype: DTypeLike | None = None) -> NDArray:
+    """An image with a border of one voxel of zeros."""
+    found = np.zeros([n + 2 for n in image.shape], image.dtype if dtype is None else dtype)
+    found[1:-1, 1:-1, 1:-1] = image
+    return found
+
+
 class _Paths:
     """An image in turns with a border of one voxel, flat, as the kernels want it."""
 
     def __init__(self, turns: NDArray[np.floating], spread: NDArray[np.floating], inside: NDArray[np.bool_]) -> None:
         from qsm_recon.backend.kernels.unwrap import local_uncertainty
 
-        bordered = np.pad(inside, 1)
-        self.shape = bordered.shape
-        self.steps = np.array([stride // bordered.itemsize for stride in bordered.strides], dtype=np.intp)
-        self.inside = bordered.ravel()
-        values, uncertainty = np.zeros(bordered.shape), np.zeros(bordered.shape, np.float32)
-        for image, part in ((values, turns), (uncertainty, spread)):
-            image[1:-1, 1:-1, 1:-1] = part
-        self.values, self.uncertainty = values.ravel(), uncertainty.ravel()
+        region = bordered(inside)
+        self.shape = region.shape
+        self.steps = np.array([stride // region.itemsize for stride in region.strides], dtype=np.intp)
+        self.inside = region.ravel()
+        self.values = bordered(turns, np.float64).ravel()
+        self.uncertainty = bordered(spread, np.float32).ravel()
         local_uncertainty(self.values, self.inside, self.steps, self.uncertainty)
 
-    def grow(self, period: NDArray[np.float32], seeds: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Return what to add, from seeds where nothing is added."""
-        from qsm_recon.backend.kernels.unwrap import best_path_turns
+    def grow(self, period: NDArray[np.float32] | None, seeds: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Return what to add, from seeds where nothing is added; without a period of each voxel it is one turn."""
+        from qsm_recon.backend.kernels.unwrap import best_path_turns, best_path_whole_turns
 
-        moved = np.zeros(self.values.size)
-        best_path_turns(self.values, period, self.inside, self.uncertainty, self.steps, seeds, moved)
+        size, axes = self.values.size, self.steps.size
+        moved, held = np.zeros(size), np.empty(size, np.int16)
+        edges = np.empty((axes * int(np.count_nonzero(self.inside)), 3), np.int32)
+        way = self.inside, self.uncertainty, self.steps, seeds
+        if period is None:
+            best_path_whole_turns(self.values, *way, np.empty((size, axes), np.uint8), held, edges, moved)
+        else:
+            best_path_turns(self.values, period, *way, held, edges, moved)
         return moved.reshape(self.shape)[1:-1, 1:-1, 1:-1]
 
 

@@ -49,9 +49,21 @@ class VoxelList:
         """Number of voxels."""
         return self.magnitude.shape[0]
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of the images."""
+        nx, ny, nz = self.mask.shape
+        return nx, ny, nz
+
     def scatter(self, values: NDArray[np.floating]) -> NDArray[np.float32]:
         """Put one value per voxel back into an image that is 0 elsewhere."""
         image = np.zeros(self.mask.size, dtype=np.float32)
+        image[self.index] = values
+        return image.reshape(self.mask.shape)
+
+    def image_of(self, values: NDArray[np.floating], elsewhere: float) -> NDArray[np.float64]:
+        """Put one value per voxel back into an image in double precision that is something else elsewhere."""
+        image = np.full(self.mask.size, elsewhere) if elsewhere else np.zeros(self.mask.size)
         image[self.index] = values
         return image.reshape(self.mask.shape)
 
@@ -63,7 +75,7 @@ class VoxelList:
 
     def relative_residual(self, misfit: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``sqrt(misfit / sum |S|^2)``, 0 where there is no signal."""
-        power = np.sum(np.square(self.magnitude, dtype=np.float64), axis=1)
+        power = np.einsum("ve,ve->v", self.magnitude, self.magnitude, dtype=np.float64)
         return np.sqrt(misfit / np.where(power > 0, power, 1.0))
 
 
@@ -79,6 +91,11 @@ def check_mask(mask: ArrayLike, shape: tuple[int, int, int]) -> NDArray[np.bool_
     if found != shape:
         raise DataError(f"mask has shape {found}, but the echoes have shape {shape}", argument="mask")
     return binary_mask(mask, "mask")
+
+
+def wrapped(angle_rad: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Bring angles to [-π, π]."""
+    return np.asarray(angle_rad - 2 * np.pi * np.rint(angle_rad / (2 * np.pi)))
 
 
 def box_around(voxels: NDArray[np.bool_], margin: int = 0) -> tuple[slice, ...]:

@@ -30,6 +30,7 @@ USUAL_WINDOW_PPM = 0.1
 """Brain tissue lies within this of zero; the usual grey window of susceptibility maps."""
 COLOURS = {"primal": "tab:blue", "dual": "tab:red", "update": "tab:green", "": "tab:purple"}
 """Colour of a curve by the beginning of its name."""
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 DASHES = {"gradient": "-", "field": "--"}
 """Line style of a residual by the end of its name; dotted for other splittings."""
 
@@ -209,6 +210,11 @@ def _draw_curve(axis: Axes, name: str, values: list[float]) -> None:
     axis.plot(iterations, positive, dash, marker=marker, color=colour, lw=1.3, label=name.replace("_", " "))
 
 
+def _power_of_ten(value: float, _position: float | None = None) -> str:
+    """Label of a tick at a power of ten, without matplotlib's parser of formulas, which takes a tenth of a second."""
+    return "10" + str(round(float(np.log10(value)))).translate(RAISED) if value > 0 else ""
+
+
 def _tidy(axis: Axes, label: str) -> None:
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
@@ -217,6 +223,8 @@ def _tidy(axis: Axes, label: str) -> None:
     if high / low < 30:  # less than a decade or two: round numbers between the powers of ten
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7) if high / low < 5 else (1, 2, 5)))
         axis.yaxis.set_major_formatter("{x:g}")
+    else:
+        axis.yaxis.set_major_formatter(_power_of_ten)
     axis.yaxis.set_minor_formatter(NullFormatter())
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.margins(x=0.01)

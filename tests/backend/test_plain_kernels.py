@@ -23,10 +23,12 @@ from qsm_recon.backend import averaging, jit, rasterise
 from qsm_recon.backend.kernels.decay import arlo_decay_rate, initial_magnitude, log_linear_decay_rate
 from qsm_recon.backend.kernels.descent import descend
 from qsm_recon.backend.kernels.echo import echo_misfit
-from qsm_recon.backend.kernels.laplace import negative_laplacian
+from qsm_recon.backend.kernels.initial_phase import initial_phase_variance, phase_of_nodes, share_out_phase
+from qsm_recon.backend.kernels.laplace import negative_laplacian, weighted_laplacian
 from qsm_recon.backend.kernels.morphology import add_reference_term, advance_solution, next_direction
 from qsm_recon.backend.kernels.signal import difference_frequency, fit_frequency, intercept_and_misfit, pair_frequency
-from qsm_recon.backend.kernels.unwrap import best_path_turns, local_uncertainty, mark_wide_steps
+from qsm_recon.backend.kernels.unwrap import best_path_turns, best_path_whole_turns, local_uncertainty, mark_wide_steps
+from qsm_recon.operators.gradient import forward_difference, forward_difference_adjoint
 from qsm_recon.terms.fidelity import absolute, chord, huber
 
 SINGLE, DOUBLE = 2e-5, 1e-10
@@ -38,11 +40,11 @@ ROOMS = sorted(
     if not module.ispkg
 )
 INSIDE = {
+    "_stacks_of_edges",
     "shrink_row",
     "_root",
     "_join",
     "_best_on_grid",
-    "_best_intercepts",
     "_regression_step",
     "_precision_and_misfit",
 }
@@ -86,7 +88,8 @@ class Comparison:
     def __init__(self):
         self.calls = Counter()
 
-    def call(self, kernel, *arguments):
+    def call(self, kernel, *arguments, scratch=0):
+        """Call both; of the last arguments but one so many are no result."""
         copies = copied(arguments)
         result = kernel.made()(*arguments)
         with np.errstate(all="ignore"):
@@ -97,6 +100,7 @@ class Comparison:
             (i, a, b) for i, (a, b) in enumerate(zip(arguments, copies, strict=True)) if isinstance(a, np.ndarray)
         ]
         bound = SINGLE if any(a.dtype in (np.float32, np.complex64) for _, a, _ in arrays) else DOUBLE
+        arrays = [part for part in arrays if not len(arguments) - 1 - scratch <= part[0] < len(arguments) - 1]
         for index, one, other in arrays:
             assert difference(one, other) <= bound, f"{name}, argument {index}"
         if result is not None:
@@ -147,6 +151,17 @@ def test_every_method_calls_kernels_that_agree(name, precision, comparison, prob
         return
     settings = {"max_iterations": 3, "precision": precision}
     make_solver(name, **{key: value for key, value in settings.items() if key in declared}).solve(problem)
+
+
+def test_weighted_laplacian(comparison):
+    rng = np.random.default_rng(16)
+    for shape in ((5, 6, 7), (1, 4, 2)):
+        image, weight = rng.standard_normal(shape).astype(np.float32), rng.random((3, *shape)).astype(np.float32)
+        found = np.full(shape, np.nan, np.float32)
+        energy = weighted_laplacian(image, weight, found)
+        expected = forward_difference_adjoint(weight * forward_difference(image))
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        assert energy == pytest.approx(np.vdot(image, expected), rel=1e-5)
 
 
 def block(rng, dtype, *, spread=1.0):
@@ -281,10 +296,39 @@ def test_unwrapping(comparison):
     local_uncertainty(values.ravel(), inside.ravel(), steps, uncertainty)
     period = np.ones(values.size, np.float32)
     seeds = np.flatnonzero(inside)[:1].astype(np.intp)
-    turns = np.zeros(values.size)
-    best_path_turns(values.ravel(), period, inside.ravel(), uncertainty, steps, seeds, turns)
+
+    def grown(kernel, *arguments):
+        """Without the scratch, which only one of the two fills."""
+        held, edges = np.empty(values.size, np.int16), np.empty((3 * int(inside.sum()), 3), np.int32)
+        stacks = [np.empty((values.size, 3), np.uint8)] if kernel is best_path_whole_turns else []
+        found = np.zeros(values.size)
+        comparison.call(kernel, *arguments, *stacks, held, edges, found, scratch=len(stacks) + 2)
+        return found
+
+    flat = values.ravel(), inside.ravel()
+    turns = grown(best_path_turns, flat[0], period, flat[1], uncertainty, steps, seeds)
     assert turns.any()
+    whole = grown(best_path_whole_turns, *flat, uncertainty, steps, seeds)
+    np.testing.assert_array_equal(whole, turns)
+    period[::3] = 2  # a voxel's turns then matter to its neighbours
+    assert np.any(grown(best_path_turns, flat[0], period, flat[1], uncertainty, steps, seeds) != turns)
     mark_wide_steps(values, np.ones(shape), inside, 0.5, np.zeros(shape, bool))
+
+
+@pytest.mark.parametrize("shape", [(9, 11, 8), (9, 1, 3)])
+def test_initial_phase(comparison, shape):
+    rng = np.random.default_rng(13)
+    index = np.flatnonzero(rng.random(shape) < 0.7).astype(np.intp)
+    phase, power = rng.uniform(-9, 9, index.size).astype(np.float32), rng.uniform(0, 2, index.size)
+    power[::5] = 0
+    nodes = np.zeros((2, 3, 1 if shape[1] == 1 else 3, 2))
+    first = np.array([0.5, 0.0, 1.0])
+    share_out_phase(phase, power, index, shape, first, 4.0, *nodes)
+    phase_of_nodes(3, index.size, index, shape, first, 4.0, *nodes, np.zeros(index.size))
+    magnitude = rng.uniform(0, 1, (50, 4)).astype(np.float32)
+    magnitude[0] = 0
+    times = np.array([0.004, 0.010, 0.016, 0.022])
+    initial_phase_variance(5, 50, magnitude, times, rng.uniform(0, 2, 50), 0.02, np.zeros(50))
 
 
 def test_drawing(comparison):

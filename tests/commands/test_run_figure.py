@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from qsm_recon.report.run_figure import Panel, grey_window, run_figure, save_figure
+from qsm_recon.report.run_figure import Panel, _power_of_ten, grey_window, run_figure, save_figure
 
 SHAPE = (20, 24, 16)
 AFFINE = np.diag([1.0, 1.0, 2.0, 1.0])
@@ -171,3 +171,12 @@ def test_residuals_that_are_neither_primal_nor_dual_have_a_colour_of_their_own(h
 def test_grey_window_is_the_usual_one_or_fits(spread, window):
     values = spread * np.linspace(-1.2, 1.2, 1001)
     assert grey_window(values) == pytest.approx(window)
+
+
+def test_ticks_at_powers_of_ten_are_words_and_no_formulas():
+    assert [_power_of_ten(value) for value in (1e-12, 0.1, 1.0, 1e3)] == ["10⁻¹²", "10⁻¹", "10⁰", "10³"]
+    assert _power_of_ten(0.0) == ""
+    history = {"objective": [1e3, 1.0], "update_norm": [1.0, 1e-3], "primal_residual_field": [1.0, 0.5]}
+    figure = run_figure([Panel("χ", np.zeros((8, 8, 8)), 0.1)], np.ones((8, 8, 8), bool), np.eye(4), history, "title")
+    for axis in (found for found in figure.axes if found.get_yscale() == "log"):
+        assert not any("$" in text.get_text() for text in axis.get_yticklabels())

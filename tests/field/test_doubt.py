@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from field.signals import TIMES, make_echoes, wrapped
+from field.signals import TIMES, ball, make_echoes, wrapped
+from qsm_recon.backend.threads import set_thread_count, thread_count
 from qsm_recon.field import EchoSeries, estimate_field, fit_complex_echoes
 from qsm_recon.field.inconsistent import (
     alias_lattice,
@@ -13,9 +14,11 @@ from qsm_recon.field.inconsistent import (
     smallest_gap,
     surprising,
 )
-from qsm_recon.field.initial_phase import SmoothPhase
+from qsm_recon.field.initial_phase import SmoothPhase, typical_deviation
 from qsm_recon.field.local_dipole import LocalDipoleFit
 from qsm_recon.field.unwrap import rejoin
+from qsm_recon.operators.dipole import dipole_kernel
+from qsm_recon.operators.gradient import forward_difference, forward_difference_adjoint
 from qsm_recon.operators.grid import Grid
 from qsm_recon.units import hz_per_ppm
 
@@ -176,13 +179,52 @@ def test_the_smooth_initial_phase_is_that_of_the_trusted_voxels():
     phase = 2.5 + 1.5 * x - 0.4 * y * z + 0.3 * z**2  # passes through pi
     rng = np.random.default_rng(0)
     noisy = wrapped(phase + 0.1 * rng.standard_normal(shape))
-    voxels = np.array(np.nonzero(np.ones(shape, dtype=bool)))
-    smooth = SmoothPhase.fit(noisy.ravel(), np.ones(noisy.size), voxels)
+    voxels = np.arange(noisy.size)
+    smooth = SmoothPhase.fit(noisy.ravel(), np.ones(noisy.size), np.ones(noisy.size, bool), voxels, shape)
     inner = ((np.abs(x) < 0.5) & (np.abs(y) < 0.5) & (np.abs(z) < 0.5)).ravel()
     assert np.abs(wrapped(smooth.at(voxels) - phase.ravel()))[inner].max() < 0.05
-    assert 0.1 < smooth.deviation_rad < 0.15  # the noise, and what smoothing bends at the border
-    far = np.array([[200], [0], [0]])
-    assert np.isfinite(smooth.at(far)).all()
+    strayed = wrapped(noisy.ravel() - smooth.at(voxels))
+    assert 0.1 < typical_deviation(strayed) < 0.15  # the noise, and what smoothing bends at the border
+    dark = SmoothPhase.fit(noisy.ravel(), np.zeros(noisy.size), np.ones(noisy.size, bool), voxels, shape)
+    assert np.isfinite(dark.at(voxels)).all()
+
+
+@pytest.mark.parametrize("shape", [(23, 18, 31), (9, 1, 13), (5, 4, 1)])
+def test_the_smooth_initial_phase_is_the_sum_over_trusted_voxels_at_nodes(shape):
+    """Against scipy and loops over corners, where voxels that are not trusted stick out of the others."""
+    rng = np.random.default_rng(3)
+    voxels = np.flatnonzero(rng.random(shape) < 0.8)
+    phase, power = rng.uniform(-9, 9, voxels.size), rng.uniform(0.5, 2, voxels.size)
+    places = np.array(np.unravel_index(voxels, shape))
+    trusted = places[0] >= 2
+    smooth = SmoothPhase.fit(phase, power, trusted, voxels, shape)
+    low, high = (extreme(places[:, trusted], axis=1) for extreme in (np.min, np.max))
+    count = np.ceil((high - low + 1) / 4).astype(int)
+    np.testing.assert_array_equal(smooth.first, (low + high) / 2 - 2.0 * (count - 1))
+    where = np.clip((places - smooth.first[:, None]) / 4, 0, count[:, None] - 1)
+    expected = np.zeros(count, complex)
+    for node in np.ndindex(*count):
+        share = np.prod(np.maximum(1 - np.abs(where - np.reshape(node, (3, 1))), 0), axis=0)
+        expected[node] = np.sum((share * power * np.exp(1j * phase))[trusted])
+    expected = sum(unit * ndimage.gaussian_filter(part, 1.0, mode="constant")
+                   for unit, part in ((1, expected.real), (1j, expected.imag)))  # fmt: skip
+    np.testing.assert_allclose(smooth.nodes, expected, atol=1e-6 * np.abs(expected).max())
+    unit = smooth.nodes / np.abs(smooth.nodes)
+    parts = [ndimage.map_coordinates(part, where, order=1, mode="nearest") for part in (unit.real, unit.imag)]
+    assert np.abs(wrapped(smooth.at(voxels) - np.arctan2(parts[1], parts[0]))).max() < 1e-9
+
+
+@pytest.mark.parametrize("shape", [(44, 46, 42), (21, 1, 17)])
+def test_voxels_in_doubt_do_not_depend_on_threads(shape):
+    fine = sphere_frequency(shape, 2, 3.3, -2.0, 7.0)
+    echoes = dephased_echoes(fine, 2, TIMES, 7.0, 0.01, 0.8)
+    before, found = thread_count(), []
+    for count in (1, 3):
+        set_thread_count(count)
+        found.append(estimate_field(echoes, ball(shape), grid=Grid(shape)))
+    set_thread_count(before)
+    for name in ("frequency_hz", "initial_phase_rad", "reliability"):
+        np.testing.assert_array_equal(*(getattr(estimate, name) for estimate in found))
 
 
 def test_surprising_voxels_come_together_or_stand_far_out():
@@ -211,6 +253,59 @@ def test_a_dipole_model_sees_through_wrong_turns(direction, size):
     predicted = model.refine(measured, np.full(shape, 0.06 * period), 10)
     assert np.abs(predicted - truth)[wrong].max() < 0.4 * period
     assert np.median(np.abs(predicted - truth)[wrong]) < 0.1 * period
+
+
+@pytest.mark.parametrize("shape", [(12, 15, 11), (14, 9, 17)])
+def test_a_dipole_model_descends_as_the_dense_formula_says(shape):
+    """One reweighting from nothing, and its conjugate gradient written out with images and operators."""
+    size, direction, period = (0.8, 1.0, 1.5), (0.3, -0.5, 0.81), 100.0
+    rng = np.random.default_rng(6)
+    measured, deviation = 20 * rng.standard_normal(shape), rng.uniform(5, 20, shape)
+    deviation[rng.random(shape) < 0.2] = np.inf
+    model = LocalDipoleFit(Grid(shape, size, direction), period)
+    predicted = model.refine(measured, deviation, 1)
+    padded = model.susceptibility_hz.shape
+    grid, box = Grid(padded, size, direction), tuple(slice(0, n) for n in shape)
+    dipole = dipole_kernel(grid).astype(np.float64)
+    symbol = np.zeros(padded) + sum(
+        np.reshape((2 - 2 * np.cos(2 * np.pi * np.fft.fftfreq(n))) / h**2, [-1 if a == axis else 1 for a in range(3)])
+        for axis, (n, h) in enumerate(zip(padded, size, strict=True))
+    )
+
+    def filtered(image, by):
+        return np.fft.irfftn(by * np.fft.rfftn(image), padded, axes=(0, 1, 2))
+
+    known = np.isfinite(deviation)
+    weight, field = np.zeros(padded), np.zeros(padded)
+    weight[box][known], field[box][known] = deviation[known] ** -2, measured[known]
+    curvature = 1 / (4.0 * period) / (0.1 * period)
+
+    def weighted(image):
+        return weight * (image - np.sum(weight * image) / weight.sum())
+
+    def hessian(image):
+        variation = forward_difference_adjoint(curvature * forward_difference(image, size), size)
+        return filtered(weighted(filtered(image, dipole)), dipole) + variation
+
+    mean = weight.mean()
+    inverse = 1 / (mean * dipole**2 + curvature * symbol[..., : padded[2] // 2 + 1] + 1e-6 * mean)
+    gradient, map_ = filtered(weighted(field), dipole), np.zeros(padded)
+    direction = descended = filtered(gradient, inverse)
+    first = product = np.vdot(gradient, descended)
+    for _ in range(8):
+        if product <= 1e-3 * first:
+            break
+        image = hessian(direction)
+        length = product / np.vdot(direction, image)
+        map_, gradient = map_ + length * direction, gradient - length * image
+        descended = filtered(gradient, inverse)
+        before, product = product, np.vdot(gradient, descended)
+        direction = descended + product / before * direction
+    found = model.susceptibility_hz - model.susceptibility_hz.mean()  # a constant has no field
+    np.testing.assert_allclose(found, map_ - map_.mean(), atol=1e-4 * np.abs(map_).max())
+    offset = np.sum(weight * field) / weight.sum()
+    expected = filtered(map_, dipole)[box] + offset
+    np.testing.assert_allclose(predicted, expected, atol=1e-4 * np.abs(expected).max())
 
 
 def test_a_dipole_model_has_no_unit():

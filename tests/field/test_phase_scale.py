@@ -144,3 +144,18 @@ def test_conversion_never_depends_on_which_voxels_are_seen(unit, seed):
         np.testing.assert_allclose(np.sort(converted), np.sort(whole[np.isin(written, part)]), atol=1e-5)
     else:  # values of 0 to pi in radians can be either convention: the phase is the same
         assert {unit, part_scaling.unit} == {"rad", "rad-positive"}
+
+
+@pytest.mark.parametrize("name", sorted(UNITS))
+def test_overwriting_gives_the_same_in_the_same_place(name):
+    unit = UNITS[name]
+    values = np.linspace(unit.low, unit.high, 999, dtype=np.float32)
+    expected, scaling = rescale_phase(values, name)
+    assert not np.shares_memory(expected, values)
+    found, again = rescale_phase(values, name, overwrite=True)
+    assert np.shares_memory(found, values)
+    np.testing.assert_array_equal(found, expected)
+    assert again == scaling
+    other = np.linspace(unit.low, unit.high, 999)
+    rescale_phase(other, name, overwrite=True)
+    np.testing.assert_array_equal(other, np.linspace(unit.low, unit.high, 999))

@@ -5,7 +5,7 @@ import pytest
 
 from qsm_recon.errors import DataError
 from qsm_recon.field import EchoSeries
-from qsm_recon.field.polarity import bipolar_test, turned_slices
+from qsm_recon.field.polarity import bipolar_test, fit_groups, turned_slices
 
 SHAPE, B0_TESLA = (24, 20, 16), 3.0
 EVEN, UNEVEN = (0.004, 0.012, 0.020, 0.028), (0.0025, 0.0061, 0.0141, 0.0302)
@@ -151,3 +151,26 @@ def test_a_bipolar_readout_is_found_in_four_slices_wherever_they_begin(first):
     found = bipolar_test(echoes, mask)
     assert found.present
     assert found.phase_rad == pytest.approx(0.3, abs=0.02)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_groups_of_echoes_are_fitted_as_the_formula_says(groups):
+    """Against a fine search over the frequency, voxel by voxel."""
+    rng = np.random.default_rng(12)
+    times = np.array([0.004, 0.010, 0.016, 0.022, 0.028])
+    group = np.arange(5) % groups
+    truth = rng.uniform(-60, 60, 40)
+    phase = 2 * np.pi * truth[:, None] * times + np.array([0.4, -0.3])[group] + rng.normal(0, 0.1, (40, 5))
+    magnitude = np.exp(-20 * times) * rng.uniform(0.5, 1, (40, 1))
+    frequency, intercepts, misfit = fit_groups(magnitude, phase, times, groups, truth, 40.0)
+    search = truth[:, None] + np.linspace(-20, 20, 8001)
+    turned = magnitude[:, None] ** 2 * np.exp(1j * (phase[:, None] - 2 * np.pi * search[..., None] * times))
+    sums = np.stack([turned[..., group == g].sum(axis=-1) for g in range(groups)], axis=-1)
+    height = np.abs(sums).sum(axis=-1)
+    best = height.argmax(axis=1)
+    np.testing.assert_allclose(frequency, search[np.arange(40), best], atol=0.02)  # four regressions
+    least = 2 * (np.sum(magnitude**2, axis=1) - height.max(axis=1))
+    np.testing.assert_allclose(misfit, least, atol=1e-5 * np.sum(magnitude**2, axis=1).max())
+    off = np.angle(np.exp(1j * (intercepts - np.angle(sums[np.arange(40), best]))))
+    assert intercepts.shape == (40, groups)
+    assert np.abs(off).max() < 5e-3

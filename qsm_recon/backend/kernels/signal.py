@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qsm_recon.backend.jit import inline, kernel
+from qsm_recon.backend.trigonometry import sine_cosine
 
 TWO_PI = 2.0 * math.pi
 # Weighted spread of echo times, relative to its largest possible value, below which no frequency is determined.
@@ -69,49 +70,37 @@ def _best_on_grid(
     echo_times: NDArray[np.float64],
     group: NDArray[np.intp],
     first_hz: float,
-    step_hz: float,
-    points: int,
-    rotation: NDArray[np.complex128],
-    signal: NDArray[np.complex128],
-    sums: NDArray[np.complex128],
-) -> float:
-    """Return the grid frequency (Hz) with the largest ``sum_g |A_g(f)|``; ``signal`` and ``sums`` are scratch."""
-    for j in range(echo_times.size):
-        angle = phase[j] - TWO_PI * first_hz * echo_times[j]
-        signal[j] = weight[j] * complex(math.cos(angle), math.sin(angle))
-    best = -1.0
-    best_point = 0
-    for point in range(points):
-        sums[:] = 0.0
-        for j in range(echo_times.size):
-            sums[group[j]] += signal[j]
-            signal[j] *= rotation[j]  # all echoes advance by one step of frequency
-        value = 0.0
-        for g in range(sums.size):
-            value += math.sqrt(sums[g].real ** 2 + sums[g].imag ** 2)
-        if value > best:
-            best = value
-            best_point = point
-    return first_hz + best_point * step_hz
-
-
-@kernel
-def _best_intercepts(
-    phase: NDArray[np.floating],
-    weight: NDArray[np.float64],
-    echo_times: NDArray[np.float64],
-    group: NDArray[np.intp],
-    frequency: float,
-    sums: NDArray[np.complex128],
+    turning: NDArray[np.float64],
+    sums: NDArray[np.float64],
     intercept: NDArray[np.float64],
-) -> None:
-    """Fill the angles of ``A_g(frequency)``."""
+) -> int:
+    """Return the number of the grid frequency with the largest ``sum_g |A_g(f)|``; fill the angles of ``A_g`` there.
+
+    ``turning`` (2, echoes, points) is the cosine and the sine of what turns each echo back from the first grid
+    frequency to every other; ``sums`` (2 * groups + 1, points) is scratch.  Neither needs more than single precision:
+    what is found is the start of the regression.
+    """
+    points = turning.shape[2]
     sums[:] = 0.0
     for j in range(echo_times.size):
-        angle = phase[j] - TWO_PI * frequency * echo_times[j]
-        sums[group[j]] += weight[j] * complex(math.cos(angle), math.sin(angle))
-    for g in range(sums.size):
-        intercept[g] = math.atan2(sums[g].imag, sums[g].real)
+        sine, cosine = sine_cosine(np.float32(_wrapped(phase[j] - TWO_PI * first_hz * echo_times[j])))
+        real, imaginary = weight[j] * cosine, weight[j] * sine
+        along, across = turning[0, j], turning[1, j]
+        sum_real, sum_imaginary = sums[2 * group[j]], sums[2 * group[j] + 1]
+        for point in range(points):
+            sum_real[point] += real * along[point] + imaginary * across[point]
+            sum_imaginary[point] += imaginary * along[point] - real * across[point]
+    value = sums[-1]
+    for g in range(intercept.size):
+        for point in range(points):
+            value[point] += math.sqrt(sums[2 * g, point] ** 2 + sums[2 * g + 1, point] ** 2)
+    best = 0
+    for point in range(1, points):
+        if value[point] > value[best]:
+            best = point
+    for g in range(intercept.size):
+        intercept[g] = math.atan2(sums[2 * g + 1, best], sums[2 * g, best])
+    return best
 
 
 @kernel
@@ -226,29 +215,30 @@ def fit_frequency(
     """
     groups = intercept.shape[1]
     weight = np.empty(echo_times.size)
-    signal = np.empty(echo_times.size, dtype=np.complex128)
-    sums = np.empty(groups, dtype=np.complex128)
+    sums = np.empty((2 * groups + 1, grid_steps + 1))
     moments = np.empty((groups, 5))
     step_hz = window_hz / grid_steps
-    rotation = np.exp(-1j * TWO_PI * step_hz * echo_times)
+    turning = np.empty((2, echo_times.size, grid_steps + 1))
+    for j in range(echo_times.size):
+        for point in range(grid_steps + 1):
+            angle = TWO_PI * step_hz * point * echo_times[j]
+            turning[0, j, point], turning[1, j, point] = math.cos(angle), math.sin(angle)
     unconverged = 0
     for v in range(start, stop):
+        angles, own = phase[v], intercept[v]
         for j in range(echo_times.size):
             weight[j] = float(magnitude[v, j]) ** 2
         first_hz = frequency[v] - 0.5 * window_hz
-        f = _best_on_grid(
-            phase[v], weight, echo_times, group, first_hz, step_hz, grid_steps + 1, rotation, signal, sums
-        )
-        _best_intercepts(phase[v], weight, echo_times, group, f, sums, intercept[v])
+        f = first_hz + step_hz * _best_on_grid(angles, weight, echo_times, group, first_hz, turning, sums, own)
         change = math.inf
         for _ in range(max_iterations):
-            f, change = _regression_step(phase[v], weight, echo_times, group, f, intercept[v], moments)
+            f, change = _regression_step(angles, weight, echo_times, group, f, own, moments)
             if change < tolerance_rad:
                 break
-        information[v], misfit[v] = _precision_and_misfit(phase[v], weight, echo_times, group, f, intercept[v], moments)
+        information[v], misfit[v] = _precision_and_misfit(angles, weight, echo_times, group, f, own, moments)
         frequency[v] = f if information[v] > 0.0 else 0.0
         for g in range(groups):
-            intercept[v, g] = _wrapped(intercept[v, g])
+            own[g] = _wrapped(own[g])
         if information[v] > 0.0 and not 0.0 <= change < tolerance_rad:
             unconverged += 1
     return unconverged

@@ -54,6 +54,8 @@ def best_path_turns(
     uncertainty: NDArray[np.float32],
     steps: NDArray[np.intp],
     seeds: NDArray[np.intp],
+    held: NDArray[np.int16],
+    edges: NDArray[np.int32],
     turns: NDArray[np.float64],
 ) -> None:
     """Fill ``turns``, the multiples of each voxel's period that make ``values`` continuous, growing from seeds.
@@ -61,19 +63,17 @@ def best_path_turns(
     Always crosses the safest edge from the grown region to a new voxel: one with a small wrapped difference
     between two voxels of little uncertainty.  Edges wait in stacks of equal safety, so the order, and with it the
     result, depends on nothing but the data.  ``turns`` of the seeds are given; a region without a seed is left alone.
+
+    Scratch are ``held``, one number per voxel, and ``edges`` (axes times voxels inside, 3), of which the beginning is
+    used: numpy gets large arrays from the system in larger pages than a kernel does.
     """
-    capacity = 0
+    # The safest stack in which an edge to a voxel waits; below all of them once that is joined, and outside.
     for v in range(values.size):
-        if inside[v]:
-            capacity += steps.size
-    edge_from = np.empty(capacity, dtype=np.int32)
-    edge_to = np.empty(capacity, dtype=np.int32)
-    edge_below = np.empty(capacity, dtype=np.int32)
+        held[v] = BUCKETS if inside[v] else -1
     top = np.full(BUCKETS, -1, dtype=np.int32)
-    waits = inside.copy()  # for what is still to be joined
     for seed in seeds:
-        waits[seed] = False
-    edges = 0
+        held[seed] = -1
+    count = 0
     safest = BUCKETS
     waiting = 0
     while True:
@@ -87,31 +87,116 @@ def best_path_turns(
                 if edge < 0:
                     safest += 1
                     continue
-                top[safest] = edge_below[edge]
-                if waits[edge_to[edge]]:
-                    current = edge_to[edge]
-                    origin = edge_from[edge]
+                top[safest] = edges[edge, 2]
+                if held[edges[edge, 1]] >= 0:
+                    origin, current = edges[edge, 0], edges[edge, 1]
                     gap = values[origin] + turns[origin] - values[current]
                     turns[current] = np.rint(gap / period[current]) * period[current]
-                    waits[current] = False
+                    held[current] = -1
                     break
         if current < 0:
             break
+        level = values[current] + turns[current]
         for side in range(2 * steps.size):
             step = steps[side // 2]
             other = current + step if side % 2 == 0 else current - step
-            if not waits[other]:
+            if held[other] < 0:
                 continue
-            gap = (values[other] - values[current] - turns[current]) / period[other]
+            gap = (values[other] - level) / period[other]
             difference = abs(gap - np.rint(gap)) * period[other]
             doubt = math.sqrt(uncertainty[current] ** 2 + uncertainty[other] ** 2)
             safety = (1.0 - 2.0 * difference) / (1.0 + doubt / UNCERTAINTY_SCALE)
             bucket = min(max(int((1.0 - safety) * BUCKETS), 0), BUCKETS - 1)
-            edge_from[edges] = current
-            edge_to[edges] = other
-            edge_below[edges] = top[bucket]
-            top[bucket] = edges
-            edges += 1
+            if bucket > held[other]:  # it would come when the voxel has long been joined
+                continue
+            held[other] = bucket
+            edges[count, 0], edges[count, 1] = current, other
+            edges[count, 2] = top[bucket]  # the one below
+            top[bucket] = count
+            count += 1
+            safest = min(safest, bucket)
+
+
+@kernel
+def _stacks_of_edges(
+    values: NDArray[np.float64],
+    inside: NDArray[np.bool_],
+    uncertainty: NDArray[np.float32],
+    steps: NDArray[np.intp],
+    stacks: NDArray[np.uint8],
+) -> None:
+    """Fill the stack (voxels, axes) of the edge from each voxel to the next one along every axis, of those inside."""
+    for v in range(values.size):
+        if not inside[v]:
+            continue
+        for axis in range(steps.size):
+            other = v + steps[axis]
+            if not inside[other]:
+                continue
+            gap = values[other] - values[v]
+            difference = abs(gap - np.rint(gap))
+            doubt = math.sqrt(uncertainty[v] ** 2 + uncertainty[other] ** 2)
+            safety = (1.0 - 2.0 * difference) / (1.0 + doubt / UNCERTAINTY_SCALE)
+            stacks[v, axis] = min(max(int((1.0 - safety) * BUCKETS), 0), BUCKETS - 1)
+
+
+@kernel
+def best_path_whole_turns(
+    values: NDArray[np.float64],
+    inside: NDArray[np.bool_],
+    uncertainty: NDArray[np.float32],
+    steps: NDArray[np.intp],
+    seeds: NDArray[np.intp],
+    stacks: NDArray[np.uint8],
+    held: NDArray[np.int16],
+    edges: NDArray[np.int32],
+    turns: NDArray[np.float64],
+) -> None:
+    """Do what :func:`best_path_turns` does where all periods are one turn.
+
+    How safe an edge is then does not depend on the turns added, and is found for all edges beforehand, in order;
+    ``stacks`` (voxels, axes) is scratch as well.
+    """
+    _stacks_of_edges(values, inside, uncertainty, steps, stacks)
+    for v in range(values.size):
+        held[v] = BUCKETS if inside[v] else -1
+    top = np.full(BUCKETS, -1, dtype=np.int32)
+    for seed in seeds:
+        held[seed] = -1
+    count = 0
+    safest = BUCKETS
+    waiting = 0
+    while True:
+        current = -1
+        if waiting < seeds.size:
+            current = seeds[waiting]
+            waiting += 1
+        else:
+            while safest < BUCKETS:
+                edge = top[safest]
+                if edge < 0:
+                    safest += 1
+                    continue
+                top[safest] = edges[edge, 2]
+                if held[edges[edge, 1]] >= 0:
+                    origin, current = edges[edge, 0], edges[edge, 1]
+                    turns[current] = np.rint(values[origin] + turns[origin] - values[current])
+                    held[current] = -1
+                    break
+        if current < 0:
+            break
+        for side in range(2 * steps.size):
+            axis = side // 2
+            other = current + steps[axis] if side % 2 == 0 else current - steps[axis]
+            if held[other] < 0:
+                continue
+            bucket = int(stacks[min(current, other), axis])
+            if bucket > held[other]:
+                continue
+            held[other] = bucket
+            edges[count, 0], edges[count, 1], edges[count, 2] = current, other, top[bucket]
+            top[bucket] = count
+            count += 1
             safest = min(safest, bucket)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.backend.plain.arrays import total
+
 INNER = slice(1, -1)
 
 
@@ -26,3 +28,15 @@ def negative_laplacian(
         value = value - ay * (image[i, :-2, INNER] + image[i, 2:, INNER])
         value = value - az * (image[i, INNER, :-2] + image[i, INNER, 2:])
         out[i, INNER, INNER] = np.where(inside[i, INNER, INNER], value, value * 0)
+
+
+def weighted_laplacian(image: NDArray, weight: NDArray, out: NDArray) -> float:
+    """See the kernel."""
+    out[:] = 0
+    energy = 0.0
+    for axis in range(3):
+        step = image - np.roll(image, -1, axis)
+        flow = weight[axis] * step
+        out += flow - np.roll(flow, 1, axis)
+        energy += total(flow * step)
+    return energy

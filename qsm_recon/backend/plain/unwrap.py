@@ -39,9 +39,11 @@ def best_path_turns(
     uncertainty: NDArray[np.float32],
     steps: NDArray[np.intp],
     seeds: NDArray[np.intp],
+    held: NDArray[np.int16],
+    edges: NDArray[np.int32],
     turns: NDArray[np.float64],
 ) -> None:
-    """See the kernel."""
+    """See the kernel; this one needs no scratch."""
     value, length, found = values.tolist(), period.astype(np.float64).tolist(), turns.tolist()
     doubt_squared = (uncertainty.astype(np.float64) ** 2).tolist()
     open_to = inside.tolist()  # inside and not reached yet
@@ -78,6 +80,21 @@ def best_path_turns(
             open_to[current] = False
             safest = min(safest, look_around(current))
     turns[:] = found
+
+
+def best_path_whole_turns(
+    values: NDArray[np.float64],
+    inside: NDArray[np.bool_],
+    uncertainty: NDArray[np.float32],
+    steps: NDArray[np.intp],
+    seeds: NDArray[np.intp],
+    stacks: NDArray[np.uint8],
+    held: NDArray[np.int16],
+    edges: NDArray[np.int32],
+    turns: NDArray[np.float64],
+) -> None:
+    """See the kernel."""
+    best_path_turns(values, np.ones(values.size, np.float32), inside, uncertainty, steps, seeds, held, edges, turns)
 
 
 def mark_wide_steps(
