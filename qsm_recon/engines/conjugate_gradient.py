@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.backend.arrays import mean
+from qsm_recon.backend.arrays import mean, nonzero
 from qsm_recon.backend.fft import FourierTransform
 from qsm_recon.terms.morphology import EdgeWeightedVariation, UniformRegion
 from qsm_recon.terms.regulariser import squared_symbols
@@ -277,15 +277,14 @@ class SpectralConjugateGradient:
         real = transform.dtype.type
         padding = system.squared_weight.shape[2] / transform.shape[2]
         everywhere = mean(system.squared_weight) * padding
-        share = max(mean(system.squared_weight > 0) * padding, 1 / transform.n_voxels)
-        volume = share * transform.n_voxels * math.prod(system.variation.spacing)
-        turning = (TURNING * math.tau) ** 2 / volume ** (2 / 3)
-        smoothness = system.variation.typical_smoothness()
-        numbers = (FINE_WEIGHT * everywhere / share, everywhere, turning, smoothness, MEAN_FLOOR * everywhere)
-        values = [real(number) for number in numbers]
+        seen = max(nonzero(system.squared_weight), 1)
+        share, volume = seen / transform.n_voxels, seen * math.prod(system.variation.spacing)
+        weights = real(FINE_WEIGHT * everywhere / share), real(everywhere)
+        turning = real((TURNING * math.tau) ** 2 / volume ** (2 / 3))
+        smoothness, floor = real(system.variation.typical_smoothness()), real(MEAN_FLOOR * everywhere)
         transform.for_planes(
             lambda _slab, _start, a, b: circulant_inverse(
-                system.dipole, *self._symbols, a, b, transform.half, *values, self._inverse
+                system.dipole, *self._symbols, a, b, transform.half, *weights, turning, smoothness, floor, self._inverse
             )
         )
         # No term sees a constant: what a residual holds of one is rounding, and would be divided by next to nothing.
