@@ -1,6 +1,6 @@
 #!/bin/sh
-# How far do c3d -erode and -dilate with a radius of 4x4x4mm go, in voxels of 2 mm and of 1 x 1 x 2 mm?
-# Expected: 4 mm, two voxels where a voxel is 2 mm, as -smooth and -resample-mm read such a size. Seen: four voxels along every
+# How far do c3d -erode, -dilate and -pad with 4x4x4mm go, in voxels of 2 mm and of 1 x 1 x 2 mm?
+# Expected: 4 mm, two voxels where a voxel is 2 mm, as -smooth and -trim read such a size. Seen: four voxels along every
 # axis: the unit is accepted and not heeded, 4x4x4mm is 4x4x4vox.
 set -eu
 folder=$(mktemp -d)
@@ -25,6 +25,12 @@ for sizes in ((2, 2, 2), (1, 1, 2)):
             Convert3D().execute(f"mask.nii.gz -{operation} 1 {radius} -o out.nii.gz")
             inside = nibabel.load("out.nii.gz").get_fdata() == 1
             seen[sizes, operation, radius] = [int(line.sum()) for line in (inside[:, 20, 20], inside[20, 20])]
-print(f"picsl-c3d {version('picsl-c3d')}, a cube of 24 voxels: width along the first and the last axis, by voxel size: {seen}")
+for margin in ("4x4x4mm", "4x4x4vox"):
+    Convert3D().execute(f"mask.nii.gz -pad {margin} {margin} 0 -o out.nii.gz")
+    seen["pad", margin] = list(nibabel.load("out.nii.gz").shape)
+padded = seen.pop(("pad", "4x4x4mm")), seen.pop(("pad", "4x4x4vox"))
+print(f"picsl-c3d {version('picsl-c3d')}, a cube of 24 voxels: width along the first and the last axis, by voxel size: {seen}; "
+      f"40 voxels of 1 x 1 x 2 mm padded by 4 mm and by 4 voxels: {padded}")
+assert padded == ([48, 48, 48], [48, 48, 48])
 assert all(widths == ([16, 16] if operation == "erode" else [32, 32]) for (_, operation, _), widths in seen.items())
 PYTHON
