@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from qsm_recon.backend.memory import return_free_memory
 from qsm_recon.engines.interrupt import Interruption
 from qsm_recon.engines.loop import Loop, Outcome
 from qsm_recon.engines.map_distance import MapDistance
@@ -175,6 +176,7 @@ class ADMM(Loop):
         self._early_threshold = 1.0 if self._loaded and not rough else self._settings.early_threshold
         self._side_penalty = self._penalty / self._early_threshold
         if self._loaded:
+            return_free_memory()  # as much as the loop would before its first iteration, whose buffers are filled here
             self._sweeps.begin_from_image(self._side_penalty, field_penalty)
         else:
             self._sweeps.begin(field_penalty)
