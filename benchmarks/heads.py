@@ -75,7 +75,8 @@ def head_case(path: Path, field: str = "echoes") -> Case:
         noise = NOISE_OF_TRUE_FIELD_HZ * np.random.default_rng(SEED).standard_normal(mask.shape)
         measured = (parts["field_hz"] + noise * mask) / hz_per_ppm(b0_tesla)
         level = np.full(mask.shape, NOISE_OF_TRUE_FIELD_HZ / hz_per_ppm(b0_tesla), np.float32)
-        gathered.parts.update(field_ppm=measured.astype(np.float32), field_noise_ppm=level, echoes=None)
+        gathered.parts.update(field_ppm=measured.astype(np.float32), field_noise_ppm=level)
+        gathered.series = None
     truth = Truth(parts["chi_ppm"].astype(np.float32), evaluation_mask=gathered.parts["mask"])
     return gathered.finish(reference, path.stem, truth)
 

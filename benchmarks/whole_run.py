@@ -49,6 +49,8 @@ STAGES = {
     "field.estimate:_decay": "R2*",
     "background.detection:background_test": "test for background",
     "terms.field_scale:field_scale": "default weight",
+    "solvers.filter_weights:_measured": "default weight",
+    "solvers.filter_weights:best_of_filter": "default weight",
     "solvers.constant_field:constant_of_field": "constant of the field",
     "backend.fft:_load_fftw": "planning transforms",
     "backend.fft:_FFTWBlocks._make_plan": "planning transforms",
