@@ -121,8 +121,8 @@ class LocalDipoleFit:
             if product <= CG_TOLERANCE * first or product <= 0:
                 break
             descended, again = inverse * gradient, np.float32(product / before)
-            direction = self._image(descended) + again * direction
             direction_field = self._image(descended * self._dipole) + again * direction_field
+            direction = self._image(descended) + again * direction
             image, bend = hessian(direction, direction_field)
             length = np.float32(product / bend)
             self.susceptibility_hz += length * direction

@@ -25,8 +25,9 @@ class NoiseLevel:
     origin
         ``"given"``; ``"residuals"``, the median misfit over the mask divided by the median of the chi-squared
         distribution it follows (half of the voxels may break the model without moving it); or ``"assumed"``
-        where no echo is left over to judge by: 1 % of the 99th percentile of the first-echo magnitude.  A noise
-        map from an assumed level is right up to a factor common to all voxels.
+        where no echo is left over to judge by, or no voxel has signal in all of them: 1 % of the 99th percentile of
+        the first-echo magnitude (of the largest magnitude where that is zero).  A noise map from an assumed level is
+        right up to a factor common to all voxels.
     """
 
     sigma: float
@@ -54,14 +55,14 @@ def noise_level(
             raise ParameterError(f"noise_sigma is {sigma:g}: expected a positive number in units of the magnitude")
         return NoiseLevel(float(sigma), "given")
     freedom = voxels.echo_times.size - parameters
-    bright = float(np.percentile(voxels.magnitude[:, 0], 99))
-    if misfit is None or freedom < 1:
+    bright = float(np.percentile(voxels.magnitude[:, 0], 99)) or float(voxels.magnitude.max(initial=0.0))
+    if misfit is not None and not voxels.magnitude.min(initial=1.0) > 0:  # rare, and much quicker to find than where
+        misfit = misfit[np.all(voxels.magnitude > 0, axis=1)]
+    if misfit is None or misfit.size == 0 or freedom < 1:
         return NoiseLevel(ASSUMED_NOISE * bright, "assumed")
     from scipy import special
 
-    if not voxels.magnitude.min(initial=1.0) > 0:  # which is rare, and much quicker to find than where
-        misfit = misfit[np.all(voxels.magnitude > 0, axis=1)]
-    typical = float(np.median(misfit)) if misfit.size else 0.0
+    typical = float(np.median(misfit))
     chi_squared_median = 2.0 * float(special.gammaincinv(0.5 * freedom, 0.5))
     # Data without noise still carry the rounding of their float32 values.
     rounding = float(np.finfo(np.float32).eps) * bright

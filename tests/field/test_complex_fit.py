@@ -6,7 +6,7 @@ from scipy.optimize import least_squares
 
 from qsm_recon.backend.threads import set_thread_count, thread_count
 from qsm_recon.errors import DataError, ParameterError
-from qsm_recon.field import EchoSeries, fit_complex_echoes
+from qsm_recon.field import EchoSeries, estimate_field, fit_complex_echoes
 from qsm_recon.field.voxels import check_mask
 from qsm_recon.io import binary_mask
 
@@ -220,6 +220,32 @@ def test_voxels_without_signal_are_left_out_and_counted():
         assert found.frequency_hz[1, 2, 3] == found.noise_hz[1, 2, 3] == 0
         np.testing.assert_allclose(found.frequency_hz[found.mask], 10, atol=1e-3)
         assert np.all(found.noise_hz[found.mask] > 0)
+
+
+@pytest.mark.parametrize("empty", [0, 2])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (6, 6, 6)])
+@pytest.mark.filterwarnings("error")
+def test_an_echo_without_signal_in_the_whole_mask_says_nothing_of_the_noise(empty, shape):
+    mask = np.pad(np.ones(shape, bool), 4)
+    echoes = make_echoes(np.full(mask.shape, 10.0), UNEVEN_TIMES, noise=0.02)
+    magnitude = echoes.magnitude.copy()
+    magnitude[mask, empty] = 0
+    found = estimate_field(EchoSeries(magnitude, echoes.phase_rad, echoes.echo_times_s, echoes.b0_tesla), mask)
+    assert found.report["noise_sigma_from"] == "assumed"
+    assert 0.005 < found.report["noise_sigma"] < 0.015
+    assert found.report["inconsistent_voxels"] == 0
+    assert np.all(found.field_noise_ppm[mask] > 0)
+    np.testing.assert_allclose(found.frequency_hz[mask], 10, atol=2)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_mask_without_any_signal_is_left_out_silently():
+    mask = np.zeros((5, 5, 5), bool)
+    mask[2, 2, 2] = True
+    echoes = make_echoes(10.0, m0=np.where(mask, 0.0, 1.0))
+    found = fit_complex_echoes(echoes, mask)
+    assert not found.mask.any()
+    assert not found.noise_hz.any()
 
 
 def test_residual_map_shows_where_the_model_fails():

@@ -130,6 +130,26 @@ def test_permuted_axes_give_the_permuted_field(kind, axes):
     assert np.allclose(permuted, field.transpose(axes), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("n", [48, 60])
+def test_samples_on_the_magic_cone_are_zero(n, axis):
+    # In whole numbers, which have no rounding: 1/3 - k_b² / |k|² = 0.
+    squared = np.square((np.arange(n) + n // 2) % n - n // 2)
+    parts = squared[:, None, None], squared[:, None], squared[: n // 2 + 1]
+    on_cone = 3 * parts[axis] == sum(parts)
+    kernel = dipole_kernel(Grid((n, n, n), (1, 1, 1), np.eye(3)[axis]), "continuous", np.float64)
+    assert on_cone.sum() > 100
+    assert np.array_equal(kernel == 0, on_cone)
+
+
+@pytest.mark.parametrize("n", [48, 60])
+def test_samples_on_the_diagonals_of_the_discrete_kernel_are_zero(n):
+    kernel = dipole_kernel(Grid((n, n, n), (0.7, 0.7, 0.7), (0, 1, 0)), "discrete", np.float64)
+    i = np.arange(n // 2 + 1)
+    for x, y in itertools.product((i, -i), repeat=2):
+        assert not kernel[x, y, i].any()
+
+
 @every_kind
 def test_opposite_direction_gives_the_same_field(kind):
     x = noise((9, 8, 10))
