@@ -70,7 +70,7 @@ class MorphologySolver(GridSolver):
     max_iterations: int = parameter(16, "1", "most outer (Gauss-Newton) iterations", low=1, high=100_000)
     update_tolerance: float = parameter(0.03, "1", "relative update to stop at", low=0, high=0.2)
     cg_iterations: int = parameter(
-        12, "1", "most inner (conjugate gradient) iterations per outer one", low=1, high=10_000
+        20, "1", "most inner (conjugate gradient) iterations per outer one", low=1, high=10_000
     )
     cg_tolerance: float = parameter(0.1, "1", "inner residual to stop at, relative to its start", low=0, high=1)
 
