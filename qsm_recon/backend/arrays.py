@@ -39,11 +39,6 @@ def mean(buffer: Any) -> float:
     return float(np.mean(buffer, dtype=np.float64) if isinstance(buffer, np.ndarray) else buffer.double().mean())
 
 
-def nonzero(buffer: Any) -> int:
-    """Number of entries that are not zero."""
-    return int(np.count_nonzero(buffer) if isinstance(buffer, np.ndarray) else buffer.count_nonzero())
-
-
 def log_sum(buffer: Any) -> float:
     """Σ log x of positive numbers; the sum is in double precision."""
     if isinstance(buffer, np.ndarray):

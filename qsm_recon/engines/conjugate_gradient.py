@@ -20,18 +20,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.backend.arrays import mean, nonzero
+from qsm_recon.backend.arrays import mean
 from qsm_recon.backend.fft import FourierTransform
 from qsm_recon.terms.morphology import EdgeWeightedVariation, UniformRegion
 from qsm_recon.terms.regulariser import squared_symbols
 
 MEAN_FLOOR = 1e-3
 """Keeps the circulant preconditioner finite at zero frequency, relative to the largest D²."""
-FINE_WEIGHT, TURNING = 1.5, 1.5
-"""What stands for W² in the preconditioner: at fine scales its mean over the voxels that have one, times the first
-number; below so many waves to the edge of a cube of their volume its mean over the whole grid, the rest of which
-weighs nothing.  With the latter everywhere inner solves took half as many iterations again, with the former large
-shapes lagged behind."""
 
 
 @dataclass(eq=False)
@@ -275,16 +270,12 @@ class SpectralConjugateGradient:
 
         system, transform = self._system, self._system.transform
         real = transform.dtype.type
-        padding = system.squared_weight.shape[2] / transform.shape[2]
-        everywhere = mean(system.squared_weight) * padding
-        seen = max(nonzero(system.squared_weight), 1)
-        share, volume = seen / transform.n_voxels, seen * math.prod(system.variation.spacing)
-        weights = real(FINE_WEIGHT * everywhere / share), real(everywhere)
-        turning = real((TURNING * math.tau) ** 2 / volume ** (2 / 3))
-        smoothness, floor = real(system.variation.typical_smoothness()), real(MEAN_FLOOR * everywhere)
+        weight = mean(system.squared_weight)
+        weight *= system.squared_weight.shape[2] / transform.shape[2]
+        values = real(weight), real(system.variation.typical_smoothness()), real(MEAN_FLOOR * weight)
         transform.for_planes(
             lambda _slab, _start, a, b: circulant_inverse(
-                system.dipole, *self._symbols, a, b, transform.half, *weights, turning, smoothness, floor, self._inverse
+                system.dipole, *self._symbols, a, b, transform.half, *values, self._inverse
             )
         )
         # No term sees a constant: what a residual holds of one is rounding, and would be divided by next to nothing.

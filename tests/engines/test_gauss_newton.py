@@ -9,7 +9,6 @@ from oracles import relative_error
 from oracles.fields import dipole_kernel
 from oracles.medi import MediModel, gauss_newton
 
-from qsm_recon.engines import conjugate_gradient
 from qsm_recon.engines.admm import ADMM, ADMMSettings
 from qsm_recon.engines.conjugate_gradient import ImageConjugateGradient, NormalSystem, SpectralConjugateGradient
 from qsm_recon.engines.gauss_newton import GaussNewton, GaussNewtonSettings
@@ -231,46 +230,3 @@ def test_agrees_with_admm_on_the_same_edge_weighted_functional():
     by_admm = objective(operator.crop(admm.run().image))
     assert by_newton == pytest.approx(by_admm, rel=5e-3)
     assert objective(np.zeros(shape)) > 2 * by_admm
-
-
-def test_circulant_preconditioner_is_its_formula(case):
-    """1 / (w D² + α v |∇|²), with w between two means of W² and v the geometric mean of the lagged weights."""
-    operator, model, variation, _ = parts(case)
-    transform = operator.transform
-    variation.relinearise(transform.load_image(case.truth))
-    linear = SpectralConjugateGradient(NormalSystem(transform, operator.kernel, model.squared_weight, variation))
-    linear._prepare()
-    nz = case.shape[2]
-    k = np.meshgrid(*(np.fft.fftfreq(n) for n in case.shape), indexing="ij")
-    gradient = sum((2 - 2 * np.cos(2 * np.pi * f)) / h**2 for f, h in zip(k, case.voxel, strict=True))
-    squared = case.weight**2 * (np.mean(model.squared_weight[..., :nz]) / np.mean(case.weight**2))
-    volume = np.count_nonzero(squared) * np.prod(case.voxel)
-    low, high = squared.mean(), 1.5 * squared[squared > 0].mean()
-    weight = low + (high - low) * gradient / (gradient + (1.5 * 2 * np.pi / volume ** (1 / 3)) ** 2)
-    lagged = variation.lagged[..., :nz]
-    smoothness = ALPHA * np.exp(np.log(lagged[lagged > 0]).mean())
-    expected = 1 / (weight * case.kernel**2 + smoothness * gradient + 1e-3 * low)
-    expected[0, 0, 0] = 0
-    np.testing.assert_allclose(transform.spectrum_view(linear._inverse), expected[..., : nz // 2 + 1], rtol=1e-9)
-
-
-def test_inner_solves_heed_that_the_mask_is_a_part_of_the_box(monkeypatch):
-    """The mean of W² over the whole box, as it is used for the largest shapes, takes many more iterations."""
-    shape = (32, 32, 32)
-    x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
-    mask = x**2 + y**2 + z**2 < 0.5
-    operator = DipoleOperator(Grid(shape), dtype=np.float64)
-    chi = np.where(mask, np.round(2 * np.sin(6 * x) * np.cos(5 * y + z)), 0.0)
-    noise = np.random.default_rng(0).standard_normal(shape)
-    field = np.where(mask, operator.forward(chi) + 0.02 * noise, 0)
-
-    def inner_iterations():
-        model = WeightedField(operator.transform, field, mask.astype(float), None)
-        variation = EdgeWeightedVariation(operator.transform, (1, 1, 1), 1e-3, 0.05)
-        settings = GaussNewtonSettings(max_iterations=3, update_tolerance=0, cg_tolerance=0.05, cg_iterations=100)
-        outcome = GaussNewton(operator, model, variation, settings, circulant=True).run()
-        return sum(outcome.history["cg_iterations"])
-
-    found = inner_iterations()
-    monkeypatch.setattr(conjugate_gradient, "TURNING", 1e6)
-    assert found < 0.8 * inner_iterations()

@@ -208,7 +208,7 @@ def test_descent_and_preconditioner(comparison, dtype, single_last):
     numbers = (dtype(value) for value in (0.2, 0.3, 0.4))
     descent_kernels.descend(residual, dipole, 1, 4, 7, single_last, *numbers, solution)
     symbols = (rng.uniform(0.1, 4, n).astype(dtype) for n in (4, 5, 7))
-    numbers = (dtype(value) for value in (0.2, 0.1, 1.5, 0.3, 0.4))
+    numbers = (dtype(value) for value in (0.2, 0.3, 0.4))
     circulant_inverse(dipole, *symbols, 1, 3, 7, *numbers, np.ones_like(dipole))
 
 

@@ -100,21 +100,14 @@ def circulant_inverse(
     last: int,
     half: int,
     data_weight: Scalar,
-    coarse_weight: Scalar,
-    turning: Scalar,
     smoothness: Scalar,
     floor: Scalar,
     out: NDArray,
 ) -> None:
-    """Fill planes of ``out`` with 1 / (w D² + smoothness |∇|² + floor).
-
-    The weight w of the data rises from ``coarse_weight`` to ``data_weight`` as |∇|² passes ``turning``.
-    """
+    """Fill planes of ``out`` with 1 / (data_weight D² + smoothness |∇|² + floor)."""
     for i in range(first, last):
         for j in range(dipole.shape[1]):
             d, target = dipole[i, j], out[i, j]
             row_symbol = symbol_x[i] + symbol_y[j]
             for k in range(half):
-                gradient = row_symbol + symbol_z[k]
-                weight = coarse_weight + (data_weight - coarse_weight) * (gradient / (gradient + turning))
-                target[k] = 1 / (weight * d[k] * d[k] + smoothness * gradient + floor)
+                target[k] = 1 / (data_weight * d[k] * d[k] + smoothness * (row_symbol + symbol_z[k]) + floor)

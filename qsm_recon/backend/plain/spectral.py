@@ -66,8 +66,6 @@ def circulant_inverse(
     last: int,
     half: int,
     data_weight: Scalar,
-    coarse_weight: Scalar,
-    turning: Scalar,
     smoothness: Scalar,
     floor: Scalar,
     out: NDArray,
@@ -76,5 +74,4 @@ def circulant_inverse(
     for i in range(first, last):
         d = dipole[i, :, :half]
         gradient = symbol_x[i] + symbol_y[: d.shape[0], None] + symbol_z[:half]
-        weight = coarse_weight + (data_weight - coarse_weight) * (gradient / (gradient + turning))
-        out[i, : d.shape[0], :half] = 1 / (weight * d * d + smoothness * gradient + floor)
+        out[i, : d.shape[0], :half] = 1 / (data_weight * d * d + smoothness * gradient + floor)

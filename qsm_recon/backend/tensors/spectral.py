@@ -63,8 +63,6 @@ def circulant_inverse(
     last: int,
     half: int,
     data_weight: float,
-    coarse_weight: float,
-    turning: float,
     smoothness: float,
     floor: float,
     out: Tensor,
@@ -72,5 +70,4 @@ def circulant_inverse(
     """See the kernel."""
     d, ny = dipole[first:last, :, :half], dipole.shape[1]
     gradient = (symbol_x[first:last, None] + symbol_y[:ny])[..., None] + symbol_z[:half]
-    weight = coarse_weight + (data_weight - coarse_weight) * (gradient / (gradient + turning))
-    out[first:last, :, :half] = 1 / (weight * d * d + smoothness * gradient + floor)
+    out[first:last, :, :half] = 1 / (data_weight * d * d + smoothness * gradient + floor)
