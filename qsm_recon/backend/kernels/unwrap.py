@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from qsm_recon.backend.jit import kernel
+from qsm_recon.backend.jit import inline, kernel
 
 BUCKETS = 256
 UNCERTAINTY_SCALE = 0.1
@@ -44,6 +44,32 @@ def local_uncertainty(
                 count += 1
         curvature = total / count if count > 0 else UNKNOWN_CURVATURE**2
         uncertainty[v] = math.sqrt(uncertainty[v] ** 2 + curvature)
+
+
+@inline
+def stack_of(difference: float, first: float, second: float) -> int:
+    """Stack an edge waits in, 0 the safest, by its wrapped difference and the uncertainty of its ends, in turns."""
+    safety = (1.0 - 2.0 * difference) / (1.0 + math.sqrt(first**2 + second**2) / UNCERTAINTY_SCALE)
+    return min(max(int((1.0 - safety) * BUCKETS), 0), BUCKETS - 1)
+
+
+@inline
+def safest_edge(
+    top: NDArray[np.int32], edges: NDArray[np.int32], held: NDArray[np.int16], safest: int
+) -> tuple[int, int]:
+    """Take the safest edge to a voxel that is not joined yet off its stack.
+
+    Returns the edge, -1 where none waits, and the first stack in which another may.
+    """
+    while safest < BUCKETS:
+        edge = top[safest]
+        if edge < 0:
+            safest += 1
+            continue
+        top[safest] = edges[edge, 2]
+        if held[edges[edge, 1]] >= 0:
+            return edge, safest
+    return -1, safest
 
 
 @kernel
@@ -82,18 +108,12 @@ def best_path_turns(
             current = seeds[waiting]
             waiting += 1
         else:
-            while safest < BUCKETS:
-                edge = top[safest]
-                if edge < 0:
-                    safest += 1
-                    continue
-                top[safest] = edges[edge, 2]
-                if held[edges[edge, 1]] >= 0:
-                    origin, current = edges[edge, 0], edges[edge, 1]
-                    gap = values[origin] + turns[origin] - values[current]
-                    turns[current] = np.rint(gap / period[current]) * period[current]
-                    held[current] = -1
-                    break
+            edge, safest = safest_edge(top, edges, held, safest)
+            if edge >= 0:
+                origin, current = edges[edge, 0], edges[edge, 1]
+                gap = values[origin] + turns[origin] - values[current]
+                turns[current] = np.rint(gap / period[current]) * period[current]
+                held[current] = -1
         if current < 0:
             break
         level = values[current] + turns[current]
@@ -104,9 +124,7 @@ def best_path_turns(
                 continue
             gap = (values[other] - level) / period[other]
             difference = abs(gap - np.rint(gap)) * period[other]
-            doubt = math.sqrt(uncertainty[current] ** 2 + uncertainty[other] ** 2)
-            safety = (1.0 - 2.0 * difference) / (1.0 + doubt / UNCERTAINTY_SCALE)
-            bucket = min(max(int((1.0 - safety) * BUCKETS), 0), BUCKETS - 1)
+            bucket = stack_of(difference, uncertainty[current], uncertainty[other])
             if bucket > held[other]:  # it would come when the voxel has long been joined
                 continue
             held[other] = bucket
@@ -134,10 +152,7 @@ def _stacks_of_edges(
             if not inside[other]:
                 continue
             gap = values[other] - values[v]
-            difference = abs(gap - np.rint(gap))
-            doubt = math.sqrt(uncertainty[v] ** 2 + uncertainty[other] ** 2)
-            safety = (1.0 - 2.0 * difference) / (1.0 + doubt / UNCERTAINTY_SCALE)
-            stacks[v, axis] = min(max(int((1.0 - safety) * BUCKETS), 0), BUCKETS - 1)
+            stacks[v, axis] = stack_of(abs(gap - np.rint(gap)), uncertainty[v], uncertainty[other])
 
 
 @kernel
@@ -172,17 +187,11 @@ def best_path_whole_turns(
             current = seeds[waiting]
             waiting += 1
         else:
-            while safest < BUCKETS:
-                edge = top[safest]
-                if edge < 0:
-                    safest += 1
-                    continue
-                top[safest] = edges[edge, 2]
-                if held[edges[edge, 1]] >= 0:
-                    origin, current = edges[edge, 0], edges[edge, 1]
-                    turns[current] = np.rint(values[origin] + turns[origin] - values[current])
-                    held[current] = -1
-                    break
+            edge, safest = safest_edge(top, edges, held, safest)
+            if edge >= 0:
+                origin, current = edges[edge, 0], edges[edge, 1]
+                turns[current] = np.rint(values[origin] + turns[origin] - values[current])
+                held[current] = -1
         if current < 0:
             break
         for side in range(2 * steps.size):
